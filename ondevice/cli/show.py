@@ -1,0 +1,101 @@
+"""`ondevice show`: what is known about one model, from the catalogue or from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ondevice import catalog, units
+from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.text import clean_line
+from ondevice.gguf.header import read_header
+from ondevice.hub import local
+from ondevice.paths import user_paths
+
+
+@click.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def show(model: str, as_json: bool) -> None:
+    """Show what is known about MODEL, a catalogue name or a GGUF file."""
+    if local.looks_like_path(model):
+        facts = _file_facts(Path(model).expanduser())
+    else:
+        facts = _spec_facts(catalog.load(user_paths().user_catalogue).find(model))
+    if as_json:
+        import json  # deferred: only for this
+
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        lines = value if isinstance(value, list) else [value]
+        for number, line in enumerate(lines):
+            label = name if number == 0 else ""
+            click.echo(f"{label:<16}{clean_line(_words(name, line), 300)}")
+
+
+def _words(name: str, value: Any) -> str:
+    if value is None:
+        return units.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_bytes") or name == "size":
+        return units.size(value)
+    if isinstance(value, int):
+        return units.count(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+    return str(value)
+
+
+def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
+    found = local.find(spec)
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "family": spec.family,
+        "use": spec.use,
+        "parameters": spec.parameters,
+        "active": spec.active_parameters,
+        "context": "unbounded" if spec.context == 0 else spec.context,
+        "licence": spec.licence,
+        "terms": spec.terms or "none beyond the licence",
+        "gated": spec.gated,
+        "here": str(found.path) if found else "no",
+        "files": [_file_line(file) for file in spec.files],
+        "quality": [
+            f"{figure.benchmark} {figure.score:g}, measured by {figure.measured_by} ({figure.how})"
+            for figure in spec.quality
+        ]
+        or ["no figure with a known source"],
+        "note": spec.note or "-",
+    }
+
+
+def _file_line(file: FileSpec) -> str:
+    pin = f"sha256 {file.sha256[:12]}…" if file.sha256 else "unpinned"
+    where = f"{file.repository} {file.path}"
+    return f"{file.engine} {file.quantization}, {units.size(file.size_bytes)}, {pin}, {where}"
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    file = local.from_path(path)
+    header = read_header(path)
+    return {
+        "name": file.name,
+        "path": str(file.path),
+        "architecture": header.architecture,
+        "quantization": file.quantization,
+        "size_bytes": path.stat().st_size,
+        "parameters": header.tensors.parameters,
+        "context": header.context_length,
+        "layers": header.n_layers,
+        "width": header.n_embd,
+        "heads": header.n_heads,
+        "kv_heads": header.n_kv_heads,
+        "vocabulary": header.vocab,
+        "chat_template": header.has_chat_template,
+        "random_weights": header.random_weights,
+    }

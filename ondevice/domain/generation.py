@@ -1,0 +1,220 @@
+"""One generation: what is asked of an engine, and what comes back.
+
+prompt    messages (chat), text (completion) or token ids (benchmarks)
+prefill   evaluating the prompt; decode: producing tokens one by one after the first
+cached    prompt tokens whose state the engine still held, so they were not evaluated again
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ondevice.domain import metrics
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "context_full", "cancelled", "failed"]
+"""stop: the model or a stop string ended it; length: max_tokens or the wall limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message as the model is shown it."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Exactly one of the three is set.
+
+    `messages` are rendered with the chat template of the model file; a file without one gets
+    completion mode and a notice. `text` is continued as it stands. `tokens` are ids.
+    """
+
+    messages: tuple[ChatMessage, ...] = ()
+    text: str | None = None
+    tokens: tuple[int, ...] = ()
+
+    @classmethod
+    def chat(cls, user: str, system: str | None = None) -> Prompt:
+        """A one-turn chat."""
+        head = (ChatMessage("system", system),) if system else ()
+        return cls(messages=(*head, ChatMessage("user", user)))
+
+    @property
+    def characters(self) -> int:
+        """Length of all text in it; 0 for token ids."""
+        return len(self.text or "") + sum(len(message.content) for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Values outside their range raise ValueError."""
+
+    temperature: float = 0.7
+    """0 takes the most probable token (greedy)."""
+    top_k: int = 40
+    """0 keeps all."""
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    """1 changes nothing; looks at the last 64 tokens."""
+    seed: int | None = None
+    """None draws one; the seed used is not a secret, so equal seeds repeat a run."""
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "temperature": (0.0, 10.0),
+            "top_k": (0, 1_000_000),
+            "top_p": (0.0, 1.0),
+            "min_p": (0.0, 1.0),
+            "repeat_penalty": (0.01, 10.0),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}; it must be from {low} to {high}")
+        if self.seed is not None and not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}")
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What an engine is asked for."""
+
+    prompt: Prompt
+    sampling: Sampling = field(default_factory=Sampling)
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+    """Text that ends the answer; it is not part of it."""
+    ignore_eos: bool = False
+    """For benchmarks: an end token does not end the generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is to be loaded. None means: decide on purpose, and report what was decided."""
+
+    n_ctx: int | None = None
+    threads: int | None = None
+    """Fixed thread count; None starts from the allowed physical cores and follows the load."""
+    flash_attention: bool | None = None
+    repack: bool | None = None
+    """Rewrite weights into private memory for faster arithmetic."""
+    gpu_layers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the layers above may know of a loaded engine."""
+
+    engine: str
+    backend: str
+    """Where it computes: `cpu`, or the device's name."""
+    build: str
+    model_path: str
+    """The engine's own path of the file, as its memory mappings show it."""
+    n_ctx: int
+    n_ctx_train: int
+    threads: int
+    threads_fixed: bool
+    flash_attention: bool
+    repacked: bool
+    has_template: bool
+    pid: int
+    """The process that holds the model, for the memory sampler."""
+    load_s: float = 0.0
+    """From the start of that process to ready."""
+    notices: tuple[EngineNotice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """The prompt is being read."""
+
+    done_tokens: int
+    """Of those that need evaluation; cached ones are not counted."""
+    total_tokens: int
+    cached_tokens: int
+    elapsed_s: float
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left at the mean rate so far; unknown before the first batch."""
+        if self.done_tokens <= 0 or self.elapsed_s <= 0:
+            return None
+        left = self.total_tokens - self.done_tokens
+        return left * self.elapsed_s / self.done_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of the answer: whole characters, of one or more tokens."""
+
+    text: str
+    completion_tokens: int
+    """So far, this one included."""
+    decode_s: float
+    """From the first token to the latest one, by the engine's clock."""
+    context_tokens: int
+    """Prompt plus generated, of n_ctx."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNotice:
+    """Something changed or was decided that a person may want to know."""
+
+    code: str
+    """Stable: `threads`, `cache_miss`, `completion_mode`, `memory`, ..."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Exact token counts, as the engine made them."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    """Sampled ids, an end token included."""
+
+    @property
+    def evaluated_tokens(self) -> int:
+        """Prompt tokens that were computed this time."""
+        return self.prompt_tokens - self.cached_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds by the engine's monotonic clock; see `domain.metrics` for the definitions."""
+
+    ttft_s: float | None
+    prefill_s: float | None
+    decode_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDone:
+    """The last event of every generation that did not raise."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    threads: int
+    n_ctx: int
+
+    @property
+    def prefill_tok_per_s(self) -> float | None:
+        return metrics.prefill_tok_per_s(self.usage.evaluated_tokens, self.timings.prefill_s)
+
+    @property
+    def decode_tok_per_s(self) -> float | None:
+        return metrics.decode_tok_per_s(self.usage.completion_tokens, self.timings.decode_s)
+
+
+GenerationEvent = PrefillProgress | TextDelta | EngineNotice | GenerationDone

@@ -1,0 +1,109 @@
+"""What a language model is, before and after it is on this machine.
+
+"Model" means a language model everywhere in this project.
+
+ModelSpec  an entry of the catalogue: what a model is and under which terms
+FileSpec   one downloadable form of it: an engine, a quantization, a pinned file
+ModelFile  a file on this machine that an engine can open
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+EngineName = Literal["llama.cpp", "onnx", "echo"]
+Use = Literal["chat", "base", "embed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The dimensions memory depends on. Counts; None where a kind of model has no such thing."""
+
+    n_layers: int
+    n_embd: int
+    vocab: int
+    n_heads: int | None = None
+    n_kv_heads: int | None = None
+    head_dim: int | None = None
+    n_attention_layers: int | None = None
+    """Layers that keep a KV cache, in hybrids; None means all of them, if there are heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """One published quality figure, which means nothing without who measured it and how."""
+
+    benchmark: str
+    score: float
+    measured_by: str
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """One form of a model that can be fetched."""
+
+    engine: EngineName
+    quantization: str
+    """As the field writes it: `Q4_K_M`, `Q8_0`, `int4`."""
+    repository: str
+    path: str
+    """The file inside the repository, or the folder for ONNX (`.` is the whole repository)."""
+    revision: str | None = None
+    """The full commit hash; None is not pinned."""
+    size_bytes: int | None = None
+    """Of the file; of a folder, its weights, so small files may come on top."""
+    sha256: str | None = None
+    """None for folders and where no hash is known; shown as "unpinned"."""
+    package: str | None = None
+    """A Python package that carries the same file, so that no hub is needed."""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the very bytes are known beforehand."""
+        return self.sha256 is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """An entry of the catalogue."""
+
+    name: str
+    """What a person types: lower case, unique."""
+    family: str
+    title: str
+    use: Use
+    parameters: int
+    """Total parameters."""
+    active_parameters: int
+    """Parameters used for one token: fewer in a mixture of experts, or where large tables are
+    only looked up."""
+    context: int
+    """Trained context in tokens; 0 is unbounded (recurrent models)."""
+    licence: str
+    terms: str | None
+    """Address of terms beyond a plain open licence, shown and accepted once."""
+    gated: bool
+    """Whether its files are given only to an account that accepted the terms."""
+    shape: Shape | None
+    files: tuple[FileSpec, ...]
+    quality: tuple[Quality, ...] = ()
+    note: str = ""
+    approximate_parameters: bool = False
+    """The count is rounded, as in the model's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file on this machine."""
+
+    path: Path
+    engine: EngineName
+    name: str
+    """For people: the catalogue's name, or the file's own."""
+    quantization: str = ""
+    use: Use = "chat"
+    random_weights: bool = False
+    """A stand-in of a real shape: its speed is true, its text is noise."""

@@ -1,0 +1,79 @@
+"""Which part of a new prompt the engine still holds.
+
+The ids that were evaluated are the truth. Text that is tokenized again can split differently
+from what the model wrote, so a new turn keeps the ids of the old one and only what was added is
+tokenized, at a place where a special token separates the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+Tokenize = Callable[[str, bool], list[int]]
+"""(text, whether a begin token may be added) -> ids."""
+
+
+@dataclass
+class KeptPrefix:
+    """Text and ids of the last request, with the places where both are known to agree."""
+
+    ids: list[int] = field(default_factory=list)
+    """Every id of the last rendered prompt and its reply, evaluated or not."""
+    _text: str = ""
+    _whole: bool = False
+    """Whether `_text` reads all of `ids`, and not only what stands before the last mark."""
+    _marks: list[tuple[int, int]] = field(default_factory=list)
+    """(characters, ids) at which text and ids agree; growing."""
+
+    def ids_for(
+        self, rendered: str, tokenize: Tokenize, is_special: Callable[[int], bool]
+    ) -> list[int]:
+        """The ids of `rendered`, those of the longest usable agreement taken as they are."""
+        for characters, count in reversed(self._marks):
+            if not rendered.startswith(self._text[:characters]):
+                continue
+            added = rendered[characters:]
+            tail = tokenize(added, False) if added else []
+            if not tail or is_special(tail[0]):
+                return self.ids[:count] + tail
+        return tokenize(rendered, True)
+
+    def remember_prompt(self, ids: Sequence[int], rendered: str | None) -> None:
+        """`rendered` is now `ids`; marks beyond what both share with before are gone.
+
+        None for ids that no template wrote: their state may be reused, their text may not.
+        """
+        shared = common_prefix(self.ids, ids)
+        self._marks = [
+            (characters, count)
+            for characters, count in self._marks
+            if rendered is not None
+            and count <= shared
+            and rendered.startswith(self._text[:characters])
+        ]
+        self.ids, self._text, self._whole = list(ids), rendered or "", rendered is not None
+        self._mark()
+
+    def remember_reply(self, ids: Sequence[int], text: str | None) -> None:
+        """The model went on with `ids`, which read `text`; None where that is not certain."""
+        self.ids.extend(ids)
+        self._whole = self._whole and text is not None
+        self._text += text if text is not None and self._whole else ""
+        self._mark()
+
+    def forget(self) -> None:
+        """Nothing is held any more."""
+        self.ids, self._text, self._whole, self._marks = [], "", False, []
+
+    def _mark(self) -> None:
+        if self._whole:
+            self._marks.append((len(self._text), len(self.ids)))
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    for at, (one, other) in enumerate(zip(left, right, strict=False)):
+        if one != other:
+            return at
+    return min(len(left), len(right))

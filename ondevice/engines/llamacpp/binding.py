@@ -1,0 +1,53 @@
+"""The C functions of llama.cpp, as llama-cpp-python declares them.
+
+Importing the package `llama_cpp` also imports its high-level classes, numpy and a disk cache:
+210 ms of CPU against 50 ms for the declarations alone. So the package's `__init__` is stepped
+over: an empty module of its name gets its search path, and only the declarations are imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from ondevice.errors import EngineMissing
+
+_HINT = "Install it with `pip install llama-cpp-python`; it builds with a C++ compiler."
+
+
+def load() -> Any:
+    """The module of declarations. Raises EngineMissing."""
+    if "llama_cpp" not in sys.modules:
+        spec = importlib.util.find_spec("llama_cpp")
+        if spec is None or spec.submodule_search_locations is None:
+            raise EngineMissing("llama-cpp-python is not installed", hint=_HINT)
+        package = ModuleType("llama_cpp")
+        package.__path__ = list(spec.submodule_search_locations)
+        package.__spec__ = spec
+        sys.modules["llama_cpp"] = package
+    try:
+        return import_module("llama_cpp.llama_cpp")
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise EngineMissing(f"llama.cpp does not load: {error}", hint=_HINT) from error
+
+
+def build() -> str:
+    """Version of the binding and the CPU features it was built for."""
+    from importlib.metadata import PackageNotFoundError, version  # deferred: 10 ms
+
+    try:
+        return f"llama-cpp-python {version('llama-cpp-python')}"
+    except PackageNotFoundError:
+        return "llama-cpp-python"
+
+
+def features() -> str:
+    """The build, what llama.cpp says it was compiled for, and its devices."""
+    lib = load()
+    info = lib.llama_print_system_info().decode("utf-8", "replace")
+    on = [part.split("=")[0].strip() for part in info.split("|") if part.strip().endswith("= 1")]
+    gpu = "GPU offload" if lib.llama_supports_gpu_offload() else "CPU only"
+    return f"{build()}, {gpu}: {', '.join(on)}"

@@ -1,0 +1,89 @@
+"""The numbers of one generation while it goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from ondevice.domain.generation import (
+    FinishReason,
+    GenerationDone,
+    GenerationRequest,
+    TextDelta,
+    Timings,
+    Usage,
+)
+
+LONGEST_SILENCE_S = 1.0
+
+
+@dataclass
+class Run:
+    """What was sampled, when, and why it ended."""
+
+    request: GenerationRequest
+    prompt_tokens: int
+    cached: int
+    start: float
+    room: int | None
+    """Tokens that still fit the context; None where nothing bounds them."""
+    finish: FinishReason | None = None
+    prefill_s: float | None = None
+    ids: list[int] = field(default_factory=list)
+    _first: float = 0.0
+    _last: float = 0.0
+    _told: float = 0.0
+    _text: list[str] = field(default_factory=list)
+    _text_is_exact: bool = True
+    _ended: bool = False
+
+    def sampled(self, token: int) -> None:
+        """One more id is known."""
+        self._last = time.monotonic()
+        if not self.ids:
+            self._first = self._told = self._last
+        self.ids.append(token)
+
+    def judge(self, ended: bool, stopped: bool, piece: bytes) -> None:
+        """Decide whether the token that was just sampled is the last one."""
+        self._ended = ended and not self.request.ignore_eos
+        if stopped or not (piece or self._ended):  # text cut off, or a token that has none
+            self._text_is_exact = False
+        if self._ended or stopped:
+            self.finish = "stop"
+        elif len(self.ids) >= self.request.max_tokens:
+            self.finish = "length"
+        elif self.room is not None and len(self.ids) >= self.room:
+            self.finish = "context_full"
+
+    @property
+    def silent(self) -> bool:
+        """Whether tokens without text went on so long that a sign of life is due."""
+        return self._last - self._told >= LONGEST_SILENCE_S
+
+    def delta(self, text: str) -> TextDelta:
+        """`text` and the count so far."""
+        self._text.append(text)
+        self._told = self._last
+        made = len(self.ids)
+        return TextDelta(text, made, self._last - self._first, self.prompt_tokens + made)
+
+    def reply_ids(self) -> list[int]:
+        """The ids that are text: the end token is the template's to write."""
+        return self.ids[:-1] if self._ended else self.ids
+
+    def reply_text(self) -> str | None:
+        """The text of `reply_ids`, where it is certain to be their very text."""
+        text = "".join(self._text)
+        return text if self._text_is_exact and "\ufffd" not in text else None
+
+    def done(self, threads: int, n_ctx: int) -> GenerationDone:
+        """The last event."""
+        made = len(self.ids)
+        timings = Timings(
+            ttft_s=self._first - self.start if made else None,
+            prefill_s=self.prefill_s,
+            decode_s=self._last - self._first if made else None,
+        )
+        usage = Usage(self.prompt_tokens, self.cached, made)
+        return GenerationDone(self.finish or "stop", usage, timings, threads, n_ctx)

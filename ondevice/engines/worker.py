@@ -1,0 +1,190 @@
+"""The child: one engine in a process of its own, obeying the wire.
+
+    python -m ondevice.engines.worker ENGINE PARENT_PID
+
+fd 1 becomes the wire under a new number, and both 1 and 2 then point at the captured stderr
+pipe, because native libraries print. A reader thread obeys Cancel while the main thread
+computes, and ends the process when the parent is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from typing import BinaryIO
+
+from ondevice import errors
+from ondevice.domain.generation import GenerationEvent, TextDelta
+from ondevice.engines import registry, wire
+from ondevice.engines.base import Engine
+from ondevice.hardware import system
+
+FLUSH_S = 0.025
+"""Text is written this often: each write wakes the parent, which takes a core from decoding."""
+
+
+class WireWriter:
+    """Writes messages; text deltas are merged between flushes."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._text: list[str] = []
+        self._latest: TextDelta | None = None
+        self._flushed = 0.0
+        self._held = threading.Event()
+        threading.Thread(target=self._flush_late, name="flush", daemon=True).start()
+
+    def post(self, message: wire.WireMessage) -> None:
+        """Write `message`, or keep it for a moment if it is text."""
+        with self._lock:
+            if not isinstance(message, TextDelta):
+                self._write(self._take_text() + wire.encode(message))
+                return
+            self._text.append(message.text)
+            self._latest = message
+            if time.monotonic() - self._flushed >= FLUSH_S:
+                self._write(self._take_text())
+            else:
+                self._held.set()
+
+    def _flush_late(self) -> None:
+        """Write what was kept when nothing came after it: a slow token, or a crash to come."""
+        while self._held.wait():
+            time.sleep(FLUSH_S)
+            with self._lock:
+                if time.monotonic() - self._flushed >= FLUSH_S and self._latest:
+                    self._write(self._take_text())
+                if not self._latest:
+                    self._held.clear()
+
+    def _take_text(self) -> bytes:
+        if self._latest is None:
+            return b""
+        latest = self._latest
+        merged = TextDelta(
+            "".join(self._text), latest.completion_tokens, latest.decode_s, latest.context_tokens
+        )
+        self._text, self._latest = [], None
+        return wire.encode(merged)
+
+    def _write(self, data: bytes) -> None:
+        self._flushed = time.monotonic()
+        self._out.write(data)
+        self._out.flush()
+
+
+class Worker:
+    """Serves one engine until the parent closes the pipe."""
+
+    def __init__(self, engine: Engine, commands: BinaryIO, out: BinaryIO) -> None:
+        self._engine = engine
+        self._commands = commands
+        self._writer = WireWriter(out)
+        self._queue: queue.SimpleQueue[wire.WireMessage] = queue.SimpleQueue()
+        self._cancelled = 0
+        """Generations up to this number are to stop."""
+        self._running = 0
+        self._run = threading.Lock()
+        """Held for a moment, so that a late cancel cannot hit the next generation."""
+
+    def serve(self) -> None:
+        """Obey until the pipe closes, which ends the process."""
+        self._writer.post(wire.Hello(os.getpid()))
+        threading.Thread(target=self._read_commands, name="commands", daemon=True).start()
+        while True:
+            message = self._queue.get()
+            try:
+                self._obey(message)
+            except errors.OnDeviceError as error:
+                self._writer.post(_failed(error))
+
+    def _read_commands(self) -> None:
+        try:
+            for line in self._commands:
+                self._take(wire.decode(line))
+        except ValueError as error:
+            _end(error)
+        os._exit(0)  # the parent closed the pipe or is gone; nothing here is worth keeping
+
+    def _take(self, message: wire.WireMessage) -> None:
+        if not isinstance(message, wire.Cancel):
+            self._queue.put(message)
+            return
+        with self._run:
+            self._cancelled = message.id
+            if self._running == message.id:
+                self._engine.cancel()
+
+    def _obey(self, message: wire.WireMessage) -> None:
+        match message:
+            case wire.Load(file=file, options=options):
+                info = self._engine.load(file, options, self._report_load)
+                self._writer.post(wire.Loaded(info))
+            case wire.Count(prompt=prompt):
+                self._writer.post(wire.Counted(self._engine.count_tokens(prompt)))
+            case wire.Generate(id=number, request=request):
+                self._mark_running(number)
+                try:
+                    for event in self._engine.generate(request):
+                        self._post_event(number, event)
+                finally:
+                    self._mark_running(0)
+
+    def _mark_running(self, number: int) -> None:
+        with self._run:
+            self._running = number
+
+    def _post_event(self, number: int, event: GenerationEvent) -> None:
+        if self._cancelled >= number:  # it may have come before the engine had begun
+            self._engine.cancel()
+        self._writer.post(event)
+
+    def _report_load(self, fraction: float) -> None:
+        self._writer.post(wire.LoadProgress(fraction))
+
+
+def _failed(error: errors.OnDeviceError) -> wire.Failed:
+    return wire.Failed(type(error).__name__, error.message, error.hint)
+
+
+def _end(error: BaseException) -> None:
+    """Leave with `error` as the last words, without waiting for a thread that reads a pipe."""
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Commands and answers get descriptors that no library knows of."""
+    commands, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return commands, out
+
+
+def main(engine_name: str, parent_pid: int) -> None:
+    """Become the worker of `engine_name`."""
+    commands, out = _take_over_pipes()
+    system.die_with_parent(parent_pid)
+    system.write_no_core_file()
+    try:
+        engine = registry.create(engine_name)
+    except errors.OnDeviceError as error:
+        out.write(wire.encode(_failed(error)))
+        out.flush()
+        return
+    try:
+        Worker(engine, commands, out).serve()
+    except BaseException as error:  # the process's edge: the parent shows the last words
+        _end(error)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

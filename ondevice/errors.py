@@ -1,0 +1,138 @@
+"""Every error a person can meet, in one tree; each says what happened and what to do.
+
+OnDeviceError
+├── UsageTrouble           the request itself cannot be done
+│   └── SettingsInvalid    a value in the settings file or environment
+├── ModelTrouble           naming, finding or reading a model
+│   ├── UnknownModel       no such name in the catalogue and no such file
+│   ├── ModelNotHere       known, but not on this machine
+│   ├── NotAModelFile      the file is not what its name says
+│   ├── UnsupportedModel   a valid file of a kind no engine here runs
+│   └── CatalogInvalid     models.toml cannot be read at all
+├── EngineTrouble          loading and running a model
+│   ├── EngineMissing      the engine's library is not installed or does not load
+│   ├── ModelLoadFailed    the engine refused the file
+│   ├── TemplateFailed     the model's chat template did not render
+│   ├── ContextOverflow    the prompt does not fit n_ctx
+│   ├── EngineCrashed      the engine's process ended
+│   ├── EngineTimedOut     no sign of life before the deadline
+│   ├── ModelBlocked       it crashed too often in a short time
+│   └── EngineClosed       used after close
+└── StorageTrouble         the database of sessions
+    ├── DatabaseBusy       another process holds it
+    ├── DatabaseUnusable   unreadable, read-only or out of space
+    └── DatabaseTooNew     written by a later version
+"""
+
+from __future__ import annotations
+
+
+class OnDeviceError(Exception):
+    """An error a person can act on. `message` is one line, `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageTrouble(OnDeviceError):
+    """The request itself cannot be done."""
+
+
+class SettingsInvalid(UsageTrouble):
+    """A value in the settings file or the environment is not usable."""
+
+
+class ModelTrouble(OnDeviceError):
+    """Naming, finding or reading a model went wrong."""
+
+
+class UnknownModel(ModelTrouble):
+    """The name is in no catalogue and is no file."""
+
+
+class ModelNotHere(ModelTrouble):
+    """The catalogue knows the model, but its file is not on this machine."""
+
+
+class NotAModelFile(ModelTrouble):
+    """The file's content is not what its name says."""
+
+
+class UnsupportedModel(ModelTrouble):
+    """A well-formed file of a kind that no engine here runs."""
+
+
+class CatalogInvalid(ModelTrouble):
+    """A models.toml cannot be read at all; single bad entries are only skipped."""
+
+
+class EngineTrouble(OnDeviceError):
+    """Loading or running a model went wrong."""
+
+
+class EngineMissing(EngineTrouble):
+    """The engine's library is not installed, or does not load."""
+
+
+class ModelLoadFailed(EngineTrouble):
+    """The engine refused the file."""
+
+
+class TemplateFailed(EngineTrouble):
+    """The chat template inside the model file did not render."""
+
+
+class ContextOverflow(EngineTrouble):
+    """The prompt does not fit the context; nothing was cut."""
+
+
+class EngineCrashed(EngineTrouble):
+    """The engine's process ended. `log_tail` holds its last words."""
+
+    def __init__(self, message: str, hint: str = "", log_tail: str = "") -> None:
+        super().__init__(message, hint)
+        self.log_tail = log_tail
+
+
+class EngineTimedOut(EngineTrouble):
+    """The engine gave no sign of life before its deadline and was stopped."""
+
+
+class ModelBlocked(EngineTrouble):
+    """The model's engine crashed too often in a short time."""
+
+
+class EngineClosed(EngineTrouble):
+    """The engine was used before load or after close."""
+
+
+class StorageTrouble(OnDeviceError):
+    """The database of sessions cannot do what was asked."""
+
+
+class DatabaseBusy(StorageTrouble):
+    """Another process holds the database."""
+
+
+class DatabaseUnusable(StorageTrouble):
+    """The database is unreadable, read-only or out of space."""
+
+
+class DatabaseTooNew(StorageTrouble):
+    """The database was written by a later version of ondevice."""
+
+
+def by_name(name: str) -> type[OnDeviceError]:
+    """The class of this tree called `name`; OnDeviceError when there is none.
+
+    An error crosses from the engine's process as its name, message and hint.
+    """
+    found = globals().get(name)
+    if isinstance(found, type) and issubclass(found, OnDeviceError):
+        return found
+    return OnDeviceError

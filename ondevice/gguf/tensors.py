@@ -1,0 +1,101 @@
+"""The tensor table of a header: what the weights are and whether they fit into the file."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ondevice.errors import UnsupportedModel
+from ondevice.gguf.cursor import Cursor, damaged, shown
+from ondevice.gguf.tables import MAX_DIMENSIONS, MAX_TENSOR_NAME, TENSOR_TYPES
+
+MAX_TENSORS: Final = 65536
+MAX_DIMENSION: Final = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSummary:
+    """All tensors of a file, taken together."""
+
+    count: int
+    total_bytes: int
+    parameters: int
+    by_type: Mapping[str, int]
+    """Parameters held in each tensor type."""
+
+    @property
+    def main_type(self) -> str | None:
+        """The type that holds most parameters."""
+        return max(self.by_type, key=self.by_type.__getitem__, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    name: str
+    kind: str
+    parameters: int
+    size_bytes: int
+    offset: int
+
+
+def read_tensors(cursor: Cursor, count: int) -> list[_Tensor]:
+    """Read the table's `count` entries."""
+    if count > MAX_TENSORS:
+        raise damaged(f"the header announces {count:,} tensors")
+    tensors = [_read_tensor(cursor) for _ in range(count)]
+    names = {tensor.name for tensor in tensors}
+    if len(names) < count:
+        raise damaged("two tensors have the same name")
+    return tensors
+
+
+def summarize(tensors: list[_Tensor], *, available_bytes: int, alignment: int) -> TensorSummary:
+    """Add up `tensors` after checking that each lies within the file and in no other's place."""
+    end = 0
+    by_type: Counter[str] = Counter()
+    for tensor in sorted(tensors, key=lambda tensor: tensor.offset):
+        if tensor.offset % alignment or tensor.offset < end:
+            raise damaged(f"the tensor {shown(tensor.name)} is at an impossible place")
+        end = tensor.offset + tensor.size_bytes
+        by_type[tensor.kind] += tensor.parameters
+    if end > available_bytes:
+        raise damaged(
+            f"the file is truncated: {end - available_bytes:,} bytes of weights are missing"
+        )
+    return TensorSummary(
+        count=len(tensors),
+        total_bytes=sum(tensor.size_bytes for tensor in tensors),
+        parameters=by_type.total(),
+        by_type=dict(by_type),
+    )
+
+
+def _read_tensor(cursor: Cursor) -> _Tensor:
+    length = cursor.u64()
+    if length > MAX_TENSOR_NAME:
+        raise damaged(f"a tensor name of {length:,} bytes")
+    name = cursor.take(length).decode("utf-8", "replace")
+    n_dims = cursor.u32()
+    if n_dims > MAX_DIMENSIONS:
+        raise damaged(f"the tensor {shown(name)} has {n_dims:,} dimensions")
+    dimensions = [cursor.u64() for _ in range(n_dims)]
+    if not all(0 < dimension <= MAX_DIMENSION for dimension in dimensions):
+        raise damaged(f"the tensor {shown(name)} has an impossible shape")
+    number = cursor.u32()
+    kind = TENSOR_TYPES.get(number)
+    if kind is None:
+        raise UnsupportedModel(
+            f"the tensor {shown(name)} has the unknown type {number}",
+            "It was written for another version of llama.cpp: try another quantization.",
+        )
+    row = dimensions[0] if dimensions else 1
+    if row % kind.block:
+        raise damaged(
+            f"the tensor {shown(name)} has rows of {row:,} values, which {kind.name} cannot be"
+        )
+    parameters = math.prod(dimensions)
+    size_bytes = parameters // kind.block * kind.block_bytes
+    return _Tensor(name, kind.name, parameters, size_bytes, offset=cursor.u64())

@@ -1,0 +1,62 @@
+"""What is here: cores this process may use, and memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from pathlib import Path
+
+from ondevice.domain.memory import MachineMemory
+from ondevice.hardware import system
+
+
+def usable_cores() -> int:
+    """Physical cores this process may use: affinity, then cgroup quota; at least 1.
+
+    Two hyperthreads of one core share its arithmetic units, which decoding keeps busy.
+    """
+    cpus = system.allowed_cpus()
+    if cpus is None:
+        import psutil  # deferred: 21 ms, and Linux answers without it
+
+        cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    else:
+        cores = len({system.core_of(cpu) or cpu for cpu in cpus})
+    quota = system.cgroup_cpu_quota()
+    if quota is not None:
+        cores = min(cores, math.ceil(quota))
+    return max(1, cores)
+
+
+def machine_memory() -> MachineMemory:
+    """Total memory, and what could be used now without swapping."""
+    import psutil  # deferred: 21 ms
+
+    memory = psutil.virtual_memory()
+    return MachineMemory(memory.total, memory.available)
+
+
+def cpu_name() -> str:
+    """The processor's own name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """Vector extensions that decide the speed of a CPU; empty where the system hides them."""
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features") or "").split())
+    telling = ("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
+    arm = ("asimd", "asimddp", "i8mm", "sve", "sve2")
+    return [name for name in (*telling, *arm) if name in flags]
+
+
+def _cpuinfo(key: str) -> str | None:
+    """The first value of `key` in /proc/cpuinfo; None elsewhere."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,165 @@
+"""Every branch on the operating system, in one place.
+
+Not tested on macOS and Windows: their branches are held by tests that fake the platform.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+
+
+def is_linux() -> bool:
+    return sys.platform.startswith("linux")
+
+
+def is_windows() -> bool:
+    return sys.platform == "win32"
+
+
+def detached_from_terminal() -> dict[str, Any]:
+    """Arguments for Popen: Ctrl-C in the terminal must reach us, not the child."""
+    if is_windows():
+        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200)}
+    return {"process_group": 0}
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Ask the kernel to end this process with its parent; elsewhere the closed pipe does it.
+
+    On Linux the signal fires when the *thread* that started us ends, so start children from
+    one that lives as long as they do.
+    """
+    if not is_linux():
+        return
+    import ctypes  # deferred: only the child needs it
+
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it ended before we asked
+        os._exit(1)
+
+
+def write_no_core_file() -> None:
+    """A crash of the engine must not leave gigabytes of core file behind."""
+    if is_windows():
+        return
+    import resource  # deferred: not on Windows
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class memory_limit:  # noqa: N801 - reads as a statement: `with memory_limit(...)`
+    """While inside, this process may not allocate more than `extra_bytes` more.
+
+    Linux only: elsewhere the parent's deadline is the only bound.
+    """
+
+    def __init__(self, extra_bytes: int) -> None:
+        self._extra = extra_bytes
+        self._restore: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> None:
+        if not is_linux():
+            return
+        import resource  # deferred: not on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + self._extra
+        limit = min([limit, *(set_ for set_ in (soft, hard) if set_ != resource.RLIM_INFINITY)])
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        self._restore = lambda: resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+
+def exit_reason(returncode: int) -> str:
+    """Words for how a process ended: `signal SIGSEGV`, `exit code 3`."""
+    if returncode < 0:
+        try:
+            return f"signal {signal.Signals(-returncode).name}"
+        except ValueError:
+            return f"signal {-returncode}"
+    return f"exit code {returncode}"
+
+
+def cgroup_cpu_quota(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float | None:
+    """CPUs this process may use by its cgroup (v2 and v1); None where there is no limit.
+
+    The smallest limit on the way up counts: a service's own group, its slice, the container.
+    """
+    quotas = []
+    for base, path in _cpu_groups(root, membership):
+        group = base / path.strip("/")
+        for folder in (group, *group.parents):
+            quotas += [quota for quota in (_quota_v2(folder), _quota_v1(folder)) if quota]
+            if folder == base:
+                break
+    return min(quotas, default=None)
+
+
+def _cpu_groups(root: Path, membership: Path) -> list[tuple[Path, str]]:
+    """(hierarchy, group) pairs; the lines read `number:controllers:/group`."""
+    found = [(root, "/"), (root / "cpu", "/")]
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if ".." in group:  # outside of what this namespace shows
+            continue
+        if not controllers:
+            found.append((root, group))
+        elif "cpu" in controllers.split(","):
+            found.append((root / "cpu", group))
+    return found
+
+
+def _quota_v2(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()[:2]
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        period_us = int((folder / "cpu.cfs_period_us").read_text())
+        return None if quota_us <= 0 or period_us <= 0 else quota_us / period_us
+    except (OSError, ValueError):
+        return None
+
+
+def allowed_cpus() -> set[int] | None:
+    """Logical CPUs this process may run on; None where the system does not say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return set(affinity(0)) if affinity else None
+
+
+def core_of(cpu: int) -> tuple[str, str] | None:
+    """(package, core) of a logical CPU on Linux: hyperthreads share both."""
+    base = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    try:
+        package = (base / "physical_package_id").read_text().strip()
+        return package, (base / "core_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def make_private_folder(path: Path) -> Path:
+    """Create `path` for this user only (0700); an existing folder is left as it is."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""The screen. Delete this folder and everything else still runs."""

@@ -1,0 +1,56 @@
+"""The latest-value slot between the worker and the meter.
+
+The worker writes here for every event; a timer reads a few times a second. So a fast model
+cannot flood the screen, and a slow screen cannot slow the model.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+from ondevice.domain.generation import EngineInfo, PrefillProgress, TextDelta
+from ondevice.domain.measured import Measured
+from ondevice.domain.memory import ProcessMemory
+
+POINTS = 60
+STEP_S = 0.25
+"""Seconds of decoding that one point of the rate's curve stands for."""
+
+
+class Live:
+    """What the meter shows. Plain attributes, replaced whole, so any thread may write."""
+
+    def __init__(self) -> None:
+        self.info: EngineInfo | None = None
+        self.memory: ProcessMemory | None = None
+        self.prefill: PrefillProgress | None = None
+        self.delta: TextDelta | None = None
+        self.last: Measured | None = None
+        self.threads: int | None = None
+        self.session_usd = Decimal(0)
+        self.rates: deque[float] = deque(maxlen=POINTS)
+        self._mark = (0, 0.0)
+
+    def begin_turn(self) -> None:
+        """Forget the numbers of the turn before."""
+        self.prefill = self.delta = self.last = None
+        self.rates.clear()
+        self._mark = (0, 0.0)
+
+    def note_delta(self, delta: TextDelta) -> None:
+        """Remember the newest delta, and a point of the curve every `STEP_S`."""
+        self.delta = delta
+        tokens, seconds = self._mark
+        if tokens == 0:
+            self._mark = (delta.completion_tokens, delta.decode_s)
+        elif delta.decode_s - seconds >= STEP_S:
+            self.rates.append((delta.completion_tokens - tokens) / (delta.decode_s - seconds))
+            self._mark = (delta.completion_tokens, delta.decode_s)
+
+    def end_turn(self, measured: Measured) -> None:
+        """Keep the numbers of the finished turn."""
+        self.last = measured
+        self.threads = measured.done.threads
+        if measured.cost is not None:
+            self.session_usd += measured.cost.usd

@@ -1,0 +1,87 @@
+"""What workers tell the screen: facts, without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from ondevice.domain.generation import EngineInfo, EngineNotice, PrefillProgress
+from ondevice.domain.measured import Measured
+from ondevice.domain.memory import ProcessMemory
+from ondevice.domain.model import ModelFile
+from ondevice.domain.session import StoredMessage
+from ondevice.errors import OnDeviceError
+
+
+@dataclass
+class ModelLoading(Message):
+    """A model is being loaded; `fraction` of 1 is done."""
+
+    file: ModelFile
+    fraction: float
+
+
+@dataclass
+class ModelReady(Message):
+    """The model answers now."""
+
+    file: ModelFile
+    info: EngineInfo
+
+
+@dataclass
+class ModelFailed(Message):
+    """The model did not load."""
+
+    error: OnDeviceError
+
+
+@dataclass
+class MessageStored(Message):
+    """A message of the conversation is as safe as it will be."""
+
+    message: StoredMessage
+
+
+@dataclass
+class PromptProgressed(Message):
+    """The prompt is being read."""
+
+    progress: PrefillProgress
+
+
+@dataclass
+class TextArrived(Message):
+    """More of the answer."""
+
+    text: str
+
+
+@dataclass
+class Noticed(Message):
+    """The engine or the store has something to say."""
+
+    notice: EngineNotice
+
+
+@dataclass
+class TurnMeasured(Message):
+    """The numbers of the turn that has ended."""
+
+    measured: Measured
+
+
+@dataclass
+class TurnFailed(Message):
+    """The turn ended in an error a person can act on; what came of the answer is kept."""
+
+    error: OnDeviceError
+    engine_stopped: bool
+
+
+@dataclass
+class MemoryRead(Message):
+    """A reading of the engine's process; None when it is gone."""
+
+    memory: ProcessMemory | None

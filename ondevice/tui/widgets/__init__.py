@@ -1,0 +1,1 @@
+"""Widgets know domain types and messages, never engines, storage or hub."""

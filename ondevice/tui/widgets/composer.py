@@ -1,0 +1,117 @@
+"""Where a person writes: Enter sends, Shift+Enter or Ctrl+J breaks the line, Up recalls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.binding import Binding
+from textual.message import Message
+from textual.widgets import TextArea
+
+from ondevice import units
+
+LONGEST_PASTE = 400_000
+"""Characters; more than any context here holds, and the point where editing gets slow."""
+
+
+class Composer(TextArea):
+    """A text area that sends."""
+
+    BINDINGS = [
+        Binding("enter", "send", "Send", id="composer.send", tooltip="Send what is written."),
+        Binding(
+            "shift+enter,ctrl+j",
+            "newline",
+            "New line",
+            id="composer.newline",
+            show=False,
+            tooltip="Break the line. Ctrl+J works in every terminal.",
+        ),
+    ]
+
+    @dataclass
+    class Sent(Message):
+        """The person wants this answered."""
+
+        text: str
+
+    @dataclass
+    class Refused(Message):
+        """The text was not taken."""
+
+        reason: str
+
+    def __init__(self) -> None:
+        super().__init__(
+            id="composer",
+            placeholder="Ask anything. Enter sends, Shift+Enter breaks the line.",
+            soft_wrap=True,
+            tab_behavior="focus",
+            show_line_numbers=False,
+            highlight_cursor_line=False,
+            compact=True,
+        )
+        self._history: list[str] = []
+        self._recalled: int | None = None
+        self._draft = ""
+
+    def action_send(self) -> None:
+        if self.text.strip():
+            self.post_message(self.Sent(self.text))
+
+    def action_newline(self) -> None:
+        self.insert("\n")
+
+    def accepted(self, text: str) -> None:
+        """The text is on its way: remember it and start empty."""
+        self._history.append(text)
+        self._recalled = None
+        self.text = ""
+
+    def remember(self, texts: list[str]) -> None:
+        """What Up recalls, oldest first."""
+        self._history = list(texts)
+        self._recalled = None
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        if select or self.cursor_location[0] > 0 or not self._recall(-1):
+            super().action_cursor_up(select)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        at_end = self.cursor_location[0] == self.document.line_count - 1
+        if select or not at_end or not self._recall(+1):
+            super().action_cursor_down(select)
+
+    def _recall(self, step: int) -> bool:
+        """Show the history entry `step` away; False where there is none."""
+        at = (len(self._history) if self._recalled is None else self._recalled) + step
+        if not 0 <= at <= len(self._history) or (self._recalled is None and step > 0):
+            return False
+        if self._recalled is None:
+            self._draft = self.text
+        self._recalled = at if at < len(self._history) else None
+        self.text = self._history[at] if at < len(self._history) else self._draft
+        self.move_cursor(self.document.end)
+        return True
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":  # a text area takes it as a line break before bindings are asked
+            event.prevent_default()
+            event.stop()
+            self.action_send()
+            return
+        await super()._on_key(event)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        if len(self.text) + len(event.text) > LONGEST_PASTE:
+            event.prevent_default()
+            event.stop()
+            size = units.count(len(event.text))
+            limit = units.count(LONGEST_PASTE)
+            self.post_message(
+                self.Refused(f"{size} characters were not pasted: {limit} is the most.")
+            )
+            return
+        await super()._on_paste(event)
+        event.prevent_default()

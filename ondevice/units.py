@@ -1,0 +1,76 @@
+"""The only place that turns numbers into words: bytes, rates, durations, counts, money.
+
+Memory and files use binary steps with the names people know (1 GB here is 2**30 bytes), as
+process monitors do. Unknown values read "unknown".
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+UNKNOWN = "unknown"
+
+
+def size(value: int | None) -> str:
+    """Bytes: `512 B`, `97 MB`, `2.1 GB`."""
+    if value is None:
+        return UNKNOWN
+    amount, unit = float(value), "B"
+    for bigger in ("KB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1024, bigger
+    return f"{amount:.1f} {unit}" if unit != "B" and amount < 9.95 else f"{amount:.0f} {unit}"
+
+
+def rate(tok_per_s: float | None) -> str:
+    """Tokens per second: `9.8 tok/s`, `142 tok/s`."""
+    if tok_per_s is None:
+        return UNKNOWN
+    return f"{tok_per_s:.1f} tok/s" if tok_per_s < 99.95 else f"{tok_per_s:.0f} tok/s"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.08 s`, `4.1 s`, `31 s`, `2 min 05 s`, `1 h 02 min`."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count(value: int | None) -> str:
+    """A number of things: `1,204`."""
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def short_count(value: int | None) -> str:
+    """Where room is scarce: `312`, `2.9k`, `131k`, `3.8B` for parameters."""
+    if value is None:
+        return UNKNOWN
+    if value < 1000:
+        return str(value)
+    amount, unit = float(value), ""
+    for bigger in ("k", "M", "B"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, bigger
+    return f"{amount:.1f}{unit}" if amount < 9.95 else f"{amount:.0f}{unit}"
+
+
+def money(usd: Decimal | None) -> str:
+    """US dollars, two significant digits below ten cents: `$1,204.50`, `$0.31`, `-$0.0031`."""
+    if usd is None or not usd.is_finite():
+        return UNKNOWN
+    if usd == 0:
+        return "$0"
+    sign, amount = ("-" if usd < 0 else ""), abs(usd)
+    places = max(2, 1 - amount.adjusted())
+    return f"{sign}${amount:,.{places}f}"
