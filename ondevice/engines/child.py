@@ -24,6 +24,11 @@ from ondevice.hardware import system
 LOG_TAIL_BYTES = 8192
 TERMINATE_S = 0.5
 KILL_S = 5.0
+_ENVIRONMENT = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "GGML_NO_BACKTRACE": "1",  # where gdb is installed, its output would be the last words
+}
 
 
 class _Note(Enum):
@@ -116,7 +121,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=os.environ | {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"},
+                env=os.environ | _ENVIRONMENT,
                 **system.detached_from_terminal(),
             )
         except OSError as error:

@@ -239,7 +239,7 @@ class EngineProcess:
         if cancelled:
             deadline_s, doing = self._deadlines.stop_s, "stop"
         return errors.EngineTimedOut(
-            f"the engine did not {doing} within {deadline_s:g} s and was ended",
+            f"the engine did not {doing} within {deadline_s:.3g} s and was ended",
             hint="Load the model again; a damaged file or a hostile template can cause this.",
         )
 

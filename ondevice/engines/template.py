@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from ondevice.domain.generation import ChatMessage
+from ondevice.domain.text import clean_line
 from ondevice.errors import TemplateFailed
 from ondevice.hardware.system import memory_limit
 
@@ -80,7 +81,7 @@ class ChatTemplate:
 
 
 def _failed(how: str, error: Exception) -> TemplateFailed:
-    said = str(error)[:200]
+    said = clean_line(str(error))
     name = type(error).__name__
     return TemplateFailed(f"the chat template {how}: {name}" + (said and f": {said}"), hint=_HINT)
 

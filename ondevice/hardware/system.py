@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,8 @@ def _cpu_groups(root: Path, membership: Path) -> list[tuple[Path, str]]:
     except OSError:
         return found
     for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if ".." in group:  # outside of what this namespace shows
+        controllers, _, group = line.partition(":")[2].partition(":")
+        if not group or ".." in group:  # outside of what this namespace shows
             continue
         if not controllers:
             found.append((root, group))
@@ -160,6 +161,25 @@ def core_of(cpu: int) -> tuple[str, str] | None:
 
 
 def make_private_folder(path: Path) -> Path:
-    """Create `path` for this user only (0700); an existing folder is left as it is."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create `path` and its missing parents for this user only (0700); others are left alone."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):  # `parents=True` would give the parents the umask's mode
+        folder.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(exist_ok=True)  # for its error, where it is no folder
     return path
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other process is inside this block for `folder`; Windows does not wait."""
+    if is_windows():
+        yield
+        return
+    import fcntl  # deferred: not on Windows
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ondevice.domain.generation import (
     EngineNotice,
     GenerationDone,
@@ -19,6 +21,7 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import Engine
+from ondevice.engines.process import EngineProcess
 
 PATIENCE_S = 30.0
 """How long a test waits for what must happen; nothing waits that long when all is well."""
@@ -47,6 +50,18 @@ def done_of(events: list[GenerationEvent]) -> GenerationDone:
 def say(engine: Engine, text: str = "one two three", **request: Any) -> list[GenerationEvent]:
     """All events of a one-turn chat."""
     return list(engine.generate(GenerationRequest(Prompt.chat(text), **request)))
+
+
+def pid_of(engine: EngineProcess) -> int:
+    """The child that serves `engine` now."""
+    assert engine._child is not None
+    assert engine._child._process is not None
+    return engine._child._process.pid
+
+
+def child_pids() -> set[int]:
+    """Processes this one has started and not yet reaped."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 class Answer(threading.Thread):

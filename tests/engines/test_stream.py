@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ def read(data: bytes, cuts: list[int], stop: tuple[str, ...] = ()) -> tuple[str,
     """`data` fed in pieces that end at `cuts`, as an engine feeds it."""
     stream, shown = TextStream(stop), ""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         shown += stream.feed(data[begin:end])
         if stream.stopped:
             break
@@ -49,9 +51,7 @@ def test_only_text_before_the_first_stop_string_is_shown(
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(0, 60), max_size=8))
-def test_broken_bytes_become_valid_text_wherever_they_are_cut(
-    data: bytes, cuts: list[int]
-) -> None:
+def test_broken_bytes_become_valid_text_wherever_they_are_cut(data: bytes, cuts: list[int]) -> None:
     text, _ = read(data, cuts)
     assert text == data.decode("utf-8", "replace")
     text.encode()

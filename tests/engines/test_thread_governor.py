@@ -152,6 +152,35 @@ def test_a_new_generation_forgets_the_pace_of_another_depth() -> None:
 
 
 @pytest.mark.parametrize(
+    ("machine", "most", "expected"),
+    [
+        pytest.param(QUIET, 2, 2, id="quiet"),
+        pytest.param(ONE_BUSY, 2, 1, id="one busy process"),
+        pytest.param(SEVERAL_BUSY, 2, 1, id="several busy processes"),
+        pytest.param(A_THIRD_BUSY, 2, 2, id="a third of a core taken"),
+        pytest.param(eight_cores(2), 8, 6, id="eight cores, two busy"),
+    ],
+)
+def test_one_batch_of_a_prompt_tells_how_many_cores_are_free(
+    machine: Machine, most: int, expected: int
+) -> None:
+    governor = ThreadGovernor(most)
+    _, share = machine(most)
+    governor.observe_prompt(1.0, share * most)
+    assert governor.threads == governor.settled == expected
+
+
+def test_a_batch_too_short_to_measure_changes_nothing() -> None:
+    assert ThreadGovernor(2).observe_prompt(0.001, 0.0) is None
+
+
+def test_after_a_rest_all_cores_are_used_again() -> None:
+    governor = Run(ThreadGovernor(2)).tokens(ONE_BUSY, 100).governor
+    assert governor.begin(idle_s=1.0) == 1
+    assert governor.begin(idle_s=60.0) == 2
+
+
+@pytest.mark.parametrize(
     "governor",
     [ThreadGovernor(4, fixed=True), ThreadGovernor(1)],
     ids=["a fixed count", "one core"],

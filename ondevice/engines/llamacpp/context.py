@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 BATCH = 512
-"""Tokens of one evaluation; also the micro-batch."""
+"""Most tokens of one evaluation; also the micro-batch."""
 SNAPSHOTS = 8
 SNAPSHOT_BYTES = 256 << 20
 PARTIAL_STATE = 1
@@ -35,6 +35,8 @@ class Context:
         self._one_batch = lib.llama_batch_get_one(self._one, 1)
         self._snapshots: list[tuple[int, bytes]] = []
         self.n_ctx: int = lib.llama_n_ctx(context)
+        self.batch: int = min(BATCH, lib.llama_n_batch(context))
+        """Tokens of one evaluation; llama.cpp makes it no larger than n_ctx."""
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(model)
         self._n_swa: int = lib.llama_model_n_swa(model)
         recurrent = lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model)
@@ -106,7 +108,7 @@ class Context:
     # Evaluation
 
     def evaluate(self, ids: Sequence[int]) -> int:
-        """Evaluate at most BATCH ids after those already held; llama_decode's answer."""
+        """Evaluate at most `batch` ids after those already held; llama_decode's answer."""
         if len(ids) == 1:
             self._one[0] = ids[0]
             answer: int = self._lib.llama_decode(self.handle, self._one_batch)

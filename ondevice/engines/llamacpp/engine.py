@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ondevice import errors
 from ondevice.domain.generation import (
     EngineInfo,
     EngineNotice,
-    GenerationDone,
     GenerationEvent,
     GenerationRequest,
     LoadOptions,
@@ -23,12 +22,15 @@ from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.kept import KeptPrefix, common_prefix
 from ondevice.engines.llamacpp import binding, loading
-from ondevice.engines.llamacpp.context import ABORTED, BATCH, Context
+from ondevice.engines.llamacpp.context import ABORTED, Context
 from ondevice.engines.llamacpp.run import Run
 from ondevice.engines.llamacpp.sampling import Sampler
 from ondevice.engines.stream import TextStream
 from ondevice.engines.template import ChatTemplate
 from ondevice.engines.threads import ThreadGovernor
+
+PROBE = 32
+"""Tokens: 0.1 s for the starter model on a quiet machine, 4 s on a crowded one."""
 
 
 class LlamaCppEngine:
@@ -41,6 +43,8 @@ class LlamaCppEngine:
         """An error where the file has a template that does not compile: text still works."""
         self._kept = KeptPrefix()
         self._governor = ThreadGovernor(1, fixed=True)
+        self._told_threads = 1
+        self._last_used = 0.0
         self._cancelled = threading.Event()
         self._callbacks: list[Any] = []
         """What llama.cpp may call; it does not keep them alive."""
@@ -59,6 +63,7 @@ class LlamaCppEngine:
         self._callbacks.append(abort)
         self._context = context
         self._governor = ThreadGovernor(choices.threads, fixed=choices.threads_fixed)
+        self._told_threads = choices.threads
         self._template = _compile_template(context)
         return EngineInfo(
             engine="llama.cpp",
@@ -73,7 +78,7 @@ class LlamaCppEngine:
             repacked=choices.repack,
             has_template=self._template is not None,
             pid=os.getpid(),
-            notices=choices.notices,
+            notices=choices.notices + loading.fallbacks(lib, options),
         )
 
     def count_tokens(self, prompt: Prompt) -> int:
@@ -93,8 +98,8 @@ class LlamaCppEngine:
         self._kept.remember_prompt(ids, rendered)
         room = None if context.unbounded else context.n_ctx - len(ids)
         run = Run(request, len(ids), cached, start, room)
-        sampler = Sampler(self._lib, request.sampling, ids)
-        context.set_threads(self._governor.begin())
+        sampler = Sampler(self._lib, context.vocabulary(), request.sampling, ids)
+        context.set_threads(self._governor.begin(idle_s=start - self._last_used))
         try:
             yield from self._prefill(context, ids[cached:], run)
             if not run.finish:
@@ -102,7 +107,8 @@ class LlamaCppEngine:
         finally:
             sampler.close()
             self._kept.remember_reply(run.reply_ids(), run.reply_text())
-        yield self._done(run, context)
+            self._last_used = time.monotonic()
+        yield run.done(self._governor.settled, context.n_ctx)
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -196,10 +202,11 @@ class LlamaCppEngine:
         begin = time.monotonic()
         yield PrefillProgress(0, len(ids), run.cached, 0.0)
         done = 0
-        for batch in _batches(ids, context.needs_snapshots):
+        probe = PROBE if self._governor.adapts and len(ids) > 4 * PROBE else 0
+        for batch in _batches(ids, context.batch, probe, context.needs_snapshots):
             if context.needs_snapshots and done + 1 == len(ids):
                 context.take_snapshot()
-            if self._step(context, batch, run):
+            if self._timed_step(context, batch, run, self._governor.observe_prompt):
                 return
             done += len(batch)
             if done < len(ids):
@@ -207,6 +214,7 @@ class LlamaCppEngine:
         context.wait()
         run.prefill_s = time.monotonic() - begin
         yield PrefillProgress(done, len(ids), run.cached, run.prefill_s)
+        yield from self._thread_notice()
 
     def _step(self, context: Context, ids: list[int], run: Run) -> bool:
         """Evaluate; True when the run ends here."""
@@ -222,7 +230,6 @@ class LlamaCppEngine:
 
     def _decode(self, context: Context, sampler: Sampler, run: Run) -> Iterator[GenerationEvent]:
         stream = TextStream(run.request.stop)
-        threads = self._governor.settled
         while True:
             token = sampler.sample(context.handle)
             run.sampled(token)
@@ -232,24 +239,29 @@ class LlamaCppEngine:
             if text or run.silent:
                 yield run.delta(text)
             run.judge(ended, stream.stopped, piece)
-            if run.finish or self._step_one(context, token, run):
+            if run.finish or self._timed_step(context, [token], run, self._governor.observe):
                 break
-            if threads != self._governor.settled:
-                threads = self._governor.settled
-                yield EngineNotice("threads", f"now {threads} of {self._governor.most} threads")
+            yield from self._thread_notice()
         if text := stream.finish():
             yield run.delta(text)
 
-    def _step_one(self, context: Context, token: int, run: Run) -> bool:
+    def _timed_step(
+        self, context: Context, ids: list[int], run: Run, observe: Callable[..., int | None]
+    ) -> bool:
+        """A step that the governor is told of."""
         wall, cpu = time.monotonic(), time.process_time()
-        stop = self._step(context, [token], run)
-        threads = self._governor.observe(time.monotonic() - wall, time.process_time() - cpu)
+        stop = self._step(context, ids, run)
+        threads = observe(time.monotonic() - wall, time.process_time() - cpu)
         if threads is not None:
             context.set_threads(threads)
         return stop
 
-    def _done(self, run: Run, context: Context) -> GenerationDone:
-        return run.done(self._governor.settled, context.n_ctx)
+    def _thread_notice(self) -> Iterator[EngineNotice]:
+        """What was settled is told; tries are not."""
+        settled = self._governor.settled
+        if settled != self._told_threads:
+            self._told_threads = settled
+            yield EngineNotice("threads", f"now {settled} of {self._governor.most} threads")
 
 
 def _compile_template(context: Context) -> ChatTemplate | errors.TemplateFailed | None:
@@ -262,11 +274,17 @@ def _compile_template(context: Context) -> ChatTemplate | errors.TemplateFailed 
         return error
 
 
-def _batches(ids: list[int], last_alone: bool) -> Iterator[list[int]]:
-    """`ids` in evaluations. Asking again needs the logits of the last id, so where the state
-    cannot be cut back a snapshot is taken before it, and it is evaluated alone."""
+def _batches(ids: list[int], size: int, probe: int, last_alone: bool) -> Iterator[list[int]]:
+    """`ids` in evaluations of at most `size`.
+
+    Of a long prompt a small part, `probe`, goes first, to find out how busy the machine is.
+    Asking again needs the logits of the last id, so where the state cannot be cut back a
+    snapshot is taken before it, and it is evaluated alone.
+    """
     end = len(ids) - 1 if last_alone else len(ids)
-    for begin in range(0, end, BATCH):
-        yield ids[begin : min(begin + BATCH, end)]
+    if probe:
+        yield ids[:probe]
+    for begin in range(probe, end, size):
+        yield ids[begin : min(begin + size, end)]
     if last_alone:
         yield ids[-1:]

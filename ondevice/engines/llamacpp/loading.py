@@ -11,6 +11,7 @@ from typing import Any
 from ondevice import errors
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.model import ModelFile
+from ondevice.domain.text import clean_line
 from ondevice.engines.base import LoadProgress
 from ondevice.engines.llamacpp.context import BATCH, Context
 from ondevice.hardware import probe
@@ -55,11 +56,27 @@ def choose(file: ModelFile, options: LoadOptions) -> Choices:
 def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bool:
     """Repacked weights are a second copy in private memory, beside the pages of the file."""
     available = probe.machine_memory().available_bytes
-    if available >= 2 * file.path.stat().st_size + REPACK_HEADROOM_BYTES:
+    if available >= 2 * _size_of(file) + REPACK_HEADROOM_BYTES:
         return True
     said = "weights are not repacked: little memory is free; decoding is slower"
     notices.append(EngineNotice("memory", said))
     return False
+
+
+def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
+    """What was asked for and is not to be had; llama.cpp itself says nothing."""
+    if options.gpu_layers == 0 or lib.llama_supports_gpu_offload():
+        return ()
+    return (EngineNotice("gpu_missing", "this build of llama.cpp has no GPU support: CPU only"),)
+
+
+def _size_of(file: ModelFile) -> int:
+    try:
+        return file.path.stat().st_size
+    except OSError as error:
+        raise errors.ModelLoadFailed(
+            f"{file.name} cannot be read: {error.strerror}", hint="Has it been moved or deleted?"
+        ) from error
 
 
 @dataclass
@@ -154,4 +171,8 @@ def abort_callback(lib: Any, should_stop: Any) -> Any:
 
 
 def _reason(log: Log) -> str:
-    return log.errors[0].split(": ", 1)[-1] if log.errors else "no reason given"
+    """The first error without the function that says it; names in it come from the file."""
+    if not log.errors:
+        return "no reason given"
+    said = log.errors[0].split(": ", 1)[-1].removeprefix("error loading model: ")
+    return clean_line(said)

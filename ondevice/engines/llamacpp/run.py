@@ -37,6 +37,10 @@ class Run:
     _text_is_exact: bool = True
     _ended: bool = False
 
+    def __post_init__(self) -> None:
+        if self.request.max_tokens < 1:  # to read the prompt is all that is asked for
+            self.finish = "length"
+
     def sampled(self, token: int) -> None:
         """One more id is known."""
         self._last = time.monotonic()

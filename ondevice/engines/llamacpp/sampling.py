@@ -15,10 +15,12 @@ RANDOM_SEED = 0xFFFFFFFF
 class Sampler:
     """One chain of llama.cpp's own samplers, for one generation."""
 
-    def __init__(self, lib: Any, sampling: Sampling, prompt_ids: Sequence[int]) -> None:
+    def __init__(
+        self, lib: Any, vocabulary: int, sampling: Sampling, prompt_ids: Sequence[int]
+    ) -> None:
         self._lib = lib
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        for part in _parts(lib, sampling):
+        for part in _parts(lib, vocabulary, sampling):
             lib.llama_sampler_chain_add(self._chain, part)
         if sampling.repeat_penalty != 1.0:
             for token in prompt_ids[-PENALTY_WINDOW:]:
@@ -36,11 +38,12 @@ class Sampler:
             self._chain = None
 
 
-def _parts(lib: Any, sampling: Sampling) -> list[Any]:
+def _parts(lib: Any, vocabulary: int, sampling: Sampling) -> list[Any]:
     parts = []
     if sampling.repeat_penalty != 1.0:
+        penalty = sampling.repeat_penalty
         parts.append(
-            lib.llama_sampler_init_penalties(PENALTY_WINDOW, sampling.repeat_penalty, 0.0, 0.0)
+            lib.llama_sampler_init_penalties(vocabulary, PENALTY_WINDOW, penalty, 0.0, 0.0)
         )
     if sampling.temperature == 0.0:
         return [*parts, lib.llama_sampler_init_greedy()]
@@ -51,6 +54,6 @@ def _parts(lib: Any, sampling: Sampling) -> list[Any]:
     if sampling.min_p > 0.0:
         parts.append(lib.llama_sampler_init_min_p(sampling.min_p, 1))
     parts.append(lib.llama_sampler_init_temp(sampling.temperature))
-    seed = RANDOM_SEED if sampling.seed is None else sampling.seed
+    seed = RANDOM_SEED if sampling.seed is None else sampling.seed % RANDOM_SEED
     parts.append(lib.llama_sampler_init_dist(seed))
     return parts

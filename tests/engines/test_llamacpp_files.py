@@ -1,0 +1,220 @@
+"""Files llama.cpp cannot run, and templates nobody should: each is a named error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from driving import done_of, notices_of, say, text_of
+
+from ondevice import errors
+from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, Prompt
+from ondevice.domain.model import ModelFile
+from ondevice.engines.process import Deadlines, EngineProcess
+from ondevice.gguf.shapes import ShapeSpec, write_shape
+from ondevice.gguf.vocabulary import CHAT_TEMPLATE
+
+TINY = ShapeSpec(
+    name="tiny-llama",
+    architecture="llama",
+    n_layers=1,
+    n_embd=64,
+    n_ff=128,
+    n_heads=2,
+    n_kv_heads=1,
+    head_dim=32,
+    vocab=512,
+    context=512,
+)
+KEY, KIND = b"general.architecture", b"\x08\x00\x00\x00"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file of random weights that llama.cpp loads in milliseconds."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    write_shape(TINY, "F16", path)
+    return path.read_bytes()
+
+
+Load = Callable[..., EngineProcess]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """Load these bytes as a model file of this name."""
+    engines: list[EngineProcess] = []
+
+    def write_and_load(
+        data: bytes, name: str | bytes = "model.gguf", deadlines: Deadlines | None = None
+    ) -> EngineProcess:
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes(data)
+        engine = EngineProcess("llama.cpp", deadlines)
+        engines.append(engine)
+        engine.load(ModelFile(path, "llama.cpp", "the model"), LoadOptions(n_ctx=512))
+        return engine
+
+    yield write_and_load
+    for engine in engines:
+        engine.close()
+
+
+def with_architecture(data: bytes, name: bytes) -> bytes:
+    """The same file, said to be of another kind."""
+    length = len(b"llama").to_bytes(8, "little")
+    old = KEY + KIND + length + b"llama"
+    assert data.count(old) == 1
+    assert len(name) == len(b"llama")
+    return data.replace(old, KEY + KIND + length + name)
+
+
+def with_template(data: bytes, template: str) -> bytes:
+    """The same file with another template; Jinja's comments fill it up."""
+    room = len(CHAT_TEMPLATE.encode())
+    filled = template.encode() + b"{#" + b" " * (room - len(template.encode()) - 4) + b"#}"
+    assert len(filled) == room
+    assert data.count(CHAT_TEMPLATE.encode()) == 1
+    return data.replace(CHAT_TEMPLATE.encode(), filled)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "reason"),
+    [
+        pytest.param(
+            lambda data: data[: len(data) * 2 // 3],
+            errors.ModelLoadFailed,
+            "data is not within the file bounds, model is corrupted or incomplete",
+            id="weights cut off",
+        ),
+        pytest.param(
+            lambda data: data[:1000],
+            errors.ModelLoadFailed,
+            "failed to read key-value",
+            id="header cut",
+        ),
+        pytest.param(
+            lambda _: b"<!doctype html><title>404</title>" * 9,
+            errors.ModelLoadFailed,
+            "invalid magic characters: '<!do', expected 'GGUF'",
+            id="a web page",
+        ),
+        pytest.param(
+            lambda _: b"", errors.ModelLoadFailed, "failed to read magic", id="an empty file"
+        ),
+        pytest.param(
+            lambda data: data[:4] + b"\x09" + data[5:],
+            errors.ModelLoadFailed,
+            "GGUF file is version 9",
+            id="a version to come",
+        ),
+        pytest.param(
+            lambda data: with_architecture(data, b"zebra"),
+            errors.UnsupportedModel,
+            "the model: unknown model architecture: 'zebra'",
+            id="an unknown architecture",
+        ),
+        pytest.param(
+            lambda data: with_architecture(data, b"\x1b]0;\x07"),
+            errors.UnsupportedModel,
+            "unknown model architecture: ']0;'",
+            id="an architecture that is an escape sequence",
+        ),
+    ],
+)
+def test_a_file_llama_cpp_refuses_is_named_with_its_reason(
+    tiny: bytes,
+    load: Load,
+    damage: Callable[[bytes], bytes],
+    error: type[errors.OnDeviceError],
+    reason: str,
+) -> None:
+    with pytest.raises(errors.OnDeviceError) as caught:
+        load(damage(tiny))
+    assert type(caught.value) is error
+    assert reason in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    missing = ModelFile(tmp_path / "gone.gguf", "llama.cpp", "the model")
+    with pytest.raises(errors.ModelLoadFailed, match="the model cannot be read: No such file"):
+        EngineProcess("llama.cpp").load(missing, LoadOptions())
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.gguf", "grüße 🙂.gguf", b"not \xff utf-8 \xc3.gguf"], ids=str
+)
+def test_a_file_of_any_name_loads_and_answers(tiny: bytes, load: Load, name: str | bytes) -> None:
+    engine = load(tiny, name)
+    assert done_of(say(engine, "hi", max_tokens=2, ignore_eos=True)).usage.completion_tokens == 2
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'a' * 3000000000 }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ raise_exception('only in Latin') }}",
+        "{% for a in messages",
+    ],
+)
+def test_a_template_that_fails_leaves_the_model_usable_without_it(
+    tiny: bytes, load: Load, template: str
+) -> None:
+    engine = load(with_template(tiny, template))
+    with pytest.raises(errors.TemplateFailed, match=r"^the chat template "):
+        say(engine, "hi")
+    request = GenerationRequest(Prompt(text="hi"), GREEDY, max_tokens=2, ignore_eos=True)
+    assert done_of(list(engine.generate(request))).usage.completion_tokens == 2
+
+
+def test_a_template_that_never_ends_is_ended_at_the_deadline(tiny: bytes, load: Load) -> None:
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    engine = load(with_template(tiny, loops), deadlines=Deadlines(prompt_s=0.3))
+    with pytest.raises(errors.EngineTimedOut, match="render and tokenize"):
+        say(engine, "hi")
+
+
+def test_a_system_message_that_is_refused_is_folded_and_told(tiny: bytes, load: Load) -> None:
+    refusing = "{% for m in messages %}{{ raise_exception('no') if m.role == 'system' }}"
+    engine = load(with_template(tiny, refusing + "{{ m.content }}{% endfor %}"))
+    request = GenerationRequest(Prompt.chat("b", system="a"), max_tokens=1, ignore_eos=True)
+    events = list(engine.generate(request))
+    assert "system_folded" in notices_of(events)
+    assert done_of(events).usage.prompt_tokens == len("a\n\nb")
+
+
+def test_a_file_cut_off_while_loaded_is_a_crash_that_says_the_file_changed(
+    tiny: bytes, load: Load, tmp_path: Path
+) -> None:
+    engine = load(tiny)
+    os.truncate(tmp_path / "model.gguf", 0)
+    with pytest.raises(errors.EngineCrashed, match=r"SIGBUS.*the model file changed"):
+        say(engine, "hi")
+
+
+def test_a_full_context_ends_the_answer_and_says_so(tiny: bytes, load: Load) -> None:
+    prompt = Prompt(tokens=tuple(range(5, 507)))
+    request = GenerationRequest(prompt, GREEDY, max_tokens=100, ignore_eos=True)
+    done = done_of(list(load(tiny).generate(request)))
+    assert (done.finish_reason, done.usage.completion_tokens) == ("context_full", 10)
+
+
+def test_layers_asked_for_on_a_gpu_that_is_not_there_are_told(tiny: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny)
+    engine = EngineProcess("llama.cpp")
+    options = LoadOptions(n_ctx=512, gpu_layers=99)
+    info = engine.load(ModelFile(path, "llama.cpp", "the model"), options)
+    engine.close()
+    told = "gpu_missing" in [notice.code for notice in info.notices]
+    assert told == (info.backend == "cpu")
+
+
+def test_random_text_is_valid_and_bounded_by_max_tokens(tiny: bytes, load: Load) -> None:
+    events = say(load(tiny), "hi", max_tokens=50, ignore_eos=True)
+    assert done_of(events).usage.completion_tokens == 50
+    text_of(events).encode()
