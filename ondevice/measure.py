@@ -6,8 +6,9 @@ Chat, benchmarks and demos stand on this; only what is above it knows what the n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
-from ondevice.domain.cost import Price, cost_avoided
+from ondevice.domain.cost import CostAvoided, Price, cost_avoided
 from ondevice.domain.generation import (
     EngineInfo,
     EngineNotice,
@@ -37,7 +38,15 @@ def measure(
             if isinstance(event, EngineNotice):
                 notices.append(event)
             elif isinstance(event, GenerationDone):
-                cost = cost_avoided(event.usage, price) if price else None
-                yield Measured("".join(text), event, memory.use(), cost, tuple(notices))
+                answer = "".join(text)
+                cost = _cost(event, answer, price) if price else None
+                yield Measured(answer, event, memory.use(), cost, tuple(notices))
             else:
                 text.append(getattr(event, "text", ""))
+
+
+def _cost(done: GenerationDone, answer: str, price: Price) -> CostAvoided:
+    """An end token alone is no reply, and neither is blank text: nothing is avoided by them."""
+    if done.finish_reason == "failed" or not answer.strip():
+        return CostAvoided(price, Decimal(0), 0)
+    return cost_avoided(done.usage, price)

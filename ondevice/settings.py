@@ -27,26 +27,40 @@ class Settings:
     """Longest answer, in tokens."""
 
 
+MEND = "Mend that line, or remove it."
+_RANGES = {"context": (0, 1_000_000_000), "threads": (0, 512), "max_tokens": (1, 1_000_000_000)}
+
+
 def load(path: Path) -> Settings:
     """The settings of `path`; defaults where it does not exist. Raises SettingsInvalid."""
+    label = clean_line(str(path))
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):  # the latter: HOME=/dev/null
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsInvalid(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise SettingsInvalid(f"{label} cannot be read: {error.strerror}", "Check it.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"{label} is not UTF-8", hint="Save it as UTF-8.") from error
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsInvalid(f"{path} is not TOML: {error}", hint="Mend that line.") from error
-    known = {field.name: field for field in fields(Settings)}
+    except (ValueError, RecursionError) as error:  # also thousands of digits or brackets
+        raise SettingsInvalid(f"{label} is not TOML: {error}", MEND) from error
     for name, value in values.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-            raise SettingsInvalid(f"{path}: no setting is called {clean_line(name)}", hint=hint)
-        wanted = type(known[name].default)
-        if type(value) is not wanted or (isinstance(value, int) and value < 0):
-            kind = "a number, 0 or more" if wanted is int else "a text in quotes"
-            raise SettingsInvalid(f"{path}: {name} must be {kind}")
+        _check(name, value, label)
     return Settings(**values)
+
+
+def _check(name: str, value: object, label: str) -> None:
+    known = {field.name: field for field in fields(Settings)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+        raise SettingsInvalid(f"{label}: no setting is called {clean_line(name)}", hint=hint)
+    if name not in _RANGES:
+        if not isinstance(value, str):
+            raise SettingsInvalid(f"{label}: {name} must be a text in quotes", MEND)
+        return
+    low, high = _RANGES[name]
+    if type(value) is not int or not low <= value <= high:  # a bool is an int, too
+        raise SettingsInvalid(f"{label}: {name} must be a whole number from {low} to {high}", MEND)

@@ -6,6 +6,7 @@ process monitors do. Unknown values read "unknown".
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 UNKNOWN = "unknown"
@@ -25,16 +26,16 @@ def size(value: int | None) -> str:
 
 def rate(tok_per_s: float | None) -> str:
     """Tokens per second: `9.8 tok/s`, `142 tok/s`."""
-    if tok_per_s is None:
+    if tok_per_s is None or not math.isfinite(tok_per_s):
         return UNKNOWN
     return f"{tok_per_s:.1f} tok/s" if tok_per_s < 99.95 else f"{tok_per_s:.0f} tok/s"
 
 
 def duration(seconds: float | None) -> str:
     """`0.08 s`, `4.1 s`, `31 s`, `2 min 05 s`, `1 h 02 min`."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return UNKNOWN
-    if seconds < 1:
+    if seconds < 0.995:
         return f"{seconds:.2f} s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"

@@ -7,6 +7,7 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 
@@ -125,11 +126,9 @@ def _folders() -> list[Finding]:
     return findings
 
 
-def _writable(folder: os.PathLike[str]) -> bool:
+def _writable(folder: Path) -> bool:
     """Whether files could be made there; an absent folder counts by its nearest parent."""
-    from pathlib import Path
-
-    path = Path(folder)
+    path = folder
     while not path.exists() and path != path.parent:
         path = path.parent
     return path.is_dir() and os.access(path, os.W_OK)

@@ -44,7 +44,7 @@ def _row(spec: ModelSpec) -> dict[str, Any]:
         "use": spec.use,
         "parameters": spec.parameters,
         "quantization": found.quantization if found else first.quantization,
-        "size_bytes": first.size_bytes,
+        "size_bytes": found.path.stat().st_size if found else first.size_bytes,
         "licence": spec.licence,
         "gated": spec.gated,
         "pinned": first.pinned,

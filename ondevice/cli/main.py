@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from importlib import import_module
@@ -18,6 +20,9 @@ COMMANDS = {
     "doctor": ("ondevice.cli.doctor:doctor", "Check this machine and this installation."),
     "completion": ("ondevice.cli.completion:completion", "Print the shell completion script."),
 }
+
+OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
+"""What a system answers when stdout takes no more."""
 
 
 class LazyGroup(click.Group):
@@ -57,23 +62,47 @@ def ondevice(context: click.Context, model: str | None) -> None:
 
 def main() -> None:
     """Run the command line; every error is one line with a hint, never a traceback."""
+    _prepare_streams()
+    sys.exit(_outcome())
+
+
+def _outcome() -> int:
     try:
-        code = ondevice.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else Exit.OK)
+        code = ondevice.main(standalone_mode=False, color=_color())
+        sys.stdout.flush()  # here, where its failure can be told
+        return code if isinstance(code, int) else Exit.OK
     except errors.OnDeviceError as error:
         say_error(error)
-        sys.exit(exit_for(error))
-    except click.exceptions.Abort:
-        sys.exit(Exit.CANCELLED)
-    except KeyboardInterrupt:
-        sys.exit(Exit.CANCELLED)
+        return exit_for(error)
     except click.ClickException as error:
-        error.show()
-        sys.exit(Exit.USAGE)
-    except BrokenPipeError:
-        # Whoever read our output has enough; what is still buffered has nowhere to go.
+        command = getattr(getattr(error, "ctx", None), "command_path", "ondevice")
+        say_error(errors.UsageTrouble(error.format_message(), hint=f"Try: {command} --help"))
+        return Exit.USAGE
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return Exit.CANCELLED
+    except OSError as error:
+        if error.errno not in OUTPUT_LOST or error.filename is not None:
+            raise
+        # What is still buffered has nowhere to go, and the interpreter would say so at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.FAILED)
+        if error.errno != errno.EPIPE:  # whoever read our output may simply have enough
+            say_error(errors.OnDeviceError(f"the output cannot be written: {error.strerror}"))
+        return Exit.FAILED
+
+
+def _prepare_streams() -> None:
+    """Closed ones lead nowhere, and a character the terminal cannot show is no reason to end."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # takes the lowest free descriptor, so the very one
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - stays open
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _color() -> bool | None:
+    """False where styles are unwelcome; None lets click look whether it is a terminal."""
+    unwelcome = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("", "dumb")
+    return False if unwelcome else None
 
 
 def say_error(error: errors.OnDeviceError) -> None:

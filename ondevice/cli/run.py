@@ -27,6 +27,9 @@ from ondevice.hub import local
 from ondevice.measure import MeasureEvent, measure
 from ondevice.paths import user_paths
 
+TOKENS = click.IntRange(1, 1_000_000_000)
+CONTEXT = click.IntRange(16, 1_000_000_000)
+
 
 @click.command()
 @click.argument("prompt", nargs=-1)
@@ -34,7 +37,7 @@ from ondevice.paths import user_paths
 @click.option("-s", "--system", help="System prompt.")
 @click.option("--raw", is_flag=True, help="Continue the text as it stands, without a template.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("-n", "--max-tokens", type=click.IntRange(1), help="Longest answer in tokens.")
+@click.option("-n", "--max-tokens", type=TOKENS, help="Longest answer in tokens.")
 @click.option("-t", "--temperature", type=float, default=0.7, show_default=True)
 @click.option("--top-k", type=int, default=40, show_default=True)
 @click.option("--top-p", type=float, default=0.95, show_default=True)
@@ -42,7 +45,7 @@ from ondevice.paths import user_paths
 @click.option("--repeat-penalty", type=float, default=1.0, show_default=True)
 @click.option("--seed", type=int, help="Repeats a run exactly.")
 @click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated.")
-@click.option("-c", "--ctx", type=click.IntRange(16), help="Tokens of context.")
+@click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Fixed; otherwise follows the load.")
 @click.option("--flash-attention", type=click.Choice(["on", "off"]), help="Default: off on a CPU.")
 @click.option("--repack", type=click.Choice(["on", "off"]), help="Default: on if memory allows.")
@@ -55,10 +58,10 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
     text = _prompt_text(prompt)
     file = local.resolve(options["model"] or chosen.model, catalog.load(paths.user_catalogue))
     request = _request(text, file, options, chosen)
+    price = _price(options["baseline"] or chosen.baseline, file)
     engine = registry.in_child(file.engine)
     try:
         info = engine.load(file, _load_options(options, chosen))
-        price = _price(options["baseline"] or chosen.baseline, file)
         talk = sys.stderr.isatty() and not options["as_json"]
         measured = _show(measure(engine, info, request, price), info, options["as_json"], talk)
     except KeyboardInterrupt:
@@ -88,12 +91,14 @@ def _prompt_text(words: tuple[str, ...]) -> str:
 def _request(
     text: str, file: ModelFile, options: dict[str, Any], chosen: settings.Settings
 ) -> GenerationRequest:
+    if options["raw"] and options["system"]:
+        raise errors.UsageTrouble("--raw takes no --system", hint="Put it all into the prompt.")
     raw = options["raw"] or (file.use == "base" and not options["system"])
     names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
     try:
         sampling = Sampling(**{name: options[name] for name in names})
     except ValueError as error:
-        raise errors.UsageTrouble(str(error)) from error
+        raise errors.UsageTrouble(str(error), hint="See: ondevice run --help") from error
     return GenerationRequest(
         prompt=Prompt(text=text) if raw else Prompt.chat(text, options["system"]),
         sampling=sampling,
@@ -121,8 +126,8 @@ def _price(baseline: str, file: ModelFile) -> Price | None:
 
 def _show(events: Any, info: EngineInfo, quiet: bool, talk: bool) -> Measured:
     """Print the answer as it comes; the last event is returned."""
-    for event in info.notices:
-        _say(f"{event.message}", talk)
+    for notice in info.notices:
+        _say(notice.message, talk)
     measured: Measured | None = None
     for event in events:
         measured = _show_event(event, quiet, talk) or measured
@@ -136,7 +141,8 @@ def _show(events: Any, info: EngineInfo, quiet: bool, talk: bool) -> Measured:
 def _show_event(event: MeasureEvent, quiet: bool, talk: bool) -> Measured | None:
     match event:
         case TextDelta(text=text) if not quiet:
-            click.echo(clean(text) if sys.stdout.isatty() else text, nl=False)
+            # not click's echo: it takes escapes out of a pipe, where data must stay as it is
+            sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
         case EngineNotice(message=message):
             _say(message, talk)

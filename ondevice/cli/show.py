@@ -21,7 +21,7 @@ from ondevice.paths import user_paths
 def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name or a GGUF file."""
     if local.looks_like_path(model):
-        facts = _file_facts(Path(model).expanduser())
+        facts = _file_facts(local.expand(model))
     else:
         facts = _spec_facts(catalog.load(user_paths().user_catalogue).find(model))
     if as_json:

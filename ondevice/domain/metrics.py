@@ -16,22 +16,19 @@ What cannot be known is None, never 0 or infinity.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median, quantiles
 
 
 def prefill_tok_per_s(evaluated_tokens: int, prefill_s: float | None) -> float | None:
     """Evaluated prompt tokens per second; unknown when nothing was evaluated."""
-    if prefill_s is None or prefill_s <= 0 or evaluated_tokens <= 0:
-        return None
-    return evaluated_tokens / prefill_s
+    return _per_second(evaluated_tokens, prefill_s)
 
 
 def decode_tok_per_s(generated_tokens: int, decode_s: float | None) -> float | None:
     """n tokens have n - 1 gaps, so one token has no rate."""
-    if decode_s is None or decode_s <= 0 or generated_tokens < 2:
-        return None
-    return (generated_tokens - 1) / decode_s
+    return _per_second(generated_tokens - 1, decode_s)
 
 
 def middle_and_spread(samples: Sequence[float]) -> tuple[float, float] | None:
@@ -42,3 +39,10 @@ def middle_and_spread(samples: Sequence[float]) -> tuple[float, float] | None:
         return samples[0], 0.0
     low, _, high = quantiles(samples, n=4, method="inclusive")
     return median(samples), high - low
+
+
+def _per_second(things: int, seconds: float | None) -> float | None:
+    if seconds is None or not seconds > 0 or things <= 0:  # `not >` also holds for NaN
+        return None
+    rate = things / seconds
+    return rate if 0 < rate < math.inf else None

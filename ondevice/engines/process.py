@@ -34,6 +34,8 @@ CRASHES_TO_BLOCK = 3
 CRASH_WINDOW_S = 60.0
 CHARACTERS_PER_S = 200_000
 """Rendering and tokenizing may take this long on top: a seventh of the speed measured."""
+FILE_BYTES_PER_S = 30_000_000
+"""Loading may take this long on top: one large tensor from a slow disk gives no sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Deadlines:
 
     start_s: float = 30.0
     """Until the child runs: a cold disk, a virus scanner."""
-    load_s: float = 30.0
-    """Between two signs while loading: one large tensor from a slow disk."""
+    load_s: float = 8.0
+    """Between two signs while loading a small file; a large one gets more."""
     prompt_s: float = 10.0
     """Rendering and tokenizing a short prompt; a long one gets more."""
     prefill_s: float = 120.0
@@ -181,8 +183,10 @@ class EngineProcess:
     def _load_in(self, child: Child, options: LoadOptions, progress: LoadProgress) -> EngineInfo:
         self._expect(child, wire.Hello, self._deadlines.start_s, "start")
         child.send(wire.Load(child.file, options))
+        _, _, size_bytes, _ = child.file_mark
+        deadline_s = self._deadlines.load_s + size_bytes / FILE_BYTES_PER_S
         while True:
-            message = self._receive(child, self._deadlines.load_s, "load the model")
+            message = self._receive(child, deadline_s, "load the model")
             match message:
                 case wire.LoadProgress(fraction=fraction):
                     progress(fraction)

@@ -21,15 +21,20 @@ def read_process(pid: int, model_path: str, pages: bool = True) -> ProcessMemory
     if not system.is_linux():
         return _read_elsewhere(pid)
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = _read(f"/proc/{pid}/status")
         private = _kilobytes(status, "RssAnon:")
         resident = _kilobytes(status, "VmRSS:")
         if private is None or resident is None:  # a zombie has no memory
             return None
-        mapped = _model_pages(Path(f"/proc/{pid}/smaps").read_text(), model_path) if pages else None
+        mapped = _model_pages(_read(f"/proc/{pid}/smaps"), model_path) if pages else None
     except OSError:
         return None
     return ProcessMemory(resident, private, mapped)
+
+
+def _read(path: str) -> str:
+    # by bytes: a name may hold any, and reading text would turn \r into \n
+    return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
 
 def _read_elsewhere(pid: int) -> ProcessMemory | None:
@@ -50,11 +55,13 @@ def _kilobytes(status: str, name: str) -> int | None:
 
 def _model_pages(smaps: str, model_path: str) -> int:
     """Sum of Rss over the mappings of `model_path`. Fields: address perms offset dev inode path."""
+    written = model_path.replace("\n", "\\012")
+    names = ([written], [f"{written} (deleted)"])  # unlinked or replaced, it is still in use
     total, inside = 0, False
-    for line in smaps.splitlines():
+    for line in smaps.split("\n"):  # a name may hold what splitlines() splits at
         head, _, _ = line.partition(" ")
         if "-" in head and not head.endswith(":"):
-            inside = line.split(maxsplit=5)[5:] == [model_path]
+            inside = line.split(maxsplit=5)[5:] in names
         elif inside and line.startswith("Rss:"):
             total += int(line.split()[1]) * 1024
     return total

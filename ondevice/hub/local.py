@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import stat
 from pathlib import Path
 
 from ondevice.catalog import Catalog
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.text import clean_line
-from ondevice.errors import ModelNotHere, UnknownModel
+from ondevice.errors import ModelNotHere, ModelTrouble, NotAModelFile, UnknownModel
 from ondevice.gguf.header import read_header
 
 RUNNABLE = ("llama.cpp",)
@@ -26,7 +27,7 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
     Raises UnknownModel, ModelNotHere, and for a path NotAModelFile or UnsupportedModel.
     """
     if looks_like_path(name):
-        return from_path(Path(name).expanduser())
+        return from_path(expand(name))
     spec = catalog.find(name)
     found = find(spec)
     if found is None:
@@ -36,9 +37,21 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
 
 def from_path(path: Path) -> ModelFile:
     """A GGUF file by its path; its header is read, so that a wrong file is named early."""
-    if not path.is_file():
-        raise UnknownModel(f"there is no file {clean_line(str(path))}", hint="Check the path.")
-    header = read_header(path)
+    label = clean_line(str(path))
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnknownModel(f"there is no file {label}", hint="Check the path.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnknownModel(f"{label} cannot be read: {reason}", hint="Check the path.") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise NotAModelFile(f"{label} is {kind}", hint="Give the path of a GGUF file.")
+    try:
+        header = read_header(path)
+    except ModelTrouble as error:  # it speaks of "the file"
+        raise type(error)(f"{label}: {error.message}", error.hint) from error
     name = clean_line(header.name or path.stem, 80)
     return ModelFile(
         path=path.absolute(),
@@ -72,7 +85,7 @@ def _in_package(file: FileSpec) -> Path | None:
         return None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / Path(file.path).name
-        if path.is_file() and file.size_bytes in (None, path.stat().st_size):
+        if _is_whole(path, file):
             return path
     return None
 
@@ -83,25 +96,35 @@ def _in_hub_cache(file: FileSpec) -> Path | None:
     revision = file.revision
     if revision is None:
         try:
-            revision = (folder / "refs" / "main").read_text().strip()
-        except OSError:
+            revision = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
             return None
         if not revision.isalnum():
             return None
     path = folder / "snapshots" / revision / file.path
-    if path.is_file() and file.size_bytes in (None, path.stat().st_size):
-        return path
-    return None
+    return path if _is_whole(path, file) else None
+
+
+def _is_whole(path: Path, file: FileSpec) -> bool:
+    """Whether all of `file` is at `path`; what may not be looked at is not here."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and file.size_bytes in (None, found.st_size)
 
 
 def hub_cache() -> Path:
     """The cache that Hugging Face tools share; importing their library for this takes 200 ms."""
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
+    home = os.environ.get("HF_HOME") or f"{base}/huggingface"
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return expand(os.path.expandvars(cache or f"{home}/hub"))
+
+
+def expand(path: str) -> Path:
+    """`path` with `~` as the home folder; an unknown user's stays, where pathlib's raises."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def looks_like_path(name: str) -> bool:

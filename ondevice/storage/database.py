@@ -1,22 +1,35 @@
 """The one owner of the connection: opening, migrations, and errors with names.
 
 WAL with synchronous=FULL: a committed row survives a kill and a power cut; a commit takes 4 ms.
+
+A file that is no database is set aside at once. Damage inside one is found when it is met, as
+checking all of it takes 12 ms per MB: the damage is then marked, and the next opening checks,
+sets the file aside and goes on with what reads. Nothing is ever deleted.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ondevice.errors import DatabaseBusy, DatabaseTooNew, DatabaseUnusable, StorageTrouble
-from ondevice.hardware.system import make_private_folder
+from ondevice.hardware.system import make_private_folder, one_at_a_time
+from ondevice.storage.recovery import copy_readable
 
 BUSY_S = 5.0
+RETRY_S = 0.02
+
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 MIGRATIONS = (
     """
@@ -32,7 +45,7 @@ MIGRATIONS = (
         role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
         content TEXT NOT NULL,
         state TEXT NOT NULL CHECK (state IN ('complete', 'streaming', 'interrupted')),
-        writer_pid INTEGER,
+        writer TEXT,
         model TEXT NOT NULL DEFAULT '',
         finish_reason TEXT NOT NULL DEFAULT '',
         prompt_tokens INTEGER NOT NULL DEFAULT 0,
@@ -45,6 +58,7 @@ MIGRATIONS = (
         price_date TEXT
     ) STRICT;
     CREATE INDEX message_by_session ON message(session_id, id);
+    CREATE INDEX message_streaming ON message(id) WHERE state = 'streaming';
     """,
 )
 
@@ -52,11 +66,14 @@ MIGRATIONS = (
 class Database:
     """An open database. Safe from any thread; transactions are one at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create `path`. Raises StorageTrouble."""
+    def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
+        """Open or create `path`; others are waited for `busy_s`. Raises StorageTrouble."""
         self.path = path
         self.set_aside: Path | None = None
-        """Where an unreadable database was moved, if that had to be done."""
+        """Where a damaged database was moved, if that had to be done."""
+        self.recovered = 0
+        """How many messages of it could be read and are here."""
+        self._busy_s = busy_s
         self._lock = threading.RLock()
         try:
             make_private_folder(path.parent)
@@ -64,36 +81,97 @@ class Database:
         except (OSError, sqlite3.Error) as error:
             raise named(error, path) from error
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it durable at the end, or none. Raises StorageTrouble."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                # SQLite itself has rolled back after some errors, and a second time is an error
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise self._met(error) from error
+                raise
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """All rows of a query. Raises StorageTrouble."""
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._met(error) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    # Opening
+
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
             if not _is_corrupt(error):
                 raise
-            self.set_aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
-            self.path.rename(self.set_aside)
-            for suffix in ("-wal", "-shm"):  # they belong to the file that was moved
-                extra = self.path.with_name(self.path.name + suffix)
-                if extra.exists():
-                    extra.rename(self.set_aside.with_name(self.set_aside.name + suffix))
-            return self._connect()
+        with one_at_a_time(self.path.parent):
+            try:
+                return self._connect()  # another process may have done it meanwhile
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise
+            self.set_aside = self._move_away()
+            connection = self._connect()
+            self.recovered = copy_readable(self.set_aside, connection)
+            return connection
 
     def _connect(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Only when it is new: closing any descriptor of a file drops all locks this process has
+        # on it, https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled
+        if not self.path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._busy_s, isolation_level=None, check_same_thread=False
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode=WAL")
+            self._start_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA secure_delete=ON")
+            self._check(connection)
             self._migrate(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _start_wal(self, connection: sqlite3.Connection) -> None:
+        """Two processes that create one database: here SQLite itself does not wait."""
+        until = time.monotonic() + self._busy_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _BUSY or time.monotonic() >= until:
+                    raise
+                time.sleep(RETRY_S)
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Look at all of it, if damage was met before."""
+        if not self._damage_mark.exists():
+            return
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            error = sqlite3.DatabaseError(found)
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+        self._damage_mark.unlink(missing_ok=True)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -113,51 +191,54 @@ class Database:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it durable at the end, or none. Raises StorageTrouble."""
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise named(error, self.path) from error
+    # Damage
 
-    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query. Raises StorageTrouble."""
-        with self._lock:
-            try:
-                return self._connection.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise named(error, self.path) from error
+    @property
+    def _damage_mark(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.damaged")
 
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+    def _met(self, error: sqlite3.Error) -> StorageTrouble:
+        if _is_corrupt(error):
+            with suppress(OSError):
+                self._damage_mark.touch(mode=0o600)
+        return named(error, self.path)
+
+    def _move_away(self) -> Path:
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
+        # The log first: a log without its database is ignored, one beside a new database is
+        # replayed into it.
+        for suffix in ("-wal", "-shm", ""):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        self._damage_mark.unlink(missing_ok=True)
+        return aside
 
 
 def named(error: Exception, path: Path) -> StorageTrouble:
     """The error of our tree for one of SQLite's or the system's."""
-    if isinstance(error, StorageTrouble):
-        return error
-    text = str(error)
-    if "locked" in text or "busy" in text:
+    code, system_code = _code(error), getattr(error, "errno", None)
+    if code in _BUSY:
         return DatabaseBusy(f"{path} is in use by another process", hint="Close it and try again.")
-    if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
+    if code in _CORRUPT:
+        return DatabaseUnusable(
+            f"{path} is damaged",
+            hint="Start ondevice again: the file is then set aside, and what reads is kept.",
+        )
+    if code in _NOT_WRITABLE or system_code in _NOT_ALLOWED:
         return DatabaseUnusable(
             f"{path} cannot be written", hint="Check its permissions, or set ONDEVICE_HOME."
         )
-    if "full" in text:
+    if code == sqlite3.SQLITE_FULL or system_code in _NO_SPACE:
         return DatabaseUnusable(f"no space is left for {path}", hint="Free some disk space.")
-    return DatabaseUnusable(f"{path}: {text}", hint="Check the disk, or set ONDEVICE_HOME.")
+    reason = getattr(error, "strerror", None) or str(error)
+    return DatabaseUnusable(f"{path}: {reason}", hint="Check the disk, or set ONDEVICE_HOME.")
 
 
-def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
-    return "not a database" in str(error) or "malformed" in str(error)
+def _code(error: Exception) -> int:
+    """SQLite's primary code; 0 for errors of others."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    return _code(error) in _CORRUPT

@@ -6,10 +6,11 @@ import os
 import sqlite3
 from datetime import UTC, datetime
 
-from ondevice.domain.generation import Role
+from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
 from ondevice.domain.session import MessageState, Session, StoredMessage
 from ondevice.domain.text import clean_line, storable
+from ondevice.hardware.probe import process_mark
 from ondevice.storage.database import Database
 
 TITLE_CHARACTERS = 60
@@ -26,10 +27,11 @@ class Sessions:
         """A new, empty session."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         title = clean_line(title, TITLE_CHARACTERS) or "New conversation"
+        system_prompt = storable(system_prompt)
         with self._database.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO session (title, created_at, system_prompt) VALUES (?, ?, ?)",
-                (title, now, storable(system_prompt)),
+                (title, now, system_prompt),
             )
         return Session(_id_of(cursor), title, now, system_prompt)
 
@@ -61,10 +63,10 @@ class Sessions:
     ) -> StoredMessage:
         """Append a message. A `streaming` one belongs to this process until it is finished."""
         content = storable(content)
-        writer = os.getpid() if state == "streaming" else None
+        writer = _writer(os.getpid()) if state == "streaming" else None
         with self._database.transaction() as connection:
             cursor = connection.execute(
-                """INSERT INTO message (session_id, role, content, state, writer_pid, model)
+                """INSERT INTO message (session_id, role, content, state, writer, model)
                    VALUES (?, ?, ?, ?, ?, ?)""",
                 (session_id, role, content, state, writer, model),
             )
@@ -78,33 +80,45 @@ class Sessions:
             )
 
     def finish(
-        self, message_id: int, content: str, state: MessageState, measured: Measured | None
+        self,
+        message_id: int,
+        content: str,
+        state: MessageState,
+        ending: FinishReason,
+        measured: Measured | None,
     ) -> StoredMessage:
         """The answer as it ended, with its numbers where there are any."""
-        numbers = _numbers(measured)
-        names = ", ".join(f"{name} = ?" for name in numbers)
+        values = {"finish_reason": ending} | _numbers(measured)
+        names = ", ".join(f"{name} = ?" for name in values)
         with self._database.transaction() as connection:
             connection.execute(
-                f"UPDATE message SET content = ?, state = ?, writer_pid = NULL"
-                f"{', ' + names if names else ''} WHERE id = ?",
-                (storable(content), state, *numbers.values(), message_id),
+                f"UPDATE message SET content = ?, state = ?, writer = NULL, {names} WHERE id = ?",
+                (storable(content), state, *values.values(), message_id),
             )
         (row,) = self._database.rows("SELECT * FROM message WHERE id = ?", message_id)
         return _message(row)
 
     def _mark_abandoned(self) -> None:
         """Half answers whose process is gone are interrupted ones."""
-        rows = self._database.rows("SELECT id, writer_pid FROM message WHERE state = 'streaming'")
-        if not rows:
+        rows = self._database.rows("SELECT id, writer FROM message WHERE state = 'streaming'")
+        gone = [row["id"] for row in rows if not _still_runs(row["writer"])]
+        if not gone:
             return
-        import psutil  # deferred: 21 ms, and there is seldom one
-
-        gone = [row["id"] for row in rows if not psutil.pid_exists(row["writer_pid"] or 0)]
         with self._database.transaction() as connection:
             connection.executemany(
-                "UPDATE message SET state = 'interrupted', writer_pid = NULL WHERE id = ?",
+                "UPDATE message SET state = 'interrupted', writer = NULL WHERE id = ?",
                 [(message_id,) for message_id in gone],
             )
+
+
+def _writer(pid: int) -> str:
+    """A process in a way that outlives it: numbers of processes are used again."""
+    return f"{pid} {process_mark(pid)}"
+
+
+def _still_runs(writer: str | None) -> bool:
+    pid, _, mark = (writer or "").partition(" ")
+    return pid.isdecimal() and process_mark(int(pid)) == mark
 
 
 def _id_of(cursor: sqlite3.Cursor) -> int:
@@ -117,7 +131,6 @@ def _numbers(measured: Measured | None) -> dict[str, object]:
         return {}
     done, cost = measured.done, measured.cost
     return {
-        "finish_reason": done.finish_reason,
         "prompt_tokens": done.usage.prompt_tokens,
         "cached_tokens": done.usage.cached_tokens,
         "completion_tokens": done.usage.completion_tokens,

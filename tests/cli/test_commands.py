@@ -1,0 +1,202 @@
+"""The commands that run no model: what they print, as text and as data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import SCRIPT, Cli
+
+from ondevice import __version__, catalog
+from ondevice.cli.main import COMMANDS
+
+GOOD = """
+[[model]]
+name = 'my-model'
+family = 'mine'
+title = 'My Model'
+use = 'chat'
+parameters = 1_000_000
+context = 512
+licence = 'MIT'
+
+[[model.files]]
+engine = 'llama.cpp'
+quantization = 'Q4_0'
+repository = 'me/my-model'
+path = 'my-model.gguf'
+"""
+BAD = GOOD.replace("my-model'", "bad-model'").replace("parameters = 1_000_000", "parameters = -3")
+
+
+def user_catalogue(home: Path, content: str) -> None:
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "models.toml").write_text(content)
+
+
+def test_version_is_one_line(cli: Cli) -> None:
+    outcome = cli("--version")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == f"ondevice, version {__version__}\n"
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_lists_every_command_with_what_it_does(option: str, cli: Cli) -> None:
+    outcome = cli(option)
+    assert (outcome.code, outcome.err) == (0, "")
+    for name, (_, about) in COMMANDS.items():
+        assert f"  {name} " in outcome.out
+        assert about in outcome.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, cli: Cli) -> None:
+    outcome = cli(name, "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"Usage: ondevice {name} ")
+
+
+class TestList:
+    def test_shows_the_whole_catalogue_and_what_is_here(self, cli: Cli) -> None:
+        outcome = cli("list")
+        assert (outcome.code, outcome.err) == (0, "")
+        header, *lines = outcome.out.splitlines()
+        assert header.split() == ["MODEL", "PARAMS", "QUANT", "SIZE", "USE", "LICENCE", "STATE"]
+        assert [line.split()[0] for line in lines] == [m.name for m in catalog.load().models]
+        here = [line.split()[0] for line in lines if line.endswith(" here")]
+        assert here == [catalog.STARTER]
+
+    def test_as_data_holds_the_same(self, cli: Cli, starter_path: Path) -> None:
+        outcome = cli("list", "--json")
+        assert (outcome.code, outcome.err) == (0, "")
+        rows = json.loads(outcome.out)
+        assert [row["name"] for row in rows] == [m.name for m in catalog.load().models]
+        (starter,) = [row for row in rows if row["here"]]
+        assert starter["path"] == str(starter_path)
+        assert starter["size_bytes"] == starter_path.stat().st_size
+        assert starter["quantization"] == "Q4_1"
+        assert all(row["path"] is None for row in rows if not row["here"])
+
+    def test_can_be_only_what_is_here(self, cli: Cli) -> None:
+        rows = json.loads(cli("list", "--here", "--json").out)
+        assert [row["name"] for row in rows] == [catalog.STARTER]
+
+    def test_reports_a_bad_entry_and_keeps_the_good_ones(self, cli: Cli, home: Path) -> None:
+        user_catalogue(home, GOOD + BAD)
+        outcome = cli("list", "--json")
+        assert outcome.code == 0
+        (line,) = outcome.err.splitlines()
+        assert line.startswith("ondevice: skipped: ")
+        assert "parameters" in line
+        names = [row["name"] for row in json.loads(outcome.out)]
+        assert "my-model" in names
+        assert "bad-model" not in names
+        assert catalog.STARTER in names
+
+    def test_survives_a_catalogue_that_is_no_toml(self, cli: Cli, home: Path) -> None:
+        user_catalogue(home, "[[model]\n\x1b[31m")
+        outcome = cli("list", "--json")
+        assert outcome.code == 0
+        assert "not valid TOML" in outcome.err
+        assert "\x1b" not in outcome.err
+        assert len(json.loads(outcome.out)) == len(catalog.load().models)
+
+
+class TestShow:
+    def test_tells_what_the_catalogue_knows(self, cli: Cli, starter_path: Path) -> None:
+        outcome = cli("show", "starter")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert catalog.STARTER in outcome.out
+        assert str(starter_path) in outcome.out
+        assert "Apache-2.0" in outcome.out
+
+    def test_of_every_model_is_text_and_data(self, cli: Cli) -> None:
+        for model in catalog.load().models[:3]:
+            facts = json.loads(cli("show", model.name, "--json").out)
+            assert facts["name"] == model.name
+            assert facts["parameters"] == model.parameters
+            assert len(facts["files"]) == len(model.files)
+
+    def test_of_a_file_tells_what_its_header_says(self, cli: Cli, starter_path: Path) -> None:
+        text = cli("show", starter_path)
+        assert (text.code, text.err) == (0, "")
+        assert "134,515,008" in text.out
+        facts = json.loads(cli("show", starter_path, "--json").out)
+        assert facts["size_bytes"] == starter_path.stat().st_size
+        assert (facts["architecture"], facts["quantization"]) == ("llama", "Q4_1")
+        assert facts["chat_template"] is True
+        assert facts["random_weights"] is False
+
+
+class TestDoctor:
+    def test_finds_all_well_here(self, cli: Cli) -> None:
+        outcome = cli("doctor")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert all(line.startswith("ok ") for line in outcome.out.splitlines())
+        for name in ("python", "memory", "cores", "llama.cpp", "models here", "data folder"):
+            assert any(line[4:].startswith(name) for line in outcome.out.splitlines())
+
+    def test_as_data_has_a_verdict_for_each_finding(self, cli: Cli) -> None:
+        outcome = cli("doctor", "--json")
+        assert (outcome.code, outcome.err) == (0, "")
+        findings = {finding["name"]: finding for finding in json.loads(outcome.out)}
+        assert set(findings["ondevice"]) == {"name", "value", "ok", "mend"}
+        assert findings["ondevice"]["value"] == __version__
+        assert findings["models here"]["value"] == catalog.STARTER
+        assert all(finding["ok"] for finding in findings.values())
+
+    def test_says_what_to_do_about_a_folder_that_cannot_be(self, cli: Cli, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        outcome = cli("doctor", env={"ONDEVICE_HOME": str(tmp_path / "file" / "home")})
+        assert (outcome.code, outcome.err) == (1, "")
+        assert "!!  data folder" in outcome.out
+        assert "Set ONDEVICE_HOME to a folder you may write." in outcome.out
+
+    def test_counts_a_bad_catalogue_entry_as_a_fault(self, cli: Cli, home: Path) -> None:
+        user_catalogue(home, BAD)
+        outcome = cli("doctor")
+        assert outcome.code == 1
+        assert "!!  catalogue" in outcome.out
+
+    def test_makes_no_folder(self, cli: Cli, home: Path) -> None:
+        cli("doctor")
+        assert not home.exists()
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_has_a_script_for_each_shell(self, shell: str, cli: Cli) -> None:
+        outcome = cli("completion", shell)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert f"_ONDEVICE_COMPLETE={shell}_complete" in outcome.out
+
+    def test_for_bash_is_accepted_by_it(self, cli: Cli, tmp_path: Path) -> None:
+        script = tmp_path / "ondevice.bash"
+        script.write_text(cli("completion", "bash").out)
+        checked = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+    @pytest.mark.parametrize(
+        ("words", "offered"),
+        [
+            ("ondevice li", "list"),
+            ("ondevice run --thr", "--threads"),
+            ("ondevice completion ", "zsh"),
+        ],
+        ids=["command", "option", "choice"],
+    )
+    def test_offers_what_fits(self, words: str, offered: str, cli: Cli) -> None:
+        asked = {
+            "_ONDEVICE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        outcome = cli(env=asked)
+        assert outcome.err == ""
+        assert f"plain,{offered}" in outcome.out.splitlines()
+
+
+def test_the_installed_script_is_the_one_under_test() -> None:
+    assert SCRIPT.exists()

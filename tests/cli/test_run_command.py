@@ -1,0 +1,219 @@
+"""`ondevice run` on a real model: the answer, every number of it, and nothing else on stdout."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import psutil
+import pytest
+from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
+
+KEYS = {
+    "text": str,
+    "model": str,
+    "engine": str,
+    "backend": str,
+    "finish_reason": str,
+    "usage": {"prompt_tokens": int, "cached_tokens": int, "completion_tokens": int},
+    "timings": {
+        "load_s": float,
+        "ttft_s": float,
+        "prefill_s": float,
+        "decode_s": float,
+        "prefill_tok_per_s": float,
+        "decode_tok_per_s": float,
+    },
+    "memory": {"peak_private_bytes": int, "model_pages_bytes": int},
+    "cost_avoided": {"baseline": str, "usd": str, "price_date": str},
+    "threads": int,
+    "n_ctx": int,
+    "notices": list,
+}
+FRANCE = "The capital of France is"
+ENDLESS = ("run", "--raw", "--ignore-eos", "-n", "100000", "-t", "0", FRANCE)
+
+
+def kinds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: kinds(item) for key, item in value.items()}
+    return type(value)
+
+
+def answered(cli: Cli, *arguments: str | Path, **how: Any) -> dict[str, Any]:
+    """The document of one run that went well."""
+    outcome = cli("run", "--json", "-c", "512", *arguments, **how)
+    assert (outcome.code, outcome.err) == (0, "")
+    document: dict[str, Any] = json.loads(outcome.out)
+    return document
+
+
+def codes(document: dict[str, Any]) -> list[str]:
+    return [notice["code"] for notice in document["notices"]]
+
+
+def test_one_document_holds_every_number(cli: Cli, starter_path: Path) -> None:
+    document = answered(cli, "-t", "0", "-n", "8", "--threads", "1", "Say hello.")
+    assert list(document) == list(KEYS)
+    assert kinds(document) == KEYS
+    assert (document["engine"], document["backend"]) == ("llama.cpp", "cpu")
+    assert (document["threads"], document["n_ctx"]) == (1, 512)
+    usage, timings = document["usage"], document["timings"]
+    assert usage["completion_tokens"] <= 8
+    assert usage["cached_tokens"] == 0
+    decode, prefill = timings["decode_tok_per_s"], timings["prefill_tok_per_s"]
+    assert decode * timings["decode_s"] == pytest.approx(usage["completion_tokens"] - 1)
+    assert prefill * timings["prefill_s"] == pytest.approx(usage["prompt_tokens"])
+    assert timings["ttft_s"] >= timings["prefill_s"]
+    size = starter_path.stat().st_size
+    assert 0.5 * size < document["memory"]["model_pages_bytes"] < 1.1 * size
+    assert document["memory"]["peak_private_bytes"] > 10 << 20
+    assert Decimal(document["cost_avoided"]["usd"]) > 0
+    assert document["cost_avoided"]["price_date"].startswith("20")
+
+
+def test_the_answer_alone_is_on_stdout(cli: Cli) -> None:
+    outcome = cli("run", "--raw", "-t", "0", "-n", "4", FRANCE)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "Paris" in outcome.out
+    assert outcome.out.endswith("\n")
+    assert "\x1b" not in outcome.out
+
+
+class TestThePrompt:
+    def test_may_come_through_a_pipe(self, cli: Cli) -> None:
+        outcome = cli("run", "--raw", "-t", "0", "-n", "4", piped=FRANCE.encode())
+        assert (outcome.code, outcome.err) == (0, "")
+        assert "Paris" in outcome.out
+
+    def test_from_a_pipe_follows_the_one_in_the_arguments(self, cli: Cli) -> None:
+        both = answered(cli, "--raw", "-t", "0", "-n", "2", "One", "two", piped=b"three")
+        whole = answered(cli, "--raw", "-t", "0", "-n", "2", "One two\n\nthree")
+        assert both["usage"] == whole["usage"]
+        assert both["text"] == whole["text"]
+
+    def test_that_is_no_text_is_still_read(self, cli: Cli) -> None:
+        document = answered(cli, "--raw", "-n", "1", piped=b"caf\xe9 \xff\xfe")
+        assert document["usage"]["prompt_tokens"] > 0
+
+    def test_gets_the_template_of_the_model_unless_it_is_raw(self, cli: Cli) -> None:
+        raw = answered(cli, "--raw", "-n", "1", "Hello")
+        assert raw["usage"]["prompt_tokens"] <= 2
+        chat = answered(cli, "-n", "1", "--system", "Be brief.", "Hello")
+        assert chat["usage"]["prompt_tokens"] > 10
+
+
+class TestTheAnswer:
+    def test_is_no_longer_than_asked(self, cli: Cli) -> None:
+        document = answered(cli, "--raw", "-t", "0", "-n", "3", "--ignore-eos", FRANCE)
+        assert document["usage"]["completion_tokens"] == 3
+        assert document["finish_reason"] == "length"
+
+    def test_ends_at_a_stop_text_which_is_no_part_of_it(self, cli: Cli) -> None:
+        whole = answered(cli, "--raw", "-t", "0", "-n", "8", "1, 2, 3, 4,")
+        assert "6" in whole["text"]
+        cut = answered(cli, "--raw", "-t", "0", "-n", "8", "--stop", "6", "1, 2, 3, 4,")
+        assert cut["text"] == whole["text"].partition("6")[0]
+        assert cut["finish_reason"] == "stop"
+
+    def test_is_repeated_by_its_seed(self, cli: Cli) -> None:
+        def text(seed: int) -> str:
+            arguments = ("--raw", "-t", "2", "-n", "8", "--threads", "1", "--seed", str(seed))
+            return str(answered(cli, *arguments, "Once")["text"])
+
+        assert text(7) == text(7) != text(8)
+
+    def test_of_one_token_has_no_rate(self, cli: Cli) -> None:
+        document = answered(cli, "--raw", "-n", "1", FRANCE)
+        assert document["timings"]["decode_tok_per_s"] is None
+
+
+class TestABaseModel:
+    def test_continues_the_text_as_it_stands(self, cli: Cli, gemma_path: Path) -> None:
+        document = answered(cli, "-m", gemma_path, "-t", "0", "-n", "3", FRANCE)
+        assert document["text"].strip()
+        assert document["usage"]["prompt_tokens"] == 6  # five words and the beginning
+        assert "completion_mode" not in codes(document)
+
+    def test_says_so_when_a_chat_was_asked(self, cli: Cli, gemma_path: Path) -> None:
+        document = answered(cli, "-m", gemma_path, "-n", "1", "--system", "Be brief.", FRANCE)
+        assert "completion_mode" in codes(document)
+
+
+@pytest.fixture
+def endless(start_cli: StartCli) -> subprocess.Popen[bytes]:
+    """An answer that has begun and would not end."""
+    process = start_cli(*ENDLESS)
+    assert process.stdout is not None
+    assert process.stdout.read(1)
+    return process
+
+
+class TestAnEndBeforeTheEnd:
+    def test_by_ctrl_c_is_clean(self, endless: subprocess.Popen[bytes]) -> None:
+        child = child_of(endless)
+        endless.send_signal(signal.SIGINT)
+        _, err = endless.communicate(timeout=PATIENCE_S)
+        assert endless.returncode == 130
+        assert err.strip() == b""
+        assert_ended(child)
+
+    def test_by_ctrl_c_in_a_terminal_stops_only_the_command(
+        self, environment: dict[str, str]
+    ) -> None:
+        """The terminal sends it to a whole group of processes."""
+        command = pexpect.spawn(str(SCRIPT), list(ENDLESS), env=environment, timeout=PATIENCE_S)
+        command.expect("Paris")
+        child = psutil.Process(command.pid).children()[0]
+        command.sendintr()
+        rest = command.read()
+        command.close()
+        assert command.exitstatus == 130
+        assert b"Traceback" not in rest
+        assert b"ondevice:" not in rest
+        assert_ended(child)
+
+    def test_by_ctrl_c_while_loading_is_clean(self, start_cli: StartCli) -> None:
+        process = start_cli(*ENDLESS)
+        parent = psutil.Process(process.pid)
+        while not (children := parent.children()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 130
+        assert err.strip() == b""
+        assert_ended(children[0])
+
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+    def test_by_another_signal_leaves_no_engine(
+        self, name: str, endless: subprocess.Popen[bytes]
+    ) -> None:
+        child = child_of(endless)
+        endless.send_signal(signal.Signals[name])
+        endless.communicate(timeout=PATIENCE_S)
+        assert endless.returncode == -signal.Signals[name]
+        assert_ended(child)
+
+    def test_of_the_reader_is_quiet(self, endless: subprocess.Popen[bytes]) -> None:
+        child = child_of(endless)
+        assert endless.stdout is not None
+        assert endless.stderr is not None
+        endless.stdout.close()
+        said = endless.stderr.read()
+        assert endless.wait(PATIENCE_S) == 1
+        assert said == b""
+        assert_ended(child)
+
+    def test_of_the_engine_is_one_line(self, endless: subprocess.Popen[bytes]) -> None:
+        child_of(endless).kill()
+        _, err = endless.communicate(timeout=PATIENCE_S)
+        assert endless.returncode == 4
+        assert err.decode().splitlines() == [
+            "ondevice: the engine stopped: signal SIGKILL",
+            "  Load the model again to go on.",
+        ]

@@ -1,0 +1,191 @@
+"""A damaged file is set aside, what reads of it is kept, and nothing is deleted."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ondevice.domain.session import StoredMessage
+from ondevice.errors import DatabaseUnusable
+from ondevice.storage.database import Database
+from ondevice.storage.sessions import Sessions
+
+PAGE = 4096
+MESSAGES = 120
+GARBAGE = bytes(range(7, 247)) * 20
+
+
+def fill(path: Path) -> list[str]:
+    """Three sessions with long messages; returns their contents in the order of ids."""
+    database = Database(path)
+    sessions = Sessions(database)
+    ids = [sessions.create(f"session {number}").id for number in range(3)]
+    contents = [f"{number:04d} " + "words " * 60 for number in range(MESSAGES)]
+    for number, content in enumerate(contents):
+        sessions.add(ids[number % 3], "user", content)
+    database.close()
+    return contents
+
+
+def damage(path: Path, page: int) -> bytes:
+    """Overwrite one page, counted from 0; returns the whole file as it is now."""
+    with path.open("r+b") as file:
+        file.seek(page * PAGE)
+        file.write(GARBAGE[:PAGE])
+    return path.read_bytes()
+
+
+def all_messages(database: Database) -> list[StoredMessage]:
+    sessions = Sessions(database)
+    found = [m for session in sessions.recent() for m in sessions.messages(session.id)]
+    return sorted(found, key=lambda message: message.id)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not a database at all", b"\0" * 9000, GARBAGE * 10],
+    ids=["short", "zeros", "garbage"],
+)
+def test_a_file_that_is_no_database_is_set_aside(content: bytes, path: Path, open_database) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    database = open_database()
+    assert database.set_aside is not None
+    assert database.set_aside.read_bytes() == content
+    assert database.set_aside.name.startswith("ondevice.db.corrupt-")
+    assert database.recovered == 0
+    Sessions(database).create("it goes on")
+    database.close()
+    again = open_database()
+    assert again.set_aside is None
+    assert [session.title for session in Sessions(again).recent()] == ["it goes on"]
+
+
+def test_what_only_its_log_holds_is_not_lost_with_it(path: Path, tmp_path: Path) -> None:
+    """A log left beside a new database would be replayed into it."""
+    source = tmp_path / "source" / "ondevice.db"
+    fill(source)
+    database = Database(source)
+    Sessions(database).save_part(1, "only in the log")
+    path.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{source}{suffix}", f"{path}{suffix}")
+    database.close()
+    damage(path, 0)
+    kept = Database(path)
+    assert kept.set_aside is not None
+    assert all_messages(kept) == []
+    kept.close()
+    aside = b"".join(part.read_bytes() for part in path.parent.glob("*.corrupt-*"))
+    assert b"only in the log" in aside
+
+
+def test_a_damaged_header_that_the_log_has_whole_is_no_damage(path: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source" / "ondevice.db"
+    fill(source)
+    database = Database(source)
+    for number in range(20):  # the file grows, so the log holds its first page
+        Sessions(database).add(1, "user", f"late {number}")
+    path.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{source}{suffix}", f"{path}{suffix}")
+    database.close()
+    damage(path, 0)
+    kept = Database(path)
+    assert kept.set_aside is None
+    assert len(all_messages(kept)) == MESSAGES + 20
+    kept.close()
+
+
+def test_damage_inside_is_named_when_met_and_mended_at_the_next_opening(
+    path: Path, open_database
+) -> None:
+    contents = fill(path)
+    damaged = damage(path, path.stat().st_size // PAGE // 2)
+    database = open_database()
+    assert database.set_aside is None  # found when it is met
+    with pytest.raises(DatabaseUnusable, match="damaged") as caught:
+        all_messages(database)
+    assert "set aside" in caught.value.hint
+    database.close()
+    again = open_database()
+    assert again.set_aside is not None
+    assert again.set_aside.read_bytes() == damaged
+    kept = all_messages(again)
+    assert MESSAGES * 0.8 < again.recovered == len(kept) < MESSAGES
+    assert all(message.content == contents[message.id - 1] for message in kept)
+    again.close()
+    assert open_database().set_aside is None
+
+
+def test_whichever_page_is_damaged_two_openings_lead_to_a_database(tmp_path: Path) -> None:
+    whole = tmp_path / "whole" / "ondevice.db"
+    contents = fill(whole)
+    for page in range(whole.stat().st_size // PAGE):
+        path = tmp_path / f"page {page}" / "ondevice.db"
+        path.parent.mkdir()
+        path.write_bytes(whole.read_bytes())
+        damaged = damage(path, page)
+        kept, aside = open_and_read(path)
+        assert all(message.content == contents[message.id - 1] for message in kept)
+        if aside is None:
+            assert len(kept) == MESSAGES  # a page that nothing needed, such as a free one
+        else:
+            assert aside.read_bytes() == damaged
+        assert len(kept) > MESSAGES * 0.8 or page in (0, root_page(whole, "message"))
+
+
+def open_and_read(path: Path) -> tuple[list[StoredMessage], Path | None]:
+    """What reads at the first or, after damage was met, at the second opening."""
+    for _ in range(2):
+        database = None
+        try:
+            database = Database(path)
+            return all_messages(database), database.set_aside
+        except DatabaseUnusable:
+            assert path.with_name("ondevice.db.damaged").exists()
+        finally:
+            if database is not None:
+                database.close()
+    pytest.fail("damage was met twice")
+
+
+def root_page(path: Path, table: str) -> int:
+    connection = sqlite3.connect(path)
+    query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    (number,) = connection.execute(query, (table,)).fetchone()
+    connection.close()
+    return int(number) - 1
+
+
+def test_a_mark_of_damage_without_damage_only_costs_a_check(path: Path, open_database) -> None:
+    fill(path)
+    mark = path.with_name("ondevice.db.damaged")
+    mark.touch()
+    database = open_database()
+    assert database.set_aside is None
+    assert len(all_messages(database)) == MESSAGES
+    assert not mark.exists()
+
+
+def test_messages_of_a_lost_session_get_one(path: Path, open_database) -> None:
+    contents = fill(path)
+    damage(path, root_page(path, "session"))
+    path.with_name("ondevice.db.damaged").touch()
+    database = open_database()
+    assert {session.title for session in Sessions(database).recent()} == {"Recovered conversation"}
+    assert [message.content for message in all_messages(database)] == contents
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.05, 0.97], ids=str)
+def test_a_truncated_file_leads_to_a_database(path: Path, keep: float) -> None:
+    contents = fill(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    kept, aside = open_and_read(path)
+    assert aside is not None
+    assert aside.read_bytes() == whole[: int(len(whole) * keep)]
+    assert all(message.content == contents[message.id - 1] for message in kept)
