@@ -218,3 +218,12 @@ def test_random_text_is_valid_and_bounded_by_max_tokens(tiny: bytes, load: Load)
     events = say(load(tiny), "hi", max_tokens=50, ignore_eos=True)
     assert done_of(events).usage.completion_tokens == 50
     text_of(events).encode()
+
+
+def test_a_context_larger_than_memory_is_refused_with_the_numbers(starter_path: Path) -> None:
+    engine = EngineProcess("llama.cpp")
+    with pytest.raises(errors.ModelLoadFailed, match=r"900,000,000 tokens needs .* are free"):
+        engine.load(
+            ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=900_000_000)
+        )
+    engine.close()

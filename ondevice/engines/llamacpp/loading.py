@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from ondevice import errors
+from ondevice import errors, units
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
@@ -17,6 +17,7 @@ from ondevice.engines.llamacpp.context import BATCH, Context
 from ondevice.hardware import probe
 
 DEFAULT_N_CTX = 4096
+F16_BYTES = 2
 REPACK_HEADROOM_BYTES = 1 << 30
 MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
@@ -112,6 +113,11 @@ def open_context(
     model = _load_weights(lib, log, file, choices, progress)
     trained = lib.llama_model_n_ctx_train(model)
     wanted = options.n_ctx or min(DEFAULT_N_CTX, trained or DEFAULT_N_CTX)
+    try:
+        _refuse_what_cannot_fit(lib, model, wanted)
+    except errors.ModelLoadFailed:
+        lib.llama_model_free(model)
+        raise
     context = lib.llama_init_from_model(model, _context_params(lib, wanted, choices))
     if not context:
         lib.llama_model_free(model)
@@ -120,6 +126,22 @@ def open_context(
             hint="Try a smaller context with --ctx.",
         )
     return Context(lib, model, context)
+
+
+def _refuse_what_cannot_fit(lib: Any, model: Any, n_ctx: int) -> None:
+    """A KV cache larger than the free memory ends in swapping or a kill, not in an error."""
+    heads = lib.llama_model_n_head(model)
+    if lib.llama_model_is_recurrent(model) or heads <= 0:
+        return
+    row = lib.llama_model_n_embd(model) // heads * lib.llama_model_n_head_kv(model)
+    needed = 2 * F16_BYTES * lib.llama_model_n_layer(model) * row * n_ctx
+    free = probe.machine_memory().available_bytes
+    if needed > free:
+        sizes = f"needs {units.size(needed)}; {units.size(free)} are free"
+        raise errors.ModelLoadFailed(
+            f"a context of {n_ctx:,} tokens {sizes}",
+            hint="Choose a smaller context with --ctx.",
+        )
 
 
 def _load_weights(
