@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import cache
+from typing import TYPE_CHECKING
 
 from ondevice import catalog, pricing, settings
 from ondevice.chat import Chat
-from ondevice.domain.cost import Price
 from ondevice.domain.generation import LoadOptions
 from ondevice.errors import StorageTrouble, UsageTrouble
 from ondevice.hub import local
@@ -14,37 +16,55 @@ from ondevice.paths import user_paths
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
+if TYPE_CHECKING:
+    from ondevice.tui.app import OnDeviceApp
+
 
 def open_app(model: str | None) -> int:
     """Run the app until it is left; returns its exit code."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageTrouble(
             "the app needs a terminal", hint='For a pipe or a script: ondevice run "..."'
         )
-    from ondevice.tui.app import Doors, OnDeviceApp  # deferred: 270 ms, after the checks
+    if os.environ.get("TERM") == "dumb":
+        raise UsageTrouble(
+            "TERM=dumb cannot place a cursor", hint='Without a screen: ondevice run "..."'
+        )
+    # deferred: 270 ms, after the checks
+    from ondevice.tui.app import OnDeviceApp
+    from ondevice.tui.doors import Doors
 
     paths = user_paths()
     chosen = settings.load(paths.settings)
-    known = catalog.load(paths.user_catalogue)
 
-    def price(key: str) -> Price:
-        return pricing.price(key, cache_dir=paths.cache)
+    @cache  # after the first paint, and once
+    def known() -> catalog.Catalog:
+        return catalog.load(paths.user_catalogue)
 
     doors = Doors(
-        catalog=lambda: known,
-        resolve=lambda name: local.resolve(name, known),
+        catalog=known,
+        resolve=lambda name: local.resolve(name, known()),
         find=local.find,
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
-        price=price,
+        price=lambda key: pricing.price(key, cache_dir=paths.cache),
+        baseline=chosen.baseline or pricing.DEFAULT_BASELINE,
+        frontier=pricing.FRONTIER_BASELINE,
     )
     database, trouble = _open_database()
     sessions = Sessions(database) if database else None
-    chat = Chat(sessions, price(chosen.baseline or pricing.DEFAULT_BASELINE))
+    chat = Chat(sessions)
     options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, options, chosen.max_tokens)
     app.trouble = trouble
+    return run_app(app, chat, database)
+
+
+def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
+    """Run until it is left, then end the engine and close the database. Returns the exit code."""
     try:
-        return app.run() or 0
+        app.run()
+        # 1 after a bug; otherwise what it was left with
+        return app.return_code or app.return_value or 0
     finally:
         chat.close()
         if database:

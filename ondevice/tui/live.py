@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
-from ondevice.domain.generation import EngineInfo, PrefillProgress, TextDelta
+from ondevice.domain.cost import Price, cost_avoided
+from ondevice.domain.generation import EngineInfo, PrefillProgress, TextDelta, Usage
 from ondevice.domain.measured import Measured
-from ondevice.domain.memory import ProcessMemory
+from ondevice.domain.memory import MachineMemory, ProcessMemory
 
 POINTS = 60
 STEP_S = 0.25
@@ -24,11 +25,15 @@ class Live:
     def __init__(self) -> None:
         self.info: EngineInfo | None = None
         self.memory: ProcessMemory | None = None
+        self.machine: MachineMemory | None = None
         self.prefill: PrefillProgress | None = None
         self.delta: TextDelta | None = None
         self.last: Measured | None = None
         self.threads: int | None = None
-        self.session_usd = Decimal(0)
+        self.price: Price | None = None
+        self.frontier: Price | None = None
+        self.usages: tuple[Usage, ...] = ()
+        """Of the answers since the start that a cloud would have billed."""
         self.rates: deque[float] = deque(maxlen=POINTS)
         self._mark = (0, 0.0)
 
@@ -37,6 +42,10 @@ class Live:
         self.prefill = self.delta = self.last = None
         self.rates.clear()
         self._mark = (0, 0.0)
+
+    def lose_engine(self) -> None:
+        """Forget what only a running engine knows."""
+        self.info = self.memory = self.threads = None
 
     def note_delta(self, delta: TextDelta) -> None:
         """Remember the newest delta, and a point of the curve every `STEP_S`."""
@@ -53,4 +62,13 @@ class Live:
         self.last = measured
         self.threads = measured.done.threads
         if measured.cost is not None:
-            self.session_usd += measured.cost.usd
+            self.usages = (*self.usages, measured.done.usage)
+
+    @property
+    def reading(self) -> PrefillProgress | None:
+        """The prompt's progress, while it is read."""
+        return self.prefill if self.delta is None and self.last is None else None
+
+    def avoided(self, price: Price) -> Decimal:
+        """What all answers since the start would have cost at `price`."""
+        return sum((cost_avoided(usage, price).usd for usage in self.usages), Decimal(0))

@@ -1,4 +1,4 @@
-"""What workers tell the screen: facts, without behaviour."""
+"""What workers and other threads tell the screen: facts, without behaviour."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from ondevice.domain.cost import Price
 from ondevice.domain.generation import EngineInfo, EngineNotice, PrefillProgress
 from ondevice.domain.measured import Measured
-from ondevice.domain.memory import ProcessMemory
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import OnDeviceError
@@ -81,7 +81,22 @@ class TurnFailed(Message):
 
 
 @dataclass
-class MemoryRead(Message):
-    """A reading of the engine's process; None when it is gone."""
+class PriceFound(Message):
+    """Costs are compared with this price from now on."""
 
-    memory: ProcessMemory | None
+    price: Price
+    frontier: Price
+
+
+@dataclass
+class PriceFailed(Message):
+    """There is no such price; the one before stays."""
+
+    error: OnDeviceError
+
+
+@dataclass
+class LeaveAsked(Message):
+    """A signal asks the app to end, with this exit code."""
+
+    code: int

@@ -223,7 +223,5 @@ def test_random_text_is_valid_and_bounded_by_max_tokens(tiny: bytes, load: Load)
 def test_a_context_larger_than_memory_is_refused_with_the_numbers(starter_path: Path) -> None:
     engine = EngineProcess("llama.cpp")
     with pytest.raises(errors.ModelLoadFailed, match=r"900,000,000 tokens needs .* are free"):
-        engine.load(
-            ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=900_000_000)
-        )
+        engine.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=900_000_000))
     engine.close()

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
+from textual.containers import Horizontal, Vertical
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Footer, Markdown
 from textual.worker import Worker, WorkerState
 
-from ondevice import units
-from ondevice.chat import Chat, ChatEvent, Stored
-from ondevice.domain.generation import (
-    EngineNotice,
-    LoadOptions,
-    PrefillProgress,
-    Sampling,
-    TextDelta,
-)
-from ondevice.domain.measured import Measured
+from ondevice.chat import Chat
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Session
-from ondevice.domain.text import clean, clean_line
-from ondevice.errors import EngineCrashed, EngineTimedOut, OnDeviceError
+from ondevice.domain.text import clean_line
+from ondevice.errors import OnDeviceError
+from ondevice.hardware.probe import machine_memory
 from ondevice.hardware.sampler import read_process
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.screens.link import LinkScreen
+from ondevice.tui.turn import load_model, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.conversation import Conversation
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.topbar import TopBar
 
 WIDE = 100
+TALL = 12
 PAINT_METER_S = 0.25
 READ_MEMORY_S = 1.0
-WRITE_TEXT_S = 0.12
-"""Text goes to the screen this often: a write costs layout, a token a write costs half a core."""
 
 
 class ChatScreen(Screen[None]):
@@ -51,90 +44,103 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer; it is kept."),
-        Binding("f5", "reload", "Reload", id="chat.reload", tooltip="Load the model again."),
-        Binding("f6", "new", "New", id="chat.new", tooltip="Begin a new conversation."),
-        Binding("pageup", "scroll_talk(-1)", "Up", id="chat.up", show=False, tooltip="Scroll up."),
         Binding(
-            "pagedown", "scroll_talk(1)", "Down", id="chat.down", show=False, tooltip="Scroll down."
+            "f5",
+            "reload",
+            "Reload",
+            id="chat.reload",
+            tooltip="Load the model again, after its engine stopped.",
         ),
+        # F6 and F7 are the text area's own.
+        Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
     ]
 
-    def __init__(self, chat: Chat, options: LoadOptions, max_tokens: int) -> None:
+    def __init__(self, chat: Chat, options: LoadOptions, max_tokens: int, live: Live) -> None:
         super().__init__()
         self._chat, self._options, self._max_tokens = chat, options, max_tokens
-        self._live = Live()
+        self._live = live
         self._answer: Answer | None = None
-        self._busy = False
-        self._follow = False
-        """The end of the conversation is to be kept in view as soon as it overflows."""
+        """The one being made."""
+        self._loading = False
 
     def compose(self) -> ComposeResult:
         yield TopBar()
         with Horizontal(id="columns"):
             with Vertical(id="talk"):
-                yield VerticalScroll(id="conversation", can_focus=False)
+                yield Conversation()
                 yield MeterLine(id="line")
                 yield Composer()
             yield MeterPanel(id="panel")
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.set_interval(PAINT_METER_S, self._paint_meter)
+        self.set_interval(PAINT_METER_S, self.paint_meter)
         self.set_interval(READ_MEMORY_S, self._read_memory)
-        self._title()
-        self._paint_meter()
+        self._name_title()
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < WIDE, "narrow")
-        self._paint_meter()
+        self.set_class(self.size.height < TALL, "short")
+        self.call_after_refresh(self.paint_meter)
 
     @property
     def busy(self) -> bool:
         """Whether an answer is being made."""
-        return self._busy
+        return self._answer is not None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Stop and Reload are offered when they do something."""
+        if action == "stop":
+            return self.busy
+        if action == "reload":
+            return self._live.info is None and self._chat.file is not None and not self._loading
+        return True
 
     # Model
 
     def load(self, file: ModelFile) -> None:
         """Make `file` the model, in the background."""
-        if self._busy:
-            self.notify("Esc stops the running answer first.", markup=False)
+        if self.stop_first():
             return
-        self._live.info = self._live.memory = None
-        self._live.threads = None
-        self._say_running(f"loading {file.name}")
+        self._live.lose_engine()
+        self._set_loading(True)
+        self._say_model(f"loading {file.name}")
         self._load(file)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
     def _load(self, file: ModelFile) -> None:
-        def progress(fraction: float) -> None:
-            self.post_message(messages.ModelLoading(file, fraction))
-
-        try:
-            info = self._chat.load(file, self._options, progress)
-        except OnDeviceError as error:
-            self.post_message(messages.ModelFailed(error))
-        else:
-            self.post_message(messages.ModelReady(file, info))
+        load_model(self._chat, file, self._options, self.post_message)
 
     @on(messages.ModelLoading)
     def _show_loading(self, event: messages.ModelLoading) -> None:
-        if self._live.info is None:
-            self._say_running(f"loading {event.file.name} {event.fraction:.0%}")
+        if self._loading:
+            self._say_model(f"loading {event.file.name} {event.fraction:.0%}")
 
     @on(messages.ModelReady)
     def _show_ready(self, event: messages.ModelReady) -> None:
         self._live.info = event.info
+        self._set_loading(False)
         name = f"{event.file.name} {event.file.quantization}".strip()
-        self._say_running(f"{name} · {event.info.engine} {event.info.backend.upper()} · offline")
+        backend = f"{event.info.engine} {event.info.backend.upper()}"
+        self._say_model(
+            f"{clean_line(name, 40)} · {backend} · offline",
+            f"{name} answers on this machine ({backend}); nothing you write leaves it.",
+        )
         for notice in event.info.notices:
-            self.notify(clean_line(notice.message), markup=False)
+            self._say(notice.message)
         self._read_memory()
 
     @on(messages.ModelFailed)
-    async def _show_load_failure(self, event: messages.ModelFailed) -> None:
-        self._say_running("no model")
-        await self._trouble(event.error, "F2 chooses another model.")
+    async def show_load_failure(self, event: messages.ModelFailed) -> None:
+        """No model: say why and what to do."""
+        self._set_loading(False)
+        self._say_model("no model")
+        hint = f"{event.error.hint} F2 shows what is on this machine.".strip()
+        await self._conversation.add(Trouble(event.error.message, hint))
+
+    def _set_loading(self, loading: bool) -> None:
+        self._loading = loading
+        self.refresh_bindings()
 
     def action_reload(self) -> None:
         """Load the model again, for one whose engine stopped."""
@@ -145,67 +151,35 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
+        if self.stop_first():
+            return
         if self._live.info is None:
-            self.notify("No model is ready: F2 chooses one, F5 loads it again.", markup=False)
+            advice = "It is being loaded." if self._loading else "F2 chooses one."
+            self._say(f"No model is ready. {advice}")
             return
-        if self._busy:
-            self.notify("Esc stops the running answer first.", markup=False)
-            return
-        self._busy = True
+        self._answer = Answer(self._chat.file.name if self._chat.file else "model")
+        self._answer.say("thinking")
+        self.refresh_bindings()
         self.query_one(Composer).accepted(event.text)
         self._live.begin_turn()
-        model = self._chat.file.name if self._chat.file else "model"
-        self._answer = Answer(model)
-        self._answer.say("thinking")
-        await self._conversation.mount(Question(event.text), self._answer)
-        self._follow = True
-        self.call_after_refresh(self._follow_end)
+        await self._conversation.add(Question(event.text), self._answer)
         self._generate(event.text)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="generation")
     def _generate(self, text: str) -> None:
-        """Iterate and post, nothing else."""
-        feed = _TextFeed(self)
-        try:
-            for event in self._chat.send(text, Sampling(), self._max_tokens):
-                self._pass_on(event, feed)
-            feed.flush()
-        except OnDeviceError as error:
-            feed.flush()
-            stopped = isinstance(error, EngineCrashed | EngineTimedOut)
-            self.post_message(messages.TurnFailed(error, stopped))
-
-    def _pass_on(self, event: ChatEvent, feed: _TextFeed) -> None:
-        match event:
-            case TextDelta():
-                self._live.note_delta(event)
-                feed.add(event.text)
-            case PrefillProgress():
-                self._live.prefill = event
-                self.post_message(messages.PromptProgressed(event))
-            case EngineNotice():
-                self.post_message(messages.Noticed(event))
-            case Measured():
-                feed.flush()
-                self._live.end_turn(event)
-                self.post_message(messages.TurnMeasured(event))
-            case Stored():
-                self.post_message(messages.MessageStored(event.message))
+        run_turn(self._chat, text, self._max_tokens, self._live, self.post_message)
 
     @on(messages.PromptProgressed)
     def _show_prefill(self, event: messages.PromptProgressed) -> None:
-        progress = event.progress
-        if self._answer is None or progress.done_tokens >= progress.total_tokens:
-            return
-        left = f", {units.duration(progress.eta_s)} left" if progress.eta_s else ""
-        read = f"{units.count(progress.done_tokens)} of {units.count(progress.total_tokens)}"
-        self._answer.say(f"reading the prompt: {read} tokens{left}")
+        if self._answer is not None:
+            self._answer.say_reading(event.progress)
 
     @on(messages.TextArrived)
     async def _show_text(self, event: messages.TextArrived) -> None:
         if self._answer is not None:
+            self._answer.say("")
             await self._answer.write(event.text)
-            self._follow_end()
+            self._conversation.follow()
 
     @on(messages.TurnMeasured)
     async def _show_measured(self, event: messages.TurnMeasured) -> None:
@@ -217,10 +191,11 @@ class ChatScreen(Screen[None]):
     async def _show_failure(self, event: messages.TurnFailed) -> None:
         if self._answer is not None:
             await self._answer.end(None, "interrupted")
+        self._live.begin_turn()
         if event.engine_stopped:
-            self._live.info = self._live.memory = None
-            self._say_running("the engine stopped · F5 loads it again")
-        await self._trouble(event.error, "")
+            self._live.lose_engine()
+            self._say_model("the engine stopped · F5 loads it again")
+        await self._conversation.add(Trouble(event.error.message, event.error.hint))
         self._turn_over()
 
     @on(messages.Noticed)
@@ -229,20 +204,17 @@ class ChatScreen(Screen[None]):
         if notice.code == "threads":  # the meter shows it
             self._live.threads = int(notice.message.split()[1])
             return
-        self.notify(
-            clean_line(notice.message),
-            severity="warning" if notice.code == "storage" else "information",
-            markup=False,
-        )
+        self._say(notice.message, "warning" if notice.code == "storage" else "information")
 
     @on(messages.MessageStored)
-    def _show_stored(self, event: messages.MessageStored) -> None:
-        self._title()
+    def _name_title(self) -> None:
+        session = self._chat.conversation.session
+        self._conversation.name_title(session.title if session else "")
 
     def _turn_over(self) -> None:
-        self._busy = False
         self._answer = None
-        self._paint_meter()
+        self.refresh_bindings()
+        self.paint_meter()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A bug in a worker must not look like waiting."""
@@ -251,123 +223,78 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Stop the answer."""
-        if self._busy:
+        if self._answer is not None:
             self._chat.cancel()
+            self._answer.say("stopping")
+
+    def stop_first(self) -> bool:
+        """Whether an answer is running; then that is said."""
+        if self.busy:
+            self._say("Esc stops the running answer first.")
+        return self.busy
 
     # Conversation
 
     def open(self, session: Session | None) -> None:
         """Show a stored conversation, or an empty new one."""
-        if self._busy:
-            self.notify("Esc stops the running answer first.", markup=False)
+        if self.stop_first():
             return
-        self._chat.open(session)
+        try:
+            self._chat.open(session)
+        except OnDeviceError as error:
+            self._say(error.message, "warning")
+            return
         self._live.begin_turn()
         self._show_conversation()
 
     def action_new(self) -> None:
-        """Begin a new conversation; the old one stays in the list."""
+        """Begin a new session; the old one stays in the list."""
         self.open(None)
 
     @work(exclusive=True, group="conversation")
     async def _show_conversation(self) -> None:
-        await self._conversation.remove_children()
         stored = self._chat.conversation.messages
-        bubbles = [
-            Question(message.content) if message.role == "user" else Answer.stored(message)
-            for message in stored
-            if message.content
-        ]
-        await self._conversation.mount_all(bubbles)
         questions = [message.content for message in stored if message.role == "user"]
         self.query_one(Composer).remember(questions)
-        self._follow = True
-        self.call_after_refresh(self._follow_end)
-        self._title()
+        self._name_title()
+        await self._conversation.show(stored)
 
-    def _follow_end(self) -> None:
-        """Anchor once a turn: scrolling up releases it, and must not be undone.
-
-        Anchoring a view that is not full scrolls it to a negative offset (Textual 8.2).
-        """
-        if self._follow and self._conversation.max_scroll_y > 0:
-            self._conversation.anchor()
-            self._follow = False
-
-    def action_scroll_talk(self, pages: int) -> None:
+    async def action_scroll_talk(self, pages: int) -> None:
         """Scroll the conversation while the composer keeps the focus."""
-        if pages < 0:
-            self._conversation.scroll_page_up(animate=False)
-        else:
-            self._conversation.scroll_page_down(animate=False)
+        await self._conversation.page(pages)
 
     @on(Markdown.LinkClicked)
     def _ask_before_opening(self, event: Markdown.LinkClicked) -> None:
         event.stop()
-        href = clean(event.href)
-
-        def answered(yes: bool | None) -> None:
-            if yes and href.startswith(("https://", "http://")):
-                self.app.open_url(href)
-
-        self.app.push_screen(LinkScreen(href), answered)
+        self.app.push_screen(LinkScreen(event.href))
 
     @on(Composer.Refused)
     def _show_refusal(self, event: Composer.Refused) -> None:
-        self.notify(event.reason, severity="warning", markup=False)
+        self._say(event.reason, "warning")
 
     # Painting
 
     @property
-    def _conversation(self) -> VerticalScroll:
-        return self.query_one("#conversation", VerticalScroll)
+    def _conversation(self) -> Conversation:
+        return self.query_one(Conversation)
 
-    def _title(self) -> None:
-        session = self._chat.conversation.session
-        title = Content(clean_line(session.title, 60) if session else "New conversation")
-        self._conversation.border_title = title.markup
+    def _say(self, text: str, severity: SeverityLevel = "information") -> None:
+        self.notify(clean_line(text), severity=severity, markup=False)
 
-    def _say_running(self, text: str) -> None:
-        self.query_one(TopBar).show(text)
+    def _say_model(self, short: str, whole: str = "") -> None:
+        self.query_one(TopBar).show(short)
+        self._conversation.name_model(clean_line(whole or short))
 
-    async def _trouble(self, error: OnDeviceError, otherwise: str) -> None:
-        await self._conversation.mount(Trouble(error.message, error.hint or otherwise))
-        self._follow = True
-        self.call_after_refresh(self._follow_end)
-
-    def show_empty(self, message: str, hint: str) -> None:
-        """Nothing to talk to: say what to do."""
-        self._say_running("no model")
-        self._conversation.mount(Trouble(message, hint))
-
-    def _paint_meter(self) -> None:
+    def paint_meter(self) -> None:
+        """Show the newest numbers."""
         if self.has_class("narrow"):
             self.query_one(MeterLine).show(self._live)
         else:
-            self.query_one(MeterPanel).show(self._live, self._chat.price)
+            self.query_one(MeterPanel).show(self._live)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="memory")
     def _read_memory(self) -> None:
+        self._live.machine = machine_memory()
         info = self._live.info
         if info is not None:
             self._live.memory = read_process(info.pid, info.model_path)
-
-
-class _TextFeed:
-    """Collects text in the worker and posts it a few times a second."""
-
-    def __init__(self, screen: ChatScreen) -> None:
-        self._screen = screen
-        self._pieces: list[str] = []
-        self._posted = 0.0
-
-    def add(self, text: str) -> None:
-        self._pieces.append(text)
-        if time.monotonic() - self._posted >= WRITE_TEXT_S:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._pieces:
-            self._screen.post_message(messages.TextArrived("".join(self._pieces)))
-            self._pieces.clear()
-            self._posted = time.monotonic()

@@ -1,21 +1,27 @@
-"""Every key that works on the screen below, and what the numbers mean."""
+"""Every key of the screen below, and what the numbers mean."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from ondevice.domain import metrics
+from ondevice.domain import cost, metrics
+from ondevice.tui.widgets import meter
+
+_TERM = re.compile(r"^(\S.*?) {2,}(\S.*(?:\n {3,}\S.*)*)$", re.MULTILINE)
+"""`name   what it is`, as the modules that own a number define it, over one line or more."""
 
 
 class HelpScreen(ModalScreen[None]):
-    """Keys and definitions; any of F1, Esc or Q leaves."""
+    """Keys and definitions."""
 
     CSS_PATH = "../styles/help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -29,22 +35,29 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:
             box.border_title = "Help"
-            box.border_subtitle = "Esc goes back"
-            yield Static(self._keys(), classes="part")
-            yield Static(Content(_definitions()), classes="part muted")
+            box.border_subtitle = "↑↓ scroll · Esc goes back"
+            yield Static("Keys", classes="heading")
+            for binding in self._listed:
+                yield _row(self._keys(binding), binding.tooltip or binding.description)
+            yield Static("What the numbers mean", classes="heading")
+            for term, words in definitions():
+                yield _row(term, words)
 
-    def _keys(self) -> Content:
-        rows = [
-            Content.assemble(
-                (f"{self.app.get_key_display(binding):<14}", "$accent"),
-                f"{binding.description:<16}",
-                (binding.tooltip, "dim"),
-            )
-            for binding in self._listed
-        ]
-        return Content("\n").join(rows)
+    def _keys(self, binding: Binding) -> str:
+        each = Binding.make_bindings([binding])
+        return ", ".join(self.app.get_key_display(one) for one in each)
 
 
-def _definitions() -> str:
-    assert metrics.__doc__ is not None
-    return "What the numbers mean\n\n" + metrics.__doc__.split("\n\n", 1)[1].strip()
+def definitions() -> Iterator[tuple[str, str]]:
+    """Each number with its definition, from the modules that own them."""
+    for module in (metrics, cost):
+        for term, words in _TERM.findall(module.__doc__ or ""):
+            yield term, " ".join(words.split())
+    yield meter.NOT_YET, "not yet: there was no answer since the start"
+    yield "unknown", "it cannot be known here, such as the rate of a single token"
+
+
+def _row(term: str, words: str) -> Horizontal:
+    return Horizontal(
+        Static(Content(term), classes="term"), Static(Content(words), classes="words")
+    )

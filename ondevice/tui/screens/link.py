@@ -6,32 +6,46 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ondevice.domain.text import clean
 
+LONGEST_ADDRESS = 2000
 
-class LinkScreen(ModalScreen[bool]):
-    """Shows an address. Returns whether it is to be opened."""
+
+class LinkScreen(ModalScreen[None]):
+    """Shows an address, and opens it when asked to, if it is one of the web."""
 
     CSS_PATH = "../styles/link.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "answer(False)", "Back", id="link.back", tooltip="Open nothing."),
-        Binding("o", "answer(True)", "Open", id="link.open", tooltip="Open it in the browser."),
+        Binding("escape", "dismiss", "Back", id="link.back", tooltip="Open nothing."),
+        Binding("o", "open", "Open", id="link.open", tooltip="Open it in the browser."),
     ]
 
     def __init__(self, href: str) -> None:
         super().__init__()
-        self._href = href
+        self.address = clean(href)
+        web = self.address.lower().startswith(("https://", "http://"))
+        self._refusal = ""
+        if not web:
+            self._refusal = "Only web addresses (http, https) are opened."
+        elif len(self.address) > LONGEST_ADDRESS:
+            self._refusal = "Too long to be an address worth opening."
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="link") as box:
+        with VerticalScroll(id="link") as box:
             box.border_title = "This link goes to"
-            box.border_subtitle = "O opens it in the browser · Esc goes back"
-            yield Static(Content(clean(self._href)))
+            opens = "" if self._refusal else "O opens it in the browser · "
+            box.border_subtitle = f"{opens}Esc goes back"
+            yield Static(Content(self.address[:LONGEST_ADDRESS]))
+            if self._refusal:
+                yield Static(Content(self._refusal), classes="refusal")
 
-    def action_answer(self, answer: bool) -> None:
-        self.dismiss(answer)
+    def action_open(self) -> None:
+        """Open the address in the browser."""
+        if not self._refusal:
+            self.app.open_url(self.address)
+            self.dismiss()

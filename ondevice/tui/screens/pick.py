@@ -13,7 +13,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ondevice.domain.text import clean_line
+from ondevice.domain.text import clean, clean_line
+
+LONGEST_TITLE = 44
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Choice:
     key: str
     title: str
     detail: str
+    """One line; its spaces are kept, so columns stay columns."""
     usable: bool = True
 
 
@@ -38,13 +41,15 @@ class PickScreen(ModalScreen[str | None]):
 
     def __init__(self, title: str, choices: list[Choice], empty: str) -> None:
         super().__init__()
-        self._title, self._choices, self._empty = title, choices, empty
+        self._heading, self._choices, self._empty = title, choices, empty
+        longest = max((len(choice.title) for choice in choices), default=0)
+        self._title_width = min(LONGEST_TITLE, longest)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="pick") as box:
-            box.border_title = self._title
+            box.border_title = self._heading
             box.border_subtitle = "Enter chooses · Esc goes back"
-            yield Input(placeholder="Type to filter", id="filter", compact=True)
+            yield Input(placeholder="Type to filter", id="filter", compact=True, max_length=80)
             yield OptionList(id="choices", compact=True)
             yield Static(Content(self._empty), id="empty")
 
@@ -80,15 +85,15 @@ class PickScreen(ModalScreen[str | None]):
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options(
-            Option(_row(choice), id=choice.key, disabled=not choice.usable) for choice in rows
+            Option(self._row(choice), id=choice.key, disabled=not choice.usable) for choice in rows
         )
         options.display = bool(rows)
         self.query_one("#empty").display = not rows
         if rows:
             options.action_first()
 
-
-def _row(choice: Choice) -> Content:
-    return Content.assemble(
-        f"{clean_line(choice.title, 40):<28} ", (clean_line(choice.detail, 90), "dim")
-    )
+    def _row(self, choice: Choice) -> Content:
+        title = Content(clean_line(choice.title, self._title_width or 1))
+        gap = " " * (self._title_width - title.cell_length + 2)
+        detail = clean(choice.detail).replace("\n", " ")
+        return Content.assemble(title, gap, (detail, "dim"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widget import Widget
+from textual.widgets import Static
 
 from ondevice import units
+from ondevice.domain.generation import PrefillProgress
 from ondevice.domain.measured import Measured
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean, clean_line
+from ondevice.tui.widgets.prose import Plain, Prose, too_costly
 
 ENDINGS = {
     "stop": "",
@@ -25,10 +27,11 @@ ENDINGS = {
 class Bubble(Vertical):
     """A head line with who and how much, and a body."""
 
-    def __init__(self, who: str, body: Markdown | Static, classes: str) -> None:
+    def __init__(self, who: str, body: Widget, classes: str) -> None:
         super().__init__(classes=f"bubble {classes}")
         self._who = Static(Content(clean_line(who, 60)), classes="who")
         self._facts = Static("", classes="facts")
+        self._said = ""
         self.body = body
 
     def compose(self) -> ComposeResult:
@@ -39,65 +42,69 @@ class Bubble(Vertical):
 
     def say(self, facts: str) -> None:
         """Put `facts` to the right of the name."""
-        self._facts.update(Content(clean_line(facts, 80)))
+        if facts != self._said:
+            self._said = facts
+            self._facts.update(Content(clean_line(facts, 80)), layout=False)
 
 
 class Question(Bubble):
     """What the person wrote, as it was written."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("You", Static(Content(clean(text)), classes="body"), "question")
-
-
-class Answer(Bubble):
-    """What the model wrote, as Markdown that grows."""
-
-    def __init__(self, model: str) -> None:
-        # A link is shown before it is opened: the screen asks.
-        super().__init__(model, Markdown(open_links=False, classes="body"), "answer")
-        self._stream: MarkdownStream | None = None
-
-    @property
-    def markdown(self) -> Markdown:
-        assert isinstance(self.body, Markdown)
-        return self.body
-
-    async def write(self, text: str) -> None:
-        """Append text; the widget merges what comes faster than it can paint."""
-        if self._stream is None:
-            self._stream = Markdown.get_stream(self.markdown)
-        await self._stream.write(clean(text))
-
-    async def end(self, measured: Measured | None, note: str = "") -> None:
-        """Stop growing, and show the numbers."""
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
-        if measured is not None:
-            self.say(_facts(measured))
-        elif note:
-            self.say(note)
-
-    @classmethod
-    def stored(cls, message: StoredMessage) -> Answer:
-        """A bubble for an answer from the store."""
-        bubble = cls(message.model or "model")
-        bubble.body = Markdown(clean(message.content), open_links=False, classes="body")
-        parts = [f"{units.count(message.completion_tokens)} tok"]
-        if message.decode_tok_per_s:
-            parts.append(units.rate(message.decode_tok_per_s))
-        if message.state == "interrupted":
-            parts.append("stopped")
-        bubble.say(" · ".join(parts))
-        return bubble
+        super().__init__("You", Plain(clean(text)), "question")
 
 
 class Trouble(Bubble):
     """Something went wrong: what, and what to do."""
 
     def __init__(self, message: str, hint: str) -> None:
-        text = clean(message) + (f"\n{clean(hint)}" if hint else "")
+        text = "\n".join(clean_line(line, 500) for line in (message, hint) if line)
         super().__init__("ondevice", Static(Content(text), classes="body"), "trouble")
+
+
+class Answer(Bubble):
+    """What the model wrote."""
+
+    def __init__(self, model: str, text: str = "") -> None:
+        text = clean(text)
+        super().__init__(model, Plain(text) if too_costly(text) else Prose(text), "answer")
+
+    async def write(self, text: str) -> None:
+        """Append text."""
+        body, text = self.body, clean(text)
+        if isinstance(body, Prose) and too_costly(body.text + text):
+            self.body = Plain(body.text + text)
+            await self.mount(self.body)
+            await body.remove()
+        else:
+            assert isinstance(body, Prose | Plain)
+            await body.append(text)
+
+    def say_reading(self, progress: PrefillProgress) -> None:
+        """How far the prompt is read."""
+        if progress.done_tokens < progress.total_tokens:
+            left = f", {units.duration(progress.eta_s)} left" if progress.eta_s else ""
+            read = f"{units.count(progress.done_tokens)} of {units.count(progress.total_tokens)}"
+            self.say(f"reading the prompt: {read} tokens{left}")
+
+    async def end(self, measured: Measured | None, note: str = "") -> None:
+        """Show what is left to show, and the numbers."""
+        if isinstance(self.body, Prose):
+            await self.body.flush()
+        self.say(_facts(measured) if measured is not None else note)
+
+    @classmethod
+    def stored(cls, message: StoredMessage) -> Answer:
+        """A bubble for an answer from the store."""
+        bubble = cls(message.model or "model", message.content)
+        interrupted = message.state == "interrupted"
+        parts = [
+            f"{units.count(message.completion_tokens)} tok" if message.completion_tokens else "",
+            units.rate(message.decode_tok_per_s) if message.decode_tok_per_s else "",
+            "interrupted" if interrupted else ENDINGS.get(message.finish_reason, ""),
+        ]
+        bubble.say(" · ".join(part for part in parts if part))
+        return bubble
 
 
 def _facts(measured: Measured) -> str:

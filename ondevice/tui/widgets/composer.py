@@ -10,9 +10,10 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from ondevice import units
+from ondevice.domain.text import clean
 
-LONGEST_PASTE = 400_000
-"""Characters; more than any context here holds, and the point where editing gets slow."""
+LONGEST_TEXT = 400_000
+"""Characters: more than any context here holds, and where editing gets slow."""
 
 
 class Composer(TextArea):
@@ -27,6 +28,23 @@ class Composer(TextArea):
             id="composer.newline",
             show=False,
             tooltip="Break the line. Ctrl+J works in every terminal.",
+        ),
+        # A page of a few lines is of no use, so these two are not the text area's.
+        Binding(
+            "pageup",
+            "screen.scroll_talk(-1)",
+            "Scroll up",
+            id="composer.page_up",
+            show=False,
+            tooltip="Read what went before.",
+        ),
+        Binding(
+            "pagedown",
+            "screen.scroll_talk(1)",
+            "Scroll down",
+            id="composer.page_down",
+            show=False,
+            tooltip="Go towards the end.",
         ),
     ]
 
@@ -71,16 +89,17 @@ class Composer(TextArea):
 
     def remember(self, texts: list[str]) -> None:
         """What Up recalls, oldest first."""
-        self._history = list(texts)
+        self._history = [clean(text) for text in texts]
         self._recalled = None
 
     def action_cursor_up(self, select: bool = False) -> None:
-        if select or self.cursor_location[0] > 0 or not self._recall(-1):
+        first = self.navigator.is_first_wrapped_line(self.cursor_location)
+        if select or not first or not self._recall(-1):
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        at_end = self.cursor_location[0] == self.document.line_count - 1
-        if select or not at_end or not self._recall(+1):
+        last = self.navigator.is_last_wrapped_line(self.cursor_location)
+        if select or not last or not self._recall(+1):
             super().action_cursor_down(select)
 
     def _recall(self, step: int) -> bool:
@@ -104,14 +123,11 @@ class Composer(TextArea):
         await super()._on_key(event)
 
     async def _on_paste(self, event: events.Paste) -> None:
-        if len(self.text) + len(event.text) > LONGEST_PASTE:
-            event.prevent_default()
-            event.stop()
-            size = units.count(len(event.text))
-            limit = units.count(LONGEST_PASTE)
-            self.post_message(
-                self.Refused(f"{size} characters were not pasted: {limit} is the most.")
-            )
-            return
-        await super()._on_paste(event)
         event.prevent_default()
+        if len(self.text) + len(event.text) > LONGEST_TEXT:
+            event.stop()
+            limit = units.count(LONGEST_TEXT)
+            self.post_message(self.Refused(f"Not pasted: a question has at most {limit} letters."))
+            return
+        event.text = clean(event.text)
+        await super()._on_paste(event)

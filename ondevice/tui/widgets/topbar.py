@@ -20,4 +20,5 @@ class TopBar(Horizontal):
 
     def show(self, running: str) -> None:
         """Name what runs."""
-        self.query_one("#running", Static).update(Content(clean_line(running, 90)))
+        words = Content(clean_line(running, 90))
+        self.query_one("#running", Static).update(words, layout=False)

@@ -1,0 +1,95 @@
+"""The thread's side: load a model, run a turn; keep the newest numbers and post facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from textual.message import Message
+
+from ondevice.chat import Chat, ChatEvent, Stored
+from ondevice.domain.generation import (
+    EngineNotice,
+    LoadOptions,
+    PrefillProgress,
+    Sampling,
+    TextDelta,
+)
+from ondevice.domain.measured import Measured
+from ondevice.domain.model import ModelFile
+from ondevice.errors import EngineCrashed, EngineTimedOut, OnDeviceError
+from ondevice.tui import messages
+from ondevice.tui.live import Live
+
+Post = Callable[[Message], object]
+
+WRITE_TEXT_S = 0.15
+"""Text goes to the screen this often: a write costs layout, a token a write costs half a core."""
+
+
+def load_model(chat: Chat, file: ModelFile, options: LoadOptions, post: Post) -> None:
+    """Make `file` the model; how it goes reaches the screen as messages."""
+    tenths = 0
+
+    def progress(fraction: float) -> None:
+        nonlocal tenths  # an engine reports each of hundreds of tensors
+        if int(fraction * 10) > tenths:
+            tenths = int(fraction * 10)
+            post(messages.ModelLoading(file, fraction))
+
+    try:
+        info = chat.load(file, options, progress)
+    except OnDeviceError as error:
+        post(messages.ModelFailed(error))
+    else:
+        post(messages.ModelReady(file, info))
+
+
+def run_turn(chat: Chat, text: str, max_tokens: int, live: Live, post: Post) -> None:
+    """Answer `text`; every event reaches the screen as a message."""
+    feed = TextFeed(post)
+    try:
+        for event in chat.send(text, Sampling(), max_tokens):
+            _pass_on(event, feed, live, post)
+        feed.flush()
+    except OnDeviceError as error:
+        feed.flush()
+        post(messages.TurnFailed(error, isinstance(error, EngineCrashed | EngineTimedOut)))
+
+
+def _pass_on(event: ChatEvent, feed: TextFeed, live: Live, post: Post) -> None:
+    match event:
+        case TextDelta():
+            live.note_delta(event)
+            feed.add(event.text)
+        case PrefillProgress():
+            live.prefill = event
+            post(messages.PromptProgressed(event))
+        case EngineNotice():
+            post(messages.Noticed(event))
+        case Measured():
+            feed.flush()
+            live.end_turn(event)
+            post(messages.TurnMeasured(event))
+        case Stored():
+            post(messages.MessageStored(event.message))
+
+
+class TextFeed:
+    """Collects text and posts it a few times a second."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._pieces: list[str] = []
+        self._posted = 0.0
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+        if time.monotonic() - self._posted >= WRITE_TEXT_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pieces:
+            self._post(messages.TextArrived("".join(self._pieces)))
+            self._pieces.clear()
+            self._posted = time.monotonic()

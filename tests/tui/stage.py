@@ -1,0 +1,211 @@
+"""The app on a stage: real sessions, a real child process, an engine that follows a script."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Markdown, Static
+
+from ondevice.catalog import Catalog
+from ondevice.chat import Chat
+from ondevice.domain.cost import Price
+from ondevice.domain.generation import LoadOptions
+from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
+from ondevice.domain.session import StoredMessage
+from ondevice.errors import ModelNotHere
+from ondevice.storage.database import Database
+from ondevice.storage.sessions import Sessions
+from ondevice.tui.app import OnDeviceApp
+from ondevice.tui.doors import Doors
+from ondevice.tui.live import Live
+from ondevice.tui.widgets.bubble import Bubble
+from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.prose import Plain, Prose
+
+PATIENCE_S = 20.0
+"""How long a test waits for what must happen; nothing waits that long when all is well."""
+
+BASELINES = {"small": ("0.04", "0.04"), "frontier": ("2", "12"), "dear": ("20", "20")}
+"""US dollars per million tokens, in and out."""
+
+
+async def wait_until(pilot: Pilot[int], happened: Callable[[], object]) -> None:
+    """Let the app run until `happened()` is true."""
+    until = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < until, "it did not happen in time"
+        await pilot.pause(0.02)
+
+
+def spec(name: str) -> ModelSpec:
+    """A catalogue entry."""
+    file = FileSpec("llama.cpp", "Q4_K_M", "someone/something", "file.gguf", size_bytes=98_362_432)
+    return ModelSpec(
+        name=name,
+        family="test",
+        title=name,
+        use="chat",
+        parameters=135_000_000,
+        active_parameters=135_000_000,
+        context=2048,
+        licence="Apache-2.0",
+        terms=None,
+        gated=False,
+        shape=None,
+        files=(file,),
+    )
+
+
+class Stage:
+    """One app with what is behind it. Models are echo scripts, by name."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "echo-model",
+        make_chat: Callable[[Sessions], Chat] = Chat,
+        live: Live | None = None,
+        **script: Any,
+    ) -> None:
+        self.folder = folder
+        self.database = Database(folder / "data" / "ondevice.db")
+        self.sessions = Sessions(self.database)
+        self.chat = make_chat(self.sessions)
+        self.live = live
+        self.baselines = dict(BASELINES)
+        self.files: dict[str, ModelFile] = {}
+        self.specs = [spec(name), spec("second-model"), spec("absent-model")]
+        self.add(name, **script)
+        self.add("second-model", pieces=["second"])
+        self.app = self.make_app(name)
+
+    def add(self, name: str, **script: Any) -> ModelFile:
+        """Make `name` a model that follows `script`; the fields are those of EchoScript."""
+        path = self.folder / f"script-{len(self.files)}.json"
+        path.write_text(json.dumps(script))
+        self.files[name] = ModelFile(path, "echo", name, "Q4_K_M")
+        return self.files[name]
+
+    def make_app(self, model: str) -> OnDeviceApp:
+        """An app over the same rooms."""
+        doors = Doors(
+            catalog=lambda: Catalog(models=tuple(self.specs), problems=()),
+            resolve=self._resolve,
+            find=lambda spec: self.files.get(spec.name),
+            baselines=lambda: [(key, f"Cloud {key}", "why not") for key in self.baselines],
+            price=self._price,
+            baseline="small",
+            frontier="frontier",
+        )
+        return OnDeviceApp(
+            self.chat, self.sessions, doors, model, LoadOptions(n_ctx=2048), 4096, self.live
+        )
+
+    def _resolve(self, name: str) -> ModelFile:
+        if name not in self.files:
+            raise ModelNotHere(f"{name} is not on this machine", hint="Install it first.")
+        return self.files[name]
+
+    def _price(self, key: str) -> Price:
+        paid, made = self.baselines[key]
+        return Price(
+            baseline=key,
+            title=f"Cloud {key}",
+            input_usd_per_mtok=Decimal(paid),
+            output_usd_per_mtok=Decimal(made),
+            cached_usd_per_mtok=None,
+            cache_min_tokens=None,
+            price_date=date(2026, 11, 24),
+            source="made for tests",
+        )
+
+    def stored(self) -> list[StoredMessage]:
+        """All messages of the conversation used last."""
+        recent = self.sessions.recent()
+        return self.sessions.messages(recent[0].id) if recent else []
+
+    def close(self) -> None:
+        """End the engine and close the database."""
+        self.chat.close()
+        self.database.close()
+
+
+class Person:
+    """Somebody at the keyboard, who waits for what must happen."""
+
+    def __init__(self, stage: Stage, pilot: Pilot[int]) -> None:
+        self.stage, self.pilot, self.app = stage, pilot, stage.app
+
+    @property
+    def screen(self) -> Screen[object]:
+        return self.app.screen
+
+    @property
+    def composer(self) -> Composer:
+        return self.app.chat_screen.query_one(Composer)
+
+    @property
+    def busy(self) -> bool:
+        return self.app.chat_screen.busy
+
+    def text(self, selector: str) -> str:
+        """What a widget of the chat screen says."""
+        return str(self.app.chat_screen.query_one(selector, Static).content)
+
+    def bubbles(self) -> list[tuple[str, str]]:
+        """(who, what) of every bubble, as shown."""
+        found = [each for each in self.app.chat_screen.query(Bubble) if each.query(".who")]
+        return [(str(bubble.query_one(".who", Static).content), shown(bubble)) for bubble in found]
+
+    def facts(self) -> list[str]:
+        """What stands right of the names."""
+        found = self.app.chat_screen.query(".facts")
+        return [str(fact.content) for fact in found if isinstance(fact, Static)]
+
+    def notices(self) -> list[str]:
+        """Every notification so far that is still up."""
+        return [notice.message for notice in self.app._notifications]
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        await wait_until(self.pilot, happened)
+
+    async def ready(self) -> Person:
+        """Until the model answers."""
+        await self.until(lambda: "offline" in self.text("#running"))
+        return self
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def write(self, text: str) -> None:
+        """Put text into the composer as a paste would."""
+        self.composer.insert(text)
+        await self.pilot.pause()
+
+    async def ask(self, text: str) -> None:
+        """Send `text` and wait for the end of the answer."""
+        await self.send(text)
+        await self.until(lambda: not self.busy)
+
+    async def send(self, text: str) -> None:
+        """Send `text` and wait until it is on its way."""
+        await self.write(text)
+        await self.press("enter")
+        await self.until(lambda: self.busy or self.composer.text == "")
+
+
+def shown(bubble: Bubble) -> str:
+    """The text of a bubble's body, Markdown as its source."""
+    body = bubble.body
+    if isinstance(body, Prose):
+        return "".join(part.source for part in body.query(Markdown))
+    bodies = body.query(Static) if isinstance(body, Plain) else [body]
+    return "".join(str(body.content) for body in bodies if isinstance(body, Static))

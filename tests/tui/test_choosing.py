@@ -1,0 +1,239 @@
+"""Pickers, help and links: what they list, what they return, and where the focus goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stage import Person, Stage
+from textual.binding import Binding
+from textual.widgets import Markdown, OptionList, Static
+
+from ondevice.tui.app import OnDeviceApp
+from ondevice.tui.screens.chat import ChatScreen
+from ondevice.tui.screens.help import HelpScreen, definitions
+from ondevice.tui.screens.link import LinkScreen
+from ondevice.tui.screens.pick import PickScreen
+from ondevice.tui.widgets.composer import Composer
+
+MakeStage = Callable[..., Stage]
+
+
+def rows(person: Person) -> list[str]:
+    """The picker's rows as text."""
+    return [str(option.prompt) for option in person.screen.query_one(OptionList).options]
+
+
+async def test_escape_leaves_a_picker_and_the_composer_has_the_focus(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        for key in ("f2", "f3", "f4"):
+            await person.press(key)
+            assert isinstance(person.screen, PickScreen)
+            await person.press("escape")
+            assert person.app.focused is person.composer
+
+
+async def test_a_model_is_found_by_typing_and_loaded_by_enter(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["first"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press("f2")
+        assert len(rows(person)) == 3
+        await person.press(*"second")
+        assert len(rows(person)) == 1
+        await person.press("enter")
+        await person.until(lambda: "second-model" in person.text("#running"))
+        await person.ready()
+        await person.ask("question")
+        assert person.bubbles()[1] == ("second-model", "second")
+
+
+async def test_what_is_not_here_or_not_known_cannot_be_chosen(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["first"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press("f2", *"absent", "enter")
+        assert isinstance(person.screen, PickScreen)
+        assert not person.screen.query_one("#empty").display
+        await person.press(*"-minded", "enter")
+        assert isinstance(person.screen, PickScreen)
+        assert person.screen.query_one("#empty").display
+
+
+async def test_another_baseline_changes_the_cost_of_what_was_said(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], repeat=100)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        # 1 token in, 100 out, at 0.04 and at 20 dollars per million
+        await person.until(lambda: "avoided       $0.0000040" in person.text("#panel"))
+        assert "against     Cloud frontier" in person.text("#panel")
+        assert "counted by the local tokenizer" in person.text("#panel")
+        await person.press("f3", *"dear", "enter")
+        await person.until(lambda: "avoided       $0.0020" in person.text("#panel"))
+        assert "against     Cloud dear" in person.text("#panel")
+        assert "price of    2026-11-24" in person.text("#panel")
+
+
+async def test_a_stored_session_is_shown_and_goes_on(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["**old** answer"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("old question")
+        await person.press("f8")
+        await person.until(lambda: person.bubbles() == [])
+        await person.ask("other question")
+        await person.press("f4")
+        assert rows(person)[0].startswith("other question")
+        await person.press(*"old", "enter")
+        await person.until(
+            lambda: person.bubbles() == [("You", "old question"), ("echo-model", "**old** answer")]
+        )
+        await person.press("up")
+        assert person.composer.text == "old question"
+        await person.press("enter")
+        await person.until(lambda: len(stage.stored()) == 4 and not person.busy)
+
+
+async def test_of_a_long_session_the_end_is_shown_and_more_on_request(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    session = stage.sessions.create("long")
+    for number in range(35):
+        stage.sessions.add(session.id, "user", f"question {number}")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press("f4", "enter")
+        await person.until(lambda: len(person.bubbles()) == 30)
+        assert person.bubbles()[-1] == ("You", "question 34")
+        talk = person.screen.query_one("#conversation")
+        await person.until(lambda: talk.scroll_y > 0 and talk.scroll_y == talk.max_scroll_y)
+        assert talk.border_subtitle == "5 earlier: PgUp"
+        for _ in range(8):
+            await person.press("pageup")
+        assert person.bubbles()[0] == ("You", "question 0")
+        assert talk.border_subtitle == ""
+
+
+async def test_a_session_opened_while_an_answer_is_made_is_refused(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("question")
+        await person.press("f8")
+        assert "Esc stops" in person.notices()[-1]
+        assert person.bubbles() != []
+        await person.press("escape")
+        await person.until(lambda: not person.busy)
+
+
+def named_bindings() -> list[Binding]:
+    sources = (Composer, ChatScreen, OnDeviceApp)
+    every = [binding for source in sources for binding in source.BINDINGS]
+    return [binding for binding in every if isinstance(binding, Binding) and binding.id]
+
+
+async def test_help_lists_every_named_key_with_what_it_does(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test(size=(120, 60)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press("f1")
+        assert isinstance(person.screen, HelpScreen)
+        terms = [str(term.content) for term in person.screen.query(".term").results(Static)]
+        words = [str(word.content) for word in person.screen.query(".words").results(Static)]
+        for binding in named_bindings():
+            assert binding.tooltip in words
+        assert terms[:5] == ["Enter", "Shift+Enter, Ctrl+J", "PgUp", "PgDn", "Esc"]
+        assert {"TTFT", "decode tok/s", "model pages", "cost avoided", "unknown"} <= set(terms)
+        await person.press("escape")
+        assert person.app.focused is person.composer
+
+
+async def test_every_key_in_help_does_what_help_says(make_stage: MakeStage) -> None:
+    """A key another widget takes first would be listed and dead."""
+    stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02, signal_at=40)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("question")
+        reached = {key: found.binding.id for key, found in person.screen.active_bindings.items()}
+        await person.until(lambda: not person.busy)
+        for key, found in person.screen.active_bindings.items():
+            reached[key] = found.binding.id
+        listed = {
+            one.key: one.id
+            for binding in named_bindings()
+            for one in Binding.make_bindings([binding])
+        }
+        # Ctrl+C copies first; without a selection the text area and the screen pass it on.
+        listed.pop("ctrl+c")
+        assert {key: reached.get(key) for key in listed} == listed
+
+
+async def test_ctrl_c_stops_the_answer_when_nothing_is_selected(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press("ctrl+c")
+        assert person.notices() == ["F10 quits."]
+        await person.send("question")
+        await person.press("ctrl+c")
+        await person.until(lambda: not person.busy)
+        assert stage.stored()[1].state == "interrupted"
+
+
+async def test_f10_leaves_from_a_dialog_too(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        await (await Person(stage, pilot).ready()).press("f1", "f10")
+        await pilot.pause()
+    assert stage.app.return_value == 0
+
+
+def test_each_definition_is_one_line_of_words() -> None:
+    found = dict(definitions())
+    assert found["TTFT"].startswith("seconds from the request")
+    assert all("\n" not in words for words in found.values())
+
+
+LINKS = {
+    "https://example.com/a?b=c": True,
+    "HTTP://example.com": True,
+    "file:///etc/passwd": False,
+    "javascript:alert(1)": False,
+    "ssh://host": False,
+    "https://example.com/" + "x" * 3000: False,
+}
+
+
+async def test_a_link_is_shown_first_and_only_a_web_address_opens(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["a [link](https://example.com)"])
+    opened: list[str] = []
+    stage.app.open_url = lambda url, new_tab=True: opened.append(url)  # type: ignore[method-assign]
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("link, please")
+        markdown = person.screen.query_one(Markdown)
+        for href, opens in LINKS.items():
+            opened.clear()
+            markdown.post_message(Markdown.LinkClicked(markdown, href))
+            await person.until(lambda: isinstance(person.screen, LinkScreen))
+            assert opened == []
+            await person.press("o")
+            assert opened == ([href] if opens else [])
+            await person.press("escape")
+            await person.until(lambda: person.app.focused is person.composer)
+
+
+async def test_a_click_on_a_link_opens_nothing_by_itself(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["[link](https://example.com)"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("link, please")
+        await pilot.click("MarkdownParagraph", offset=(1, 0))
+        await person.until(lambda: isinstance(person.screen, LinkScreen))
+        assert isinstance(person.screen, LinkScreen)
+        assert person.screen.address == "https://example.com"

@@ -1,0 +1,128 @@
+"""How each screen looks, at the two sizes that matter.
+
+Numbers are pinned in the `Live` slot, from which alone the meter paints, and in what ends a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from stage import Person, Stage
+from textual.pilot import Pilot
+
+from ondevice.chat import Chat, ChatEvent
+from ondevice.domain.generation import (
+    GenerationDone,
+    PrefillProgress,
+    Sampling,
+    TextDelta,
+    Timings,
+    Usage,
+)
+from ondevice.domain.measured import Measured
+from ondevice.domain.memory import MachineMemory, ProcessMemory
+from ondevice.tui.live import Live
+
+MakeStage = Callable[..., Stage]
+Compare = Callable[..., bool]
+
+ANSWER = [
+    "Pack **layers**:\n\n",
+    "- a light rain jacket\n",
+    "- shoes for `cobbles`\n\n",
+    "```python\ndef pack(days: int) -> list[str]:\n    return ['shirt'] * days\n```\n\n",
+    "See [the forecast](https://example.com).",
+]
+MB = 1 << 20
+
+
+class PinnedChat(Chat):
+    """Ends each turn with the same numbers."""
+
+    def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
+        for event in super().send(text, sampling, max_tokens):
+            yield pinned(event) if isinstance(event, Measured) else event
+
+
+def pinned(measured: Measured) -> Measured:
+    usage = Usage(prompt_tokens=412, cached_tokens=300, completion_tokens=88)
+    timings = Timings(ttft_s=0.42, prefill_s=0.4, decode_s=8.7)
+    return replace(measured, done=GenerationDone("stop", usage, timings, 1, 2048))
+
+
+class PinnedLive(Live):
+    """Keeps what it was given, whatever the app reads from the machine."""
+
+    PINNED = {
+        "memory": ProcessMemory(221 * MB, 129 * MB, 92 * MB),
+        "machine": MachineMemory(16 << 30, 11 << 30),
+        "prefill": PrefillProgress(112, 112, 300, 0.4),
+    }
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value if value is None else self.PINNED.get(name, value))
+
+    def note_delta(self, delta: TextDelta) -> None:
+        super().note_delta(delta)
+        self.rates.clear()
+        self.rates.extend([6.0, 9.0, 10.0, 10.5, 9.8, 10.1, 10.0, 7.0, 10.0, 10.2])
+
+
+async def empty(person: Person) -> None:
+    """Nothing was asked yet."""
+
+
+async def answered(person: Person) -> None:
+    await person.ask("What should I pack for four days in March?")
+
+
+async def helped(person: Person) -> None:
+    await person.press("f1")
+
+
+async def picking(person: Person) -> None:
+    await person.press("f2")
+
+
+SCENES = [empty, answered, helped, picking]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_a_screen_looks_as_it_did(
+    make_stage: MakeStage,
+    snap_compare: Compare,
+    scene: Callable[[Person], Awaitable[None]],
+    size: tuple[int, int],
+) -> None:
+    stage = make_stage(pieces=ANSWER, live=PinnedLive(), make_chat=PinnedChat)
+    assert snap_compare(stage.app, terminal_size=size, run_before=acting(stage, scene))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_an_error_looks_as_it_did(
+    make_stage: MakeStage, snap_compare: Compare, size: tuple[int, int]
+) -> None:
+    stage = make_stage(pieces=["Well, "], fail_at=0, live=PinnedLive(), make_chat=PinnedChat)
+
+    async def ask(person: Person) -> None:
+        await person.ask("What should I pack?")
+
+    assert snap_compare(stage.app, terminal_size=size, run_before=acting(stage, ask))
+
+
+def acting(
+    stage: Stage, scene: Callable[[Person], Awaitable[None]]
+) -> Callable[[Pilot[int]], Awaitable[None]]:
+    async def act(pilot: Pilot[int]) -> None:
+        person = await Person(stage, pilot).ready()
+        live = stage.live
+        await person.until(lambda: live and live.memory and live.machine and live.price)
+        person.composer.cursor_blink = False
+        await scene(person)
+        stage.app.chat_screen.paint_meter()
+        await pilot.pause()
+
+    return act
