@@ -119,11 +119,7 @@ class OnDeviceApp(App[int]):
         self.push_screen(self.chat_screen)
         if self.trouble:
             self.notify(clean_line(self.trouble), severity="warning", markup=False)
-        self.call_after_refresh(self._begin)
-
-    def _begin(self) -> None:
-        self._load_model(self._model)
-        self._find_prices(self._doors.baseline)
+        self.call_after_refresh(self._load_model, self._model)
 
     def _load_model(self, name: str) -> None:
         try:
@@ -242,6 +238,11 @@ class OnDeviceApp(App[int]):
             self.post_message(found)
         except OnDeviceError as error:
             self.post_message(messages.PriceFailed(error))
+
+    @on(messages.ModelReady)
+    def _find_first_prices(self) -> None:
+        if self._live.price is None:
+            self._find_prices(self._doors.baseline)
 
     @on(messages.PriceFound)
     def _use_price(self, event: messages.PriceFound) -> None:

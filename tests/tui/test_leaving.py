@@ -14,7 +14,7 @@ from terminal import RESTORED, Terminal
 
 from ondevice.domain.session import StoredMessage
 
-LONG = {"pieces": ["word "], "repeat": 2000, "delay_s": 0.02}
+LONG = {"pieces": ["word "], "repeat": 2000, "delay_s": 0.05}
 
 ENDINGS = {
     "SIGTERM": (lambda terminal: terminal.signal(signal.SIGTERM), 128 + signal.SIGTERM),

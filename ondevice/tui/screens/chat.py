@@ -33,7 +33,7 @@ from ondevice.tui.widgets.topbar import TopBar
 
 WIDE = 100
 TALL = 12
-PAINT_METER_S = 0.25
+PAINT_METER_S = 0.4
 READ_MEMORY_S = 1.0
 
 

@@ -22,7 +22,7 @@ from ondevice import units
 
 SHOWN_CHARACTERS = 200_000
 """Of one message; a longer one is kept whole, and shown in part."""
-SHARE = 8
+SHARE = 6
 """After a write the next one waits this many times as long as it took."""
 
 _ITEM = re.compile(r"([-*+]|\d{1,9}[.)])[ \t]+\S")
