@@ -28,6 +28,8 @@ from typing import Any
 
 Arm = Callable[[], float]
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a start would compile our modules anew
+
 ONDEVICE = [sys.executable, "-m", "ondevice.cli.main"]
 
 

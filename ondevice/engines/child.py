@@ -121,7 +121,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=os.environ | _ENVIRONMENT,
+                env=os.environ | _ENVIRONMENT | system.huge_pages(os.environ),
                 **system.detached_from_terminal(),
             )
         except OSError as error:

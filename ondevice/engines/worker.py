@@ -23,8 +23,11 @@ from ondevice.engines import registry, wire
 from ondevice.engines.base import Engine
 from ondevice.hardware import system
 
-FLUSH_S = 0.025
+FLUSH_S = 0.03
 """Text is written this often: each write wakes the parent, which takes a core from decoding."""
+LATE_S = 0.1
+"""Text that no next token pushes out waits at most this long: a thread that looked more often
+would itself take time from decoding."""
 
 
 class WireWriter:
@@ -55,7 +58,7 @@ class WireWriter:
     def _flush_late(self) -> None:
         """Write what was kept when nothing came after it: a slow token, or a crash to come."""
         while self._held.wait():
-            time.sleep(FLUSH_S)
+            time.sleep(LATE_S)
             with self._lock:
                 if time.monotonic() - self._flushed >= FLUSH_S and self._latest:
                     self._write(self._take_text())

@@ -218,3 +218,32 @@ def test_usable_cores_are_counted_where_affinity_is_unknown(
 def test_available_memory_is_part_of_the_total() -> None:
     memory = probe.machine_memory()
     assert 0 < memory.available_bytes <= memory.total_bytes
+
+
+@pytest.mark.parametrize(
+    ("platform", "before", "added"),
+    [
+        ("linux", {}, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+        ("linux", {"GLIBC_TUNABLES": "a=b"}, {"GLIBC_TUNABLES": "a=b:glibc.malloc.hugetlb=1"}),
+        ("darwin", {}, {}),
+        ("win32", {}, {}),
+    ],
+)
+def test_huge_pages_are_asked_for_beside_what_the_user_tuned(
+    monkeypatch: pytest.MonkeyPatch, platform: str, before: dict[str, str], added: dict[str, str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert system.huge_pages(before) == added
+
+
+@pytest.mark.parametrize(
+    ("platform", "name"), [("linux", None), ("darwin", None), ("win32", "msvcrt")]
+)
+def test_the_c_library_has_its_name_on_each_platform(
+    monkeypatch: pytest.MonkeyPatch, platform: str, name: str | None
+) -> None:
+    opened: list[str | None] = []
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr("ctypes.CDLL", opened.append)
+    system.c_library()
+    assert opened == [name]

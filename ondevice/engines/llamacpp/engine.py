@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +24,7 @@ from ondevice.engines.llamacpp import binding, loading
 from ondevice.engines.llamacpp.context import ABORTED, Context
 from ondevice.engines.llamacpp.run import Run
 from ondevice.engines.llamacpp.sampling import Sampler
+from ondevice.engines.llamacpp.stopping import StopFlag
 from ondevice.engines.stream import TextStream
 from ondevice.engines.template import ChatTemplate
 from ondevice.engines.threads import ThreadGovernor
@@ -45,7 +45,7 @@ class LlamaCppEngine:
         self._governor = ThreadGovernor(1, fixed=True)
         self._told_threads = 1
         self._last_used = 0.0
-        self._cancelled = threading.Event()
+        self._stop = StopFlag()
         self._callbacks: list[Any] = []
         """What llama.cpp may call; it does not keep them alive."""
 
@@ -58,9 +58,7 @@ class LlamaCppEngine:
         self._callbacks = [log]
         choices = loading.choose(file, options)
         context = loading.open_context(lib, log, file, options, choices, progress)
-        abort = loading.abort_callback(lib, self._cancelled.is_set)
-        lib.llama_set_abort_callback(context.handle, abort, None)
-        self._callbacks.append(abort)
+        self._stop.attach(lib, context.handle)
         self._context = context
         self._governor = ThreadGovernor(choices.threads, fixed=choices.threads_fixed)
         self._told_threads = choices.threads
@@ -88,7 +86,7 @@ class LlamaCppEngine:
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         start = time.monotonic()
         context = self._loaded()
-        self._cancelled.clear()
+        self._stop.clear()
         ids, rendered, notices = self._prompt_ids(context, request.prompt)
         self._check_fits(context, ids)
         yield from notices
@@ -111,7 +109,7 @@ class LlamaCppEngine:
         yield run.done(self._governor.settled, context.n_ctx)
 
     def cancel(self) -> None:
-        self._cancelled.set()
+        self._stop.set()
 
     def close(self) -> None:
         if self._context is not None:
@@ -219,7 +217,7 @@ class LlamaCppEngine:
     def _step(self, context: Context, ids: list[int], run: Run) -> bool:
         """Evaluate; True when the run ends here."""
         answer = context.evaluate(ids)
-        if answer == 0 and not self._cancelled.is_set():
+        if answer == 0 and not self._stop.is_set():
             return False
         if answer in (0, ABORTED):
             run.finish = "cancelled"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from dataclasses import dataclass, field
@@ -182,14 +181,6 @@ def _context_params(lib: Any, n_ctx: int, choices: Choices) -> Any:
     params.swa_full = False
     params.no_perf = True
     return params
-
-
-def abort_callback(lib: Any, should_stop: Any) -> Any:
-    """A C callback around `should_stop()`; keep it alive as long as the context."""
-    kind = getattr(lib, "ggml_abort_callback", None) or ctypes.CFUNCTYPE(
-        ctypes.c_bool, ctypes.c_void_p
-    )
-    return kind(lambda _data: should_stop())
 
 
 def _reason(log: Log) -> str:
