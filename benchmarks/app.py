@@ -26,8 +26,7 @@ SIZES = ((80, 24), (120, 40))
 RATES = (100, 20)
 """Tokens a second: the smallest model on a quick laptop, and one of 1 to 3 billion parameters."""
 TOKENS = 600
-SILENCE_S = 1.5
-"""An app that paints nothing for so long has shown all of the answer."""
+LAST_WORDS = "that-is-all"
 PASTE_BYTES = 10_000_000
 QUESTION = "Explain with long examples how rivers shape a valley, and how people measure them."
 
@@ -57,7 +56,7 @@ def longest_line(path: Path) -> str:
 def pieces() -> list[str]:
     """An answer in pieces of about four characters, as tokens are."""
     text = SECTION * (4 * TOKENS // len(SECTION) + 1)
-    return [text[at : at + 4] for at in range(0, 4 * TOKENS, 4)]
+    return [*(text[at : at + 4] for at in range(0, 4 * TOKENS, 4)), f"\n\n{LAST_WORDS}\n"]
 
 
 class Screen:
@@ -72,12 +71,10 @@ class Screen:
         """What was written since the last `until`."""
         self.until("offline")
 
-    def take(self, wait_s: float) -> bool:
-        """Take what was written, waiting for something; whether there was anything."""
+    def take(self, wait_s: float) -> None:
+        """Take what was written, waiting for something."""
         with contextlib.suppress(pexpect.TIMEOUT):
             self.new += self._app.read_nonblocking(1 << 16, wait_s)
-            return True
-        return False
 
     def until(self, text: str) -> None:
         """Take until `text` was written."""
@@ -125,9 +122,10 @@ def streaming(size: tuple[int, int], rate: int) -> tuple[float, float]:
         screen.write(b"How do I read a large file?\r")
         screen.until("tok/s")
         began, used, largest = time.perf_counter(), screen.cpu_s(), 0
-        while screen.take(SILENCE_S):
+        while LAST_WORDS.encode() not in screen.new:
+            screen.take(0.2)
             largest = max(largest, screen.resident_bytes())
-        took = time.perf_counter() - began - SILENCE_S
+        took = time.perf_counter() - began
         return (screen.cpu_s() - used) / took, largest / 1e6
 
 
