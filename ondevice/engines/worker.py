@@ -26,8 +26,8 @@ from ondevice.hardware import system
 FLUSH_S = 0.03
 """Text is written this often: each write wakes the parent, which takes a core from decoding."""
 LATE_S = 0.1
-"""Text that no next token pushes out waits at most this long: a thread that looked more often
-would itself take time from decoding."""
+"""Text that no next token pushes out waits little longer than this: a thread that looked more
+often would itself take time from decoding."""
 
 
 class WireWriter:
