@@ -127,4 +127,15 @@ def conditions() -> None:
     from ondevice.engines.llamacpp import binding
     from ondevice.hardware import probe
 
-    print(f"{probe.cpu_name()}, {probe.usable_cores()} cores, {binding.build()}")
+    name = " ".join([probe.cpu_name(), *_generation()])
+    print(f"{name}, {probe.usable_cores()} cores, {binding.build()}", flush=True)
+
+
+def _generation() -> list[str]:
+    """What tells apart processors of one name, where the system says: family and model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    facts = dict(tuple(map(str.strip, line.partition(":")[::2])) for line in lines if ":" in line)
+    return [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]

@@ -82,12 +82,21 @@ def _outcome() -> int:
         return Exit.CANCELLED
     except OSError as error:
         if error.errno not in OUTPUT_LOST or error.filename is not None:
-            raise
+            return _bug(error)
         # What is still buffered has nowhere to go, and the interpreter would say so at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno != errno.EPIPE:  # whoever read our output may simply have enough
             say_error(errors.OnDeviceError(f"the output cannot be written: {error.strerror}"))
         return Exit.FAILED
+    except Exception as error:
+        return _bug(error)
+
+
+def _bug(error: Exception) -> Exit:
+    from ondevice.cli import bug  # deferred: only then
+
+    say_error(bug.told(error))
+    return Exit.FAILED
 
 
 def _prepare_streams() -> None:

@@ -25,6 +25,13 @@ def is_windows() -> bool:
     return sys.platform == "win32"
 
 
+def has_desktop(environment: Mapping[str, str]) -> bool:
+    """Whether a browser would get a window of its own, instead of this terminal."""
+    if not is_linux():
+        return True
+    return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+
+
 def detached_from_terminal() -> dict[str, Any]:
     """Arguments for Popen: Ctrl-C in the terminal must reach us, not the child."""
     if is_windows():

@@ -6,29 +6,26 @@ import os
 import signal
 import threading
 import time
-from datetime import datetime
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from ondevice import units
 from ondevice.chat import Chat
 from ondevice.domain.generation import LoadOptions
-from ondevice.domain.model import ModelSpec
-from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.storage.sessions import Sessions
-from ondevice.tui import messages
+from ondevice.tui import choices, messages
 from ondevice.tui.doors import Doors
 from ondevice.tui.live import Live
 from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.help import HelpScreen
-from ondevice.tui.screens.pick import Choice, PickScreen
+from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.theme import THEME
 from ondevice.tui.widgets.composer import Composer
 
@@ -44,6 +41,7 @@ class OnDeviceApp(App[int]):
     """The terminal application."""
 
     TITLE = "ondevice"
+    CSS_PATH = "styles/chat.tcss"  # here, as a screen's own is parsed apart: 30 ms of the start
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Keys, and what the numbers mean."),
         Binding("f2", "model", "Model", id="app.model", tooltip="Choose another model."),
@@ -100,8 +98,12 @@ class OnDeviceApp(App[int]):
         self._live = live or Live()
         self.chat_screen = ChatScreen(chat, options, max_tokens, self._live)
         self._leaving = False
+        self.register_theme(THEME)
+        self.theme = THEME.name
         self.trouble = ""
         """Said once when the app opens."""
+        self.bug: Exception | None = None
+        """What ended the app, if a bug did."""
 
     def get_driver_class(self) -> type[Driver]:
         """Ours where Textual would take its own for POSIX terminals."""
@@ -112,14 +114,26 @@ class OnDeviceApp(App[int]):
 
         return TerminalDriver
 
+    def get_default_screen(self) -> Screen[None]:
+        """The chat, without an empty screen below it."""
+        return self.chat_screen
+
     def on_mount(self) -> None:
-        self.register_theme(THEME)
-        self.theme = THEME.name
         self._leave_on_signals()
-        self.push_screen(self.chat_screen)
         if self.trouble:
             self.notify(clean_line(self.trouble), severity="warning", markup=False)
-        self.call_after_refresh(self._load_model, self._model)
+
+    def on_ready(self) -> None:
+        """The first frame is on the screen."""
+        self._load_model(self._model)
+        self._warm_up()
+
+    @work(thread=True, exit_on_error=False, group="warm-up")
+    def _warm_up(self) -> None:
+        """Import what the first answer needs, while the model is being loaded."""
+        from ondevice.tui.widgets.markdown import warm_up
+
+        warm_up()
 
     def _load_model(self, name: str) -> None:
         try:
@@ -133,6 +147,11 @@ class OnDeviceApp(App[int]):
         return "+".join(KEY_NAMES.get(part, part.capitalize()) for part in parts)
 
     # Leaving
+
+    def _fatal_error(self) -> None:
+        """Leave after a bug. Textual's own report shows local variables: what people write."""
+        self.bug = self._exception if isinstance(self._exception, Exception) else None
+        self._close_messages_no_wait()
 
     def _leave_on_signals(self) -> None:
         """Textual restores the terminal only when the app ends by itself."""
@@ -196,37 +215,27 @@ class OnDeviceApp(App[int]):
         if self.chat_screen.stop_first():
             return
         try:
-            known = self._doors.catalog()
+            listed = choices.of_models(self._doors)
         except OnDeviceError as error:
             self.notify(clean_line(error.message), severity="warning", markup=False)
             return
-        choices = [self._model_choice(spec) for spec in known.models]
-        choices.sort(key=lambda choice: not choice.usable)
 
         def chosen(key: str | None) -> None:
             if key is not None:
                 self._load_model(key)
 
         empty = "No model is called that. A GGUF file runs by its path: ondevice -m FILE"
-        self.push_screen(PickScreen("Models", choices, empty), chosen)
-
-    def _model_choice(self, spec: ModelSpec) -> Choice:
-        usable = spec.use != "embed" and self._doors.find(spec) is not None
-        form = spec.files[0]
-        size, parameters = units.size(form.size_bytes), units.short_count(spec.parameters)
-        state = "here" if usable else ""
-        detail = f"{parameters:>5} {form.quantization:<7} {size:>7}  {state:<4}  {spec.licence}"
-        return Choice(spec.name, spec.name, detail, usable)
+        self.push_screen(PickScreen("Models", listed, empty), chosen)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""
-        choices = [Choice(key, title, why) for key, title, why in self._doors.baselines()]
+        listed = choices.of_baselines(self._doors)
 
         def chosen(key: str | None) -> None:
             if key is not None:
                 self._find_prices(key)
 
-        self.push_screen(PickScreen("Compare costs with", choices, "Nothing matches."), chosen)
+        self.push_screen(PickScreen("Compare costs with", listed, "Nothing matches."), chosen)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="prices")
     def _find_prices(self, key: str) -> None:
@@ -266,22 +275,11 @@ class OnDeviceApp(App[int]):
         except OnDeviceError as error:
             self.notify(clean_line(error.message), severity="warning", markup=False)
             return
-        by_key: dict[str, Session] = {str(session.id): session for session in stored}
-        choices = [
-            Choice(key, session.title, _when(session.created_at)) for key, session in by_key.items()
-        ]
+        by_key = {str(session.id): session for session in stored}
 
         def chosen(key: str | None) -> None:
             if key is not None:
                 self.chat_screen.open(by_key[key])
 
         empty = "Nothing here: what you write is kept as a session."
-        self.push_screen(PickScreen("Sessions", choices, empty), chosen)
-
-
-def _when(created_at: str) -> str:
-    """The local time, to the minute."""
-    try:
-        return f"{datetime.fromisoformat(created_at).astimezone():%Y-%m-%d %H:%M}"
-    except ValueError:
-        return ""
+        self.push_screen(PickScreen("Sessions", choices.of_sessions(stored), empty), chosen)

@@ -247,3 +247,21 @@ def test_the_c_library_has_its_name_on_each_platform(
     monkeypatch.setattr("ctypes.CDLL", opened.append)
     system.c_library()
     assert opened == [name]
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "has"),
+    [
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ""}, False),
+        ("linux", {"DISPLAY": ":0"}, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("darwin", {}, True),
+        ("win32", {}, True),
+    ],
+)
+def test_a_browser_needs_a_desktop(
+    monkeypatch: pytest.MonkeyPatch, platform: str, environment: dict[str, str], has: bool
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert system.has_desktop(environment) is has

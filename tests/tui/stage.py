@@ -12,7 +12,8 @@ from typing import Any
 
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Markdown, Static
+from textual.selection import SELECT_ALL
+from textual.widgets import Static
 
 from ondevice.catalog import Catalog
 from ondevice.chat import Chat
@@ -28,7 +29,7 @@ from ondevice.tui.doors import Doors
 from ondevice.tui.live import Live
 from ondevice.tui.widgets.bubble import Bubble
 from ondevice.tui.widgets.composer import Composer
-from ondevice.tui.widgets.prose import Plain, Prose
+from ondevice.tui.widgets.prose import Prose
 
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; nothing waits that long when all is well."""
@@ -157,8 +158,9 @@ class Person:
         return self.app.chat_screen.busy
 
     def text(self, selector: str) -> str:
-        """What a widget of the chat screen says."""
-        return str(self.app.chat_screen.query_one(selector, Static).content)
+        """What a widget of the chat screen says; nothing before it is there."""
+        found = self.app.chat_screen.query(selector).results(Static)
+        return "".join(str(widget.content) for widget in found)
 
     def bubbles(self) -> list[tuple[str, str]]:
         """(who, what) of every bubble, as shown."""
@@ -206,6 +208,11 @@ def shown(bubble: Bubble) -> str:
     """The text of a bubble's body, Markdown as its source."""
     body = bubble.body
     if isinstance(body, Prose):
-        return "".join(part.source for part in body.query(Markdown))
-    bodies = body.query(Static) if isinstance(body, Plain) else [body]
-    return "".join(str(body.content) for body in bodies if isinstance(body, Static))
+        return body.text[: body.shown]
+    return str(body.content) if isinstance(body, Static) else ""
+
+
+def visible(prose: Prose) -> str:
+    """What the rows of `prose` say, as it would be copied."""
+    copied = prose.get_selection(SELECT_ALL)
+    return copied[0] if copied else ""

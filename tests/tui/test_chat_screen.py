@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from stage import Person, Stage
+from stage import Person, Stage, visible
 
 from ondevice.chat import Chat, ChatEvent
 from ondevice.domain.generation import Sampling
-from ondevice.tui.widgets.bubble import Answer
+from ondevice.tui.widgets.prose import Prose
 
 MakeStage = Callable[..., Stage]
 
@@ -216,17 +216,16 @@ async def test_a_bug_in_a_worker_of_the_app_ends_it_too(make_stage: MakeStage) -
         await use_until_it_ends(stage, "f3", *"broken", "enter")
 
 
-async def test_an_answer_too_costly_for_markdown_goes_on_as_plain_text(
+async def test_an_answer_too_long_for_markdown_goes_on_as_it_stands(
     make_stage: MakeStage,
 ) -> None:
-    row = "|" + "cell|" * 20 + "\n"
-    stage = make_stage(pieces=["A table:\n\n", row, "|" + "-|" * 20 + "\n", *[row] * 40, "end"])
+    stage = make_stage(pieces=["# A heading\n\n", *["0123456789 " * 100] * 40, "**end**"])
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
-        await person.ask("a table, please")
+        await person.ask("much, please")
         assert person.bubbles()[1][1] == stage.stored()[1].content
-        answer = person.screen.query_one(Answer)
-        assert not answer.query("Markdown")
+        assert visible(person.screen.query(Prose).last()).startswith("# A heading\n")
+        assert visible(person.screen.query(Prose).last()).endswith("**end**")
 
 
 async def test_html_and_entities_are_shown_as_they_were_written(make_stage: MakeStage) -> None:
@@ -234,5 +233,4 @@ async def test_html_and_entities_are_shown_as_they_were_written(make_stage: Make
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("html")
-        block = person.screen.query_one("MarkdownParagraph")
-        assert str(block.render()) == "<b>bold</b> &#8238;evil <think>"
+        assert visible(person.screen.query(Prose).last()) == "<b>bold</b> &#8238;evil <think>"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from stage import Person, Stage
 from textual.binding import Binding
-from textual.widgets import Markdown, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from ondevice.tui.app import OnDeviceApp
 from ondevice.tui.screens.chat import ChatScreen
@@ -14,6 +15,7 @@ from ondevice.tui.screens.help import HelpScreen, definitions
 from ondevice.tui.screens.link import LinkScreen
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.prose import Prose
 
 MakeStage = Callable[..., Stage]
 
@@ -209,17 +211,20 @@ LINKS = {
 }
 
 
-async def test_a_link_is_shown_first_and_only_a_web_address_opens(make_stage: MakeStage) -> None:
+async def test_a_link_is_shown_first_and_only_a_web_address_opens(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
     stage = make_stage(pieces=["a [link](https://example.com)"])
     opened: list[str] = []
     stage.app.open_url = lambda url, new_tab=True: opened.append(url)  # type: ignore[method-assign]
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("link, please")
-        markdown = person.screen.query_one(Markdown)
+        prose = person.screen.query(Prose).last()
         for href, opens in LINKS.items():
             opened.clear()
-            markdown.post_message(Markdown.LinkClicked(markdown, href))
+            prose.post_message(Prose.LinkClicked(href))
             await person.until(lambda: isinstance(person.screen, LinkScreen))
             assert opened == []
             await person.press("o")
@@ -233,7 +238,28 @@ async def test_a_click_on_a_link_opens_nothing_by_itself(make_stage: MakeStage) 
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("link, please")
-        await pilot.click("MarkdownParagraph", offset=(1, 0))
+        await pilot.click(person.screen.query(Prose).last(), offset=(3, 0))
         await person.until(lambda: isinstance(person.screen, LinkScreen))
         assert isinstance(person.screen, LinkScreen)
         assert person.screen.address == "https://example.com"
+
+
+async def test_a_link_without_a_desktop_is_copied(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    stage = make_stage(pieces=["[link](https://example.com)"])
+    opened: list[str] = []
+    stage.app.open_url = lambda url, new_tab=True: opened.append(url)  # type: ignore[method-assign]
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("link, please")
+        person.screen.query(Prose).last().action_link("https://example.com")
+        await person.until(lambda: isinstance(person.screen, LinkScreen))
+        await person.press("o")
+        assert opened == []
+        await person.press("c")
+        assert person.app.clipboard == "https://example.com"
+        await person.until(lambda: person.app.focused is person.composer)

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.widgets import Footer, Markdown
+from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
@@ -29,6 +29,7 @@ from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
+from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
 
 WIDE = 100
@@ -40,7 +41,6 @@ READ_MEMORY_S = 1.0
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
-    CSS_PATH = "../styles/chat.tcss"
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer; it is kept."),
@@ -175,22 +175,22 @@ class ChatScreen(Screen[None]):
             self._answer.say_reading(event.progress)
 
     @on(messages.TextArrived)
-    async def _show_text(self, event: messages.TextArrived) -> None:
+    def _show_text(self, event: messages.TextArrived) -> None:
         if self._answer is not None:
             self._answer.say("")
-            await self._answer.write(event.text)
+            self._answer.write(event.text)
             self._conversation.follow()
 
     @on(messages.TurnMeasured)
-    async def _show_measured(self, event: messages.TurnMeasured) -> None:
+    def _show_measured(self, event: messages.TurnMeasured) -> None:
         if self._answer is not None:
-            await self._answer.end(event.measured)
+            self._answer.end(event.measured)
         self._turn_over()
 
     @on(messages.TurnFailed)
     async def _show_failure(self, event: messages.TurnFailed) -> None:
         if self._answer is not None:
-            await self._answer.end(None, "interrupted")
+            self._answer.end(None, "interrupted")
         self._live.begin_turn()
         if event.engine_stopped:
             self._live.lose_engine()
@@ -263,9 +263,8 @@ class ChatScreen(Screen[None]):
         """Scroll the conversation while the composer keeps the focus."""
         await self._conversation.page(pages)
 
-    @on(Markdown.LinkClicked)
-    def _ask_before_opening(self, event: Markdown.LinkClicked) -> None:
-        event.stop()
+    @on(Prose.LinkClicked)
+    def _ask_before_opening(self, event: Prose.LinkClicked) -> None:
         self.app.push_screen(LinkScreen(event.href))
 
     @on(Composer.Refused)

@@ -13,7 +13,7 @@ from ondevice.domain.generation import PrefillProgress
 from ondevice.domain.measured import Measured
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean, clean_line
-from ondevice.tui.widgets.prose import Plain, Prose, too_costly
+from ondevice.tui.widgets.prose import Prose
 
 ENDINGS = {
     "stop": "",
@@ -51,7 +51,7 @@ class Question(Bubble):
     """What the person wrote, as it was written."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("You", Plain(clean(text)), "question")
+        super().__init__("You", Prose(clean(text), markdown=False), "question")
 
 
 class Trouble(Bubble):
@@ -66,19 +66,12 @@ class Answer(Bubble):
     """What the model wrote."""
 
     def __init__(self, model: str, text: str = "") -> None:
-        text = clean(text)
-        super().__init__(model, Plain(text) if too_costly(text) else Prose(text), "answer")
+        self._prose = Prose(clean(text))
+        super().__init__(model, self._prose, "answer")
 
-    async def write(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Append text."""
-        body, text = self.body, clean(text)
-        if isinstance(body, Prose) and too_costly(body.text + text):
-            self.body = Plain(body.text + text)
-            await self.mount(self.body)
-            await body.remove()
-        else:
-            assert isinstance(body, Prose | Plain)
-            await body.append(text)
+        self._prose.append(clean(text))
 
     def say_reading(self, progress: PrefillProgress) -> None:
         """How far the prompt is read."""
@@ -87,10 +80,9 @@ class Answer(Bubble):
             read = f"{units.count(progress.done_tokens)} of {units.count(progress.total_tokens)}"
             self.say(f"reading the prompt: {read} tokens{left}")
 
-    async def end(self, measured: Measured | None, note: str = "") -> None:
+    def end(self, measured: Measured | None, note: str = "") -> None:
         """Show what is left to show, and the numbers."""
-        if isinstance(self.body, Prose):
-            await self.body.flush()
+        self._prose.flush()
         self.say(_facts(measured) if measured is not None else note)
 
     @classmethod

@@ -127,7 +127,9 @@ class Composer(TextArea):
         if len(self.text) + len(event.text) > LONGEST_TEXT:
             event.stop()
             limit = units.count(LONGEST_TEXT)
-            self.post_message(self.Refused(f"Not pasted: a question has at most {limit} letters."))
+            self.post_message(
+                self.Refused(f"Not pasted: a question has at most {limit} characters.")
+            )
             return
         event.text = clean(event.text)
         await super()._on_paste(event)

@@ -1,181 +1,200 @@
-"""Text that grows: Markdown in segments, or plain where Markdown costs too much.
-
-Textual 8.2 lays out the last block anew with every append, and a list or a table is one block: a
-list of 25 items took half a second for each write. So finished blocks and list items become
-segments that nothing touches again. What that gives up: a link whose address is defined elsewhere.
-"""
+"""Text that grows: one widget that keeps its rows, and lays out only the last block again."""
 
 from __future__ import annotations
 
 import math
-import re
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
-from textual.app import ComposeResult
-from textual.containers import Vertical
+from rich.segment import Segment
 from textual.content import Content
-from textual.widgets import Markdown, Static
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
 
 from ondevice import units
+from ondevice.tui.widgets.rows import PIECE, Row, copied, wrapped
 
 SHOWN_CHARACTERS = 200_000
 """Of one message; a longer one is kept whole, and shown in part."""
+MARKDOWN_CHARACTERS = 40_000
+"""Of a message that is shown as Markdown; a longer one is shown as it stands."""
+CELLS = 2000
+"""Of tables in a message that is shown as Markdown; a cell takes 0.1 ms."""
 SHARE = 6
 """After a write the next one waits this many times as long as it took."""
 
-_ITEM = re.compile(r"([-*+]|\d{1,9}[.)])[ \t]+\S")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_HALF_FENCE = re.compile(r" {0,3}[`~]+[\w+#-]*$")
 
+class Prose(Widget):
+    """A message that is only ever appended to."""
 
-class Prose(Vertical):
-    """Markdown that is only ever appended to."""
+    class LinkClicked(Message):
+        """A link or an image was clicked; nothing is opened yet."""
 
-    def __init__(self, text: str = "") -> None:
+        def __init__(self, href: str) -> None:
+            super().__init__()
+            self.href = href
+
+    def __init__(self, text: str = "", markdown: bool = True) -> None:
         super().__init__(classes="body")
-        self.text = text
-        self._waiting = ""
-        """The end of `text` that is not shown yet."""
-        self._source = ""
-        """What the last segment shows."""
-        self._last: Markdown | None = None
+        self.text = ""
+        self.markdown = markdown
+        """Whether the text is shown as Markdown; too much of it is not."""
+        self.shown = 0
+        """How many of its characters are laid out."""
+        self._final = 0
+        """Characters whose rows only another width can change."""
+        self._gap: Content | None = None
+        """The empty row between the final rows and the others, if there is one."""
+        self._rows: list[Row] = []
+        self._final_rows = 0
+        self._width = 0
+        self._strips: dict[int, Strip] = {}
+        """Painted rows, without a selection."""
+        self._styles: dict[str, Style] = {}
         self._rest_until = 0.0
+        self._take(text)
 
-    def compose(self) -> ComposeResult:
-        parts = segments(self.text)
-        yield from self._widgets(parts)
+    # Growing
 
-    async def append(self, text: str) -> None:
+    def append(self, text: str) -> None:
         """Show more, now or with one of the next appends."""
-        self.text += text
-        self._waiting += text
-        # a fence is shown with its language, or Textual would guess that, for a quarter of a second
-        fence_begins = _HALF_FENCE.match(self._waiting.rpartition("\n")[2])
-        if time.monotonic() >= self._rest_until and not fence_begins:
-            await self.flush()
+        self._take(text)
+        if time.monotonic() >= self._rest_until:
+            self.flush()
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Show what waits."""
-        waiting, self._waiting = self._waiting, ""
-        if not waiting:
+        if self.shown == len(self.text) or not self._width:
             return
         began = time.monotonic()
         self._rest_until = math.inf
-        await self._show(waiting)
+        height, unchanged = len(self._rows), self._final_rows
+        self._lay_out()
+        if len(self._rows) == height:
+            self.refresh(Region(0, unchanged, self._width, height - unchanged))
+        else:
+            self.refresh(layout=True)
         self.call_after_refresh(self._rest, began)
-
-    async def _show(self, more_text: str) -> None:
-        shown = self._source
-        first, *more = segments(shown + more_text)
-        if self._last is None:
-            more = [first, *more]
-        elif first.startswith(shown):
-            await self._last.append(first[len(shown) :])
-        else:  # what was its last line has turned out to begin another segment
-            await self._last.update(first)
-        if self._last is not None:
-            self._last.set_class(bool(more) and not first.endswith("\n\n"), "tight")
-        self._source = first
-        await self.mount_all(self._widgets(more))
 
     def _rest(self, began: float) -> None:
         """Leave the core to the model for a while; the layout counts as well as the parsing."""
         now = time.monotonic()
         self._rest_until = now + SHARE * (now - began)
 
-    def _widgets(self, parts: list[str]) -> list[Markdown]:
-        widgets = [_markdown(part) for part in parts]
-        for part, widget in zip(parts[:-1], widgets[:-1], strict=True):
-            widget.set_class(not part.endswith("\n\n"), "tight")
-        if widgets:
-            self._last, self._source = widgets[-1], parts[-1]
-        return widgets
+    def _take(self, text: str) -> None:
+        self.text += text
+        much = len(self.text) > MARKDOWN_CHARACTERS or self.text.count("|") > CELLS
+        if self.markdown and much:
+            self.markdown = False
+            self._forget()
 
+    # Layout
 
-class Plain(Vertical):
-    """Text as it is. In pieces, so that appending lays out only the last one."""
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """How many rows it has at `width` columns."""
+        if width != self._width:
+            self._width = width
+            self._forget()
+            self._lay_out()
+        return max(1, len(self._rows))
 
-    PIECE = 4000
+    def _forget(self) -> None:
+        self.shown = self._final = self._final_rows = 0
+        self._gap = None
+        self._rows, self._strips = [], {}
 
-    def __init__(self, text: str) -> None:
-        super().__init__(classes="body")
-        self._shown = text[:SHOWN_CHARACTERS]
-        self._left_out = len(text) - len(self._shown)
-
-    def compose(self) -> ComposeResult:
-        yield from self._pieces(0)
-
-    async def append(self, text: str) -> None:
-        """Show more, as long as it is not too much."""
-        last = max(0, len(self._shown) - 1) // self.PIECE
-        room = SHOWN_CHARACTERS - len(self._shown)
-        self._shown += text[:room]
-        self._left_out += len(text[room:])
-        await self.remove_children(self.children[last:])
-        await self.mount_all(self._pieces(last * self.PIECE))
-
-    def _pieces(self, start: int) -> list[Static]:
-        starts = range(start, len(self._shown), self.PIECE)
-        pieces = [Static(Content(self._shown[at : at + self.PIECE])) for at in starts]
-        if self._left_out:
-            note = f"… and {units.count(self._left_out)} characters that are kept, not shown"
-            pieces.append(Static(Content(note), classes="note"))
-        return pieces
-
-
-def segments(text: str) -> list[str]:
-    """`text` cut before each top-level list item, and before what follows a blank line."""
-    parts = [""]
-    fence, blank = "", False
-    for line in text.splitlines(keepends=True):
-        if fence:
-            fence = "" if line.strip() == fence else fence
+    def _lay_out(self) -> None:
+        """Make the rows of what is not final."""
+        del self._rows[self._final_rows :]
+        self._strips = {y: strip for y, strip in self._strips.items() if y < self._final_rows}
+        self.shown = len(self.text)
+        if self.markdown:
+            self._lay_out_markdown()
         else:
-            if parts[-1] and line[0] not in " \t\n" and (blank or _is_item(line, parts[-1])):
-                parts.append("")
-            mark = _FENCE.match(line)
-            fence = mark[1] if mark else ""
-        parts[-1] += line
-        blank = not fence and not line.strip()
-    return parts
+            self._lay_out_lines()
+
+    def _lay_out_markdown(self) -> None:
+        from ondevice.tui.widgets.markdown import parts  # deferred: 60 ms of the start
+
+        begin = self._final
+        for part in parts(self.text[begin:], self._gap):
+            self._final, self._final_rows = begin + part.start, len(self._rows)
+            self._gap = part.blocks[0].gap
+            for block in part.blocks:
+                self._rows += block.rows(self._width)
+
+    def _lay_out_lines(self) -> None:
+        text = self.text[:SHOWN_CHARACTERS]
+        for piece in pieces(text[self._final :]):
+            inside = self._final > 0 and text[self._final - 1] != "\n"
+            self._final_rows = len(self._rows)
+            found = list(wrapped(Content(piece.removesuffix("\n")), self._width))
+            if inside:
+                found[0] = replace(found[0], glue="")
+            self._rows += found
+            self._final += len(piece)
+        self._final -= len(piece)
+        if left_out := len(self.text) - len(text):
+            note = f"… and {units.count(left_out)} characters that are kept, not shown"
+            self._rows.append(Row(Content(note).stylize("$foreground-muted")))
+
+    # Painting
+
+    def render_line(self, y: int) -> Strip:
+        """Row `y`."""
+        if y >= len(self._rows):
+            return Strip.blank(self.size.width, self.visual_style.rich_style)
+        selection = self.text_selection
+        span = selection.get_span(y) if selection else None
+        if span is not None:
+            first, last = span
+            chosen = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+            content = self._rows[y].content
+            return self._paint(y, content.stylize(chosen, first, None if last < 0 else last))
+        if y not in self._strips:
+            self._strips[y] = self._paint(y, self._rows[y].content)
+        return self._strips[y]
+
+    def _paint(self, y: int, content: Content) -> Strip:
+        base = self.visual_style + self._style(self._rows[y].style)
+        painted = content.render(base, end="", parse_style=self._style)
+        strip = Strip([Segment(text, style.rich_style) for text, style in painted])
+        strip = strip.adjust_cell_length(self.size.width, base.rich_style)
+        return strip.apply_offsets(0, y)
+
+    def _style(self, style: str | Style) -> Style:
+        if isinstance(style, Style):
+            return style
+        if style not in self._styles:
+            self._styles[style] = Style.parse(style, self.app.theme_variables)
+        return self._styles[style]
+
+    def notify_style_update(self) -> None:
+        """Paint anew, in other colours."""
+        super().notify_style_update()
+        self._strips, self._styles = {}, {}
+
+    # Using
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text without the line breaks of the screen, and what ends it."""
+        first, last = selection
+        top = first.y if first else 0
+        chosen = self._rows[top : last.y + 1 if last else None]
+        return copied(chosen, first.x if first else 0, last.x if last else None), "\n"
+
+    def action_link(self, href: str) -> None:
+        """Tell the screen; it asks."""
+        self.post_message(self.LinkClicked(href))
 
 
-def _is_item(line: str, before: str) -> bool:
-    """Whether `line` begins an item. Inside prose a number does only if it is 1, as in Markdown."""
-    item = _ITEM.match(line)
-    return bool(item and (not item[1][0].isdigit() or item[1][:-1] == "1" or _ITEM.match(before)))
-
-
-def too_costly(text: str) -> bool:
-    """Whether Markdown would hold up the screen: a cell or an item takes 5 to 20 ms.
-
-    Measured with Textual 8.2: 20,000 cells 43 s, 2,000 lines of code 4 s, a line of 1 MB 2 s.
-    """
-    if len(text) > 40_000 or text.count("|") > 300 or text.count("\n") > 800:
-        return True
-    lines = text.splitlines()
-    return (
-        any(len(line) > 8000 for line in lines)
-        or sum(_ITEM.match(line.lstrip()) is not None for line in lines) > 150
-    )
-
-
-def _markdown(text: str) -> Markdown:
-    # A link is shown before it is opened: the screen asks.
-    return Markdown(text, open_links=False, parser_factory=_parser)
-
-
-def _parser() -> MarkdownIt:
-    """HTML is shown as it stands. An entity could spell what `clean` drops: `&#8238;`."""
-    parser = MarkdownIt("gfm-like", {"html": False}).disable("entity")
-    parser.core.ruler.push("name_fences", _name_fences)
-    return parser
-
-
-def _name_fences(state: StateCore) -> None:
-    """Code of no stated language is text: guessing one takes a quarter of a second a write."""
-    for token in state.tokens:
-        if token.type == "fence" and not token.info.strip():
-            token.info = "text"
+def pieces(text: str) -> Iterator[str]:
+    """`text` by lines, the long ones by `PIECE` characters; one empty piece of an empty text."""
+    for line in text.splitlines(keepends=True) or [""]:
+        for at in range(0, len(line), PIECE) or [0]:
+            yield line[at : at + PIECE]

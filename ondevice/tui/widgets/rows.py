@@ -1,0 +1,68 @@
+"""Text as rows of a terminal: what a row holds, and how text is cut into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from textual.content import Content
+
+NARROWEST = 8
+"""Columns that text gets at least; what does not fit is cut off by the terminal's edge."""
+PIECE = 4000
+"""Characters of one line that are wrapped at once: wrapping is not linear in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row on the screen."""
+
+    content: Content
+    prefix: int = 0
+    """How many of its first characters are indentation, a bullet or a bar."""
+    glue: str | None = None
+    """What joins it to the row before, where only the width parts the two; None: a line's end."""
+    style: str = ""
+    """Of the row's whole width."""
+
+
+def wrapped(content: Content, width: int) -> Iterator[Row]:
+    """Rows of at most `width` columns, broken between words where that is possible."""
+    for line in content.split("\n", allow_blank=True):
+        whole, end = line.expand_tabs(), 0
+        for index, part in enumerate(whole.wrap(max(NARROWEST, width))):
+            text = part.plain.rstrip()
+            start = whole.plain.find(text, end)
+            yield Row(part.rstrip(), glue=whole.plain[end:start] if index else None)
+            end = start + len(text)
+
+
+def folded(content: Content, width: int) -> Iterator[Row]:
+    """Rows of `width` columns with every blank kept, as code needs it."""
+    for line in content.split("\n", allow_blank=True):
+        for index, part in enumerate(line.expand_tabs().fold(max(NARROWEST, width))):
+            yield Row(part, glue="" if index else None)
+
+
+def prefixed(rows: Iterator[Row], first: Content, rest: Content) -> Iterator[Row]:
+    """The same rows behind `first`, and from the second on behind `rest`."""
+    for index, row in enumerate(rows):
+        prefix = rest if index else first
+        yield replace(row, content=prefix + row.content, prefix=len(prefix) + row.prefix)
+
+
+def copied(rows: Sequence[Row], first_x: int, last_x: int | None) -> str:
+    """The text of `rows` without the line breaks of the screen.
+
+    From column index `first_x` of the first row up to, without it, `last_x` of the last one.
+    """
+    text = ""
+    for index, row in enumerate(rows):
+        plain = row.content.plain
+        begin = first_x if index == 0 else 0
+        end = last_x if index == len(rows) - 1 else None
+        if index and row.glue is not None:
+            text += row.glue + plain[max(begin, row.prefix) : end]
+        else:
+            text = text.rstrip(" ") + "\n" * (index > 0) + plain[begin:end]
+    return text.rstrip(" ")

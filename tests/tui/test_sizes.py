@@ -1,0 +1,45 @@
+"""Every screen in every terminal, down to a single cell: Textual 8.2 fails on text of no width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from stage import Person, Stage
+
+from ondevice.tui.widgets.prose import Prose
+
+MakeStage = Callable[..., Stage]
+
+DEEP = "> " * 30 + "deep\n\n" + "".join("  " * n + "- item\n" for n in range(30))
+WIDE = (
+    "\n|" + "a|" * 40 + "\n|" + "-|" * 40 + "\n|" + "b|" * 40 + "\n\n```\n" + "x" * 300 + "\n```\n"
+)
+SIZES = (
+    (120, 40),
+    (40, 24),
+    (99, 12),
+    (20, 5),
+    (120, 3),
+    (8, 8),
+    (3, 2),
+    (2, 40),
+    (1, 1),
+    (80, 24),
+)
+
+
+@pytest.mark.parametrize("key", ["", "f1", "f2", "f3", "f4", "ctrl+p"])
+async def test_a_screen_survives_every_size(make_stage: MakeStage, key: str) -> None:
+    stage = make_stage(pieces=[DEEP, WIDE, "the end"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("deep and wide")
+        if key:
+            await person.press(key)
+        stage.app.notify("some words")
+        for size in SIZES:
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        prose = stage.app.chat_screen.query(Prose).last()
+        assert prose.shown == len(prose.text) > 0
