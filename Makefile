@@ -30,9 +30,11 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/.native: requirements.lock | $(VENV)/pyvenv.cfg
 	@echo "== llama.cpp: built from source once, 5-8 minutes on 2 cores, then kept by pip"
-	@start=$$(date +%s); \
+	@set -e; start=$$(date +%s); \
 	grep -A 200 '^llama-cpp-python==' requirements.lock | awk 'NR==1 || /^ /{print; next} {exit}' > $(VENV)/native.lock; \
-	$(PY) -m pip install --quiet --no-deps --require-hashes -r $(VENV)/native.lock; \
+	test -s $(VENV)/native.lock || { echo "== requirements.lock names no llama-cpp-python" >&2; exit 1; }; \
+	$(PY) -m pip install --quiet --no-deps --require-hashes -r $(VENV)/native.lock || \
+		{ echo "== llama.cpp was not built: see above; it takes a C and a C++ compiler" >&2; exit 1; }; \
 	echo "== llama.cpp: $$(( $$(date +%s) - start )) s"
 	@touch $@
 

@@ -1,7 +1,8 @@
 """Measuring two ways of doing the same thing, side by side.
 
 Shared machines drift, so only interleaved pairs mean anything: A B, B A, A B, ... and the ratio
-of each pair. Reported are the median ratio and its 95 % interval (bootstrap over the pairs).
+of each pair. Reported are the median ratio and, from three pairs on, its 95 % interval (bootstrap
+over the pairs).
 
 The yardsticks are llama.cpp's own tools, built from the source package of llama-cpp-python:
 
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 Arm = Callable[[], float]
+FEWEST_FOR_AN_INTERVAL = 3
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a start would compile our modules anew
 
@@ -69,12 +71,18 @@ def llama_bench(model: Path, *options: str) -> list[dict[str, Any]]:
     return rows
 
 
-def pairs(a: Arm, b: Arm, count: int) -> list[tuple[float, float]]:
-    """`count` pairs after one unmeasured run of each, the order changing from pair to pair."""
-    a(), b()
+def pairs(
+    a: Arm, b: Arm, count: int, *, warm_up: bool = True, alternate: bool = True
+) -> list[tuple[float, float]]:
+    """`count` pairs after one unmeasured run of each, the order changing from pair to pair.
+
+    Without `alternate`, `a` is always first: where `b` needs to know what it did.
+    """
+    if warm_up:
+        a(), b()
     found = []
     for number in range(count):
-        if number % 2 == 0:
+        if number % 2 == 0 or not alternate:
             first = a()
             found.append((first, b()))
         else:
@@ -84,16 +92,22 @@ def pairs(a: Arm, b: Arm, count: int) -> list[tuple[float, float]]:
 
 
 def report(name: str, found: list[tuple[float, float]], bar: float | None, unit: str) -> None:
-    """One line: both medians, the median ratio a/b with its interval, and the bar."""
+    """One line: both medians, the median ratio a/b with its interval, and the bar.
+
+    Below three pairs there is no interval: the bootstrap would only repeat what was seen.
+    """
     ratios = [a / b for a, b in found]
-    low, high = interval(ratios)
+    spread = ""
+    if len(ratios) >= FEWEST_FOR_AN_INTERVAL:
+        low, high = interval(ratios)
+        spread = f" [{low:.3f}, {high:.3f}]"
     ratio = statistics.median(ratios)
     a = statistics.median(first for first, _ in found)
     b = statistics.median(second for _, second in found)
     verdict = "" if bar is None else f"  bar {bar:g}: {'holds' if ratio >= bar else 'FALLS SHORT'}"
     print(
         f"{name:<44} {a:8.2f} / {b:8.2f} {unit:<6} ratio {ratio:.3f}"
-        f" [{low:.3f}, {high:.3f}] n={len(found)}{verdict}",
+        f"{spread} n={len(found)}{verdict}",
         flush=True,
     )
 

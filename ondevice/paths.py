@@ -1,4 +1,4 @@
-"""Where things are kept. Asking makes nothing; folders are made private by who writes first."""
+"""Where things are kept. Asking makes nothing; who writes first makes folders only we can enter."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ import msgspec
 
 from ondevice.domain.cost import MTOK, Price
 from ondevice.errors import UsageTrouble
+from ondevice.hardware.system import make_private_folder
 
 PRICE_DATE = date(2026, 11, 24)
 """Asked of genai-prices, at noon UTC: promotional prices flip on dates, ours must not."""
@@ -254,7 +255,7 @@ def _write_cache(file: Path, kept: dict[str, _Rates]) -> None:
     import tempfile  # deferred: only the first lookup writes
 
     with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(file.parent)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".tmp")  # 0600
         try:
             with os.fdopen(handle, "wb") as temporary:

@@ -183,9 +183,11 @@ def test_a_kept_price_is_the_price_that_was_looked_up(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_private_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    pricing.price("ministral-3b", cache_dir=tmp_path / "new")
-    (file,) = (tmp_path / "new").iterdir()
+    home, cache = tmp_path / "home", tmp_path / "home" / "cache"
+    pricing.price("ministral-3b", cache_dir=cache)
+    (file,) = cache.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (home, cache)] == [0o700] * 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ondevice import catalog, pricing, settings
+from ondevice import catalog, pricing, settings, units
 from ondevice.chat import Chat
 from ondevice.domain.generation import LoadOptions
 from ondevice.errors import StorageTrouble, UsageTrouble
@@ -54,8 +54,7 @@ def open_app(model: str | None) -> int:
         baseline=chosen.baseline or pricing.DEFAULT_BASELINE,
         frontier=pricing.FRONTIER_BASELINE,
     )
-    database, trouble = _open_database()
-    sessions = Sessions(database) if database else None
+    database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
     options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, options, chosen.max_tokens)
@@ -79,12 +78,25 @@ def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
             database.close()
 
 
-def _open_database() -> tuple[Database | None, str]:
-    """The database, or none with the reason: the app works without keeping anything."""
+def _open_storage() -> tuple[Database | None, Sessions | None, str]:
+    """What keeps the conversations, or nothing with the reason: the app works without it."""
+    database = None
     try:
         database = Database(user_paths().database)
+        sessions = Sessions(database)  # it writes where an earlier process was killed mid-answer
     except StorageTrouble as error:
-        return None, f"Nothing will be kept: {error.message}"
-    if database.set_aside:
-        return database, f"The database was unreadable and is now {database.set_aside.name}."
-    return database, ""
+        if database:
+            database.close()
+        return None, None, f"Nothing will be kept: {error.message}"
+    return database, sessions, _set_aside(database)
+
+
+def _set_aside(database: Database) -> str:
+    """What became of a damaged database, if there was one."""
+    if database.set_aside is None:
+        return ""
+    kept = units.count(database.recovered)
+    return (
+        f"The database was damaged and is now {database.set_aside.name}; "
+        f"messages recovered from it: {kept}."
+    )

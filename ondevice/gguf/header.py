@@ -1,7 +1,7 @@
-"""Read what a GGUF file says about itself, without trusting it and without its arrays.
+"""Read what a GGUF file says about itself, without trusting it and without its long arrays.
 
 Counts, lengths, shapes and offsets come from the file, so each is checked against the format's
-limits and the file's size before it is used. The arrays (a vocabulary alone has up to 262,144
+limits and the file's size before it is used. Long arrays (a vocabulary alone has up to 262,144
 strings) are passed over, which is why 10 MB of header take tens of milliseconds.
 """
 
@@ -55,6 +55,8 @@ class Header:
     metadata: Mapping[str, Scalar]
     """The scalar entries. Text is as the file has it: clean it before it is shown."""
     array_lengths: Mapping[str, int]
+    short_arrays: Mapping[str, tuple[int, ...]]
+    """Those of integers or flags: what differs from layer to layer, such as KV heads."""
     tensors: TensorSummary
     context_length: int | None
     n_layers: int | None
@@ -186,6 +188,7 @@ def _header(
         quantization=_quantization(file_type, tensors),
         metadata=metadata.scalars,
         array_lengths=metadata.array_lengths,
+        short_arrays=metadata.short_arrays,
         tensors=tensors,
         context_length=size("context_length"),
         n_layers=n_layers,

@@ -1,4 +1,4 @@
-"""The key-value pairs of a header: scalars are kept, arrays are passed over."""
+"""The key-value pairs of a header: scalars and short arrays of integers are kept, others not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ MAX_STRING_BYTES: Final = 2**20
 """Longer strings are passed over, not kept."""
 MAX_KEPT_BYTES: Final = 16 * 2**20
 MAX_PER_LAYER: Final = 1024
-"""Integer arrays up to this long may hold one value per layer, so their largest is kept."""
+"""Arrays of integers or flags up to this long may hold one value per layer, so they are kept."""
+KEPT_ITEM_BYTES: Final = 40
+"""What Python takes for one item."""
 
 Scalar = int | float | bool | str
 
@@ -29,15 +31,15 @@ class Metadata:
 
     scalars: dict[str, Scalar] = field(default_factory=dict)
     array_lengths: dict[str, int] = field(default_factory=dict)
-    array_max: dict[str, int] = field(default_factory=dict)
-    """The largest value of short integer arrays: sizes that differ from layer to layer."""
+    short_arrays: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Those of integers or flags: what differs from layer to layer."""
     long_strings: set[str] = field(default_factory=set)
     """Keys of strings too long to keep."""
     kept_bytes: int = 0
 
     def number(self, key: str) -> int | None:
         """A size or count under `key`, the largest one of an array; None when absent."""
-        value = self.scalars.get(key, self.array_max.get(key))
+        value = self.scalars.get(key, max(self.short_arrays.get(key, ()), default=None))
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**40:
@@ -119,8 +121,9 @@ def _read_array(cursor: Cursor, key: str, metadata: Metadata) -> None:
     metadata.array_lengths[key] = length
     if kind == STRING:
         cursor.skip_strings(length)
-    elif kind in INTEGERS and 0 < length <= MAX_PER_LAYER:
-        metadata.array_max[key] = max(int(cursor.scalar(kind)) for _ in range(length))
+    elif (kind in INTEGERS or kind == BOOL) and length <= MAX_PER_LAYER:
+        metadata.short_arrays[key] = tuple(int(cursor.scalar(kind)) for _ in range(length))
+        metadata.kept_bytes += KEPT_ITEM_BYTES * length
     else:
         cursor.skip(length * SCALARS[kind].size)
 

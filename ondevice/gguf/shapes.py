@@ -17,7 +17,6 @@ from ondevice import units
 from ondevice.errors import UsageTrouble
 from ondevice.gguf.architectures import metadata_of, tensors_of
 from ondevice.gguf.header import RANDOM_WEIGHTS_KEY
-from ondevice.gguf.locks import claim, discard, publish
 from ondevice.gguf.recipes import FILE_TYPE_NUMBERS, known_quantization, type_of
 from ondevice.gguf.spec import SHAPES, RwkvShape, ShapeSpec, SsmShape
 from ondevice.gguf.temporary import temporary_folder
@@ -29,6 +28,7 @@ from ondevice.gguf.writer import (
     weights_bytes,
     write_weights,
 )
+from ondevice.hardware.locks import claim, discard, publish
 
 __all__ = [
     "SHAPES",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ondevice.errors import UsageTrouble
-from ondevice.gguf.locks import hold, is_free
+from ondevice.hardware.locks import hold, is_free
 
 PREFIX: Final = "ondevice-shapes-"
 _LOCK: Final = "in-use"

@@ -30,11 +30,18 @@ def usable_cores() -> int:
 
 
 def machine_memory() -> MachineMemory:
-    """Total memory, and what could be used now without swapping."""
+    """Total memory, and what could be used now without swapping or being killed.
+
+    A cgroup's limit counts as the machine's, where it is less: in a container it is all there is.
+    """
     import psutil  # deferred: 21 ms
 
     memory = psutil.virtual_memory()
-    return MachineMemory(memory.total, memory.available)
+    groups = system.cgroup_memory()
+    return MachineMemory(
+        min([memory.total, *(group.limit_bytes for group in groups)]),
+        min([memory.available, *(group.free_bytes for group in groups)]),
+    )
 
 
 def cpu_name() -> str:

@@ -1,4 +1,4 @@
-"""Every branch on the operating system, in one place.
+"""What differs between operating systems, in one place; locks on files are in `locks`.
 
 Not tested on macOS and Windows: their branches are held by tests that fake the platform.
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +128,49 @@ def cgroup_cpu_quota(
 
     The smallest limit on the way up counts: a service's own group, its slice, the container.
     """
-    quotas = []
-    for base, path in _cpu_groups(root, membership):
+    folders = _group_folders("cpu", root, membership)
+    found = [quota for folder in folders for quota in (_quota_v2(folder), _quota_v1(folder))]
+    return min((quota for quota in found if quota), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMemory:
+    """What one cgroup may hold and holds, in bytes."""
+
+    limit_bytes: int
+    used_bytes: int
+    """Without the pages of files: they are dropped before the limit is hit."""
+
+    @property
+    def free_bytes(self) -> int:
+        return max(0, self.limit_bytes - self.used_bytes)
+
+
+def cgroup_memory(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> list[GroupMemory]:
+    """The groups (v2 and v1) that limit this process's memory; all of them count.
+
+    From its own group up: a service's own group, its slice, the container.
+    """
+    folders = dict.fromkeys(_group_folders("memory", root, membership))  # each once
+    found = (_memory_v2(folder) or _memory_v1(folder) for folder in folders)
+    return [group for group in found if group]
+
+
+def _group_folders(controller: str, root: Path, membership: Path) -> Iterator[Path]:
+    """The folders of this process's groups, each with those above it."""
+    for base, path in _groups(controller, root, membership):
         group = base / path.strip("/")
         for folder in (group, *group.parents):
-            quotas += [quota for quota in (_quota_v2(folder), _quota_v1(folder)) if quota]
+            yield folder
             if folder == base:
                 break
-    return min(quotas, default=None)
 
 
-def _cpu_groups(root: Path, membership: Path) -> list[tuple[Path, str]]:
+def _groups(controller: str, root: Path, membership: Path) -> list[tuple[Path, str]]:
     """(hierarchy, group) pairs; the lines read `number:controllers:/group`."""
-    found = [(root, "/"), (root / "cpu", "/")]
+    found = [(root, "/"), (root / controller, "/")]
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -150,8 +181,8 @@ def _cpu_groups(root: Path, membership: Path) -> list[tuple[Path, str]]:
             continue
         if not controllers:
             found.append((root, group))
-        elif "cpu" in controllers.split(","):
-            found.append((root / "cpu", group))
+        elif controller in controllers.split(","):
+            found.append((root / controller, group))
     return found
 
 
@@ -170,6 +201,25 @@ def _quota_v1(folder: Path) -> float | None:
         return None if quota_us <= 0 or period_us <= 0 else quota_us / period_us
     except (OSError, ValueError):
         return None
+
+
+def _memory_v2(folder: Path) -> GroupMemory | None:
+    return _group_memory(folder, "memory.max", "memory.current", "")
+
+
+def _memory_v1(folder: Path) -> GroupMemory | None:
+    return _group_memory(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+
+
+def _group_memory(folder: Path, limit: str, used: str, prefix: str) -> GroupMemory | None:
+    try:
+        limit_bytes = int((folder / limit).read_text())  # v2 says "max" where there is none
+        used_bytes = int((folder / used).read_text())
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        files = sum(int(facts.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+    except (OSError, ValueError):
+        return None
+    return GroupMemory(limit_bytes, max(0, used_bytes - files))
 
 
 def allowed_cpus() -> set[int] | None:

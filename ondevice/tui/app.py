@@ -151,6 +151,7 @@ class OnDeviceApp(App[int]):
     def _fatal_error(self) -> None:
         """Leave after a bug. Textual's own report shows local variables: what people write."""
         self.bug = self._exception if isinstance(self._exception, Exception) else None
+        threading.Thread(target=self._chat.close, daemon=True).start()
         self._close_messages_no_wait()
 
     def _leave_on_signals(self) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import echo_file
+from driving import StartEcho, echo_file
 
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.engines.process import Deadlines, EngineProcess
-
-StartEcho = Callable[..., EngineProcess]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from ondevice.domain.generation import (
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import Engine
 from ondevice.engines.process import EngineProcess
+
+StartEcho = Callable[..., EngineProcess]
+"""What the fixture `start_echo` gives."""
 
 PATIENCE_S = 30.0
 """How long a test waits for what must happen; nothing waits that long when all is well."""

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import StartEcho
-from driving import Answer, echo_file, pid_of, say, text_of
+from driving import Answer, StartEcho, child_pids, echo_file, pid_of, say, text_of
 
 from ondevice import errors
 from ondevice.domain.generation import GenerationEvent, GenerationRequest, LoadOptions, Prompt
@@ -229,13 +228,17 @@ def test_a_child_that_does_not_keep_the_protocol_is_ended_and_named(
     assert reason in caught.value.message
 
 
-def test_a_message_out_of_turn_ends_the_child(
+def test_a_message_out_of_turn_ends_the_child_and_is_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = 'print(\'["Counted", {"tokens": 1}]\', flush=True); sys.stdin.read()'
+    say_it = 'print(\'["Counted", {"tokens": 1}]\', flush=True)'
+    code = f"print('lost', file=sys.stderr, flush=True); {say_it}; sys.stdin.read()"
     monkeypatch.setattr(sys, "executable", fake_worker(tmp_path / "python", code))
-    with pytest.raises(errors.EngineTrouble, match=r"out of turn \(Counted\)"):
+    before = child_pids()
+    with pytest.raises(errors.EngineCrashed, match=r"out of turn \(Counted\)") as caught:
         EngineProcess("echo").load(echo_file(tmp_path / "x.json"), LoadOptions())
+    assert caught.value.log_tail == "lost"
+    assert child_pids() == before
 
 
 def test_a_python_that_cannot_be_started_is_named(

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import StartEcho
-from driving import child_pids, echo_file, pid_of, say
+from driving import StartEcho, child_pids, echo_file, pid_of, say
 
 from ondevice.domain.generation import LoadOptions
 from ondevice.engines.process import EngineProcess

@@ -10,8 +10,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import StartEcho
-from driving import Answer, child_pids, done_of, echo_file, notices_of, pid_of, say, text_of
+from driving import (
+    Answer,
+    StartEcho,
+    child_pids,
+    done_of,
+    echo_file,
+    notices_of,
+    pid_of,
+    say,
+    text_of,
+)
 
 from ondevice import errors
 from ondevice.domain.generation import (

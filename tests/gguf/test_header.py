@@ -103,6 +103,15 @@ def test_sizes_that_differ_by_layer_count_as_their_largest(parts: Parts) -> None
     header = read(parts.put("llama.attention.head_count_kv", 9, per_layer).data())
     assert header.n_kv_heads == 4
     assert header.array_lengths["llama.attention.head_count_kv"] == 2
+    assert header.short_arrays["llama.attention.head_count_kv"] == (1, 4)
+
+
+def test_arrays_longer_than_any_model_has_layers_are_not_kept(parts: Parts) -> None:
+    flags = [struct.pack("<IQ", 7, count) + bytes([0, 1] * (count // 2)) for count in (1024, 1026)]
+    header = read(parts.put("llama.a", 9, flags[0]).put("llama.b", 9, flags[1]).data())
+    assert header.short_arrays["llama.a"] == (0, 1) * 512
+    assert "llama.b" not in header.short_arrays
+    assert header.array_lengths["llama.b"] == 1026
 
 
 def test_kv_heads_default_to_all_heads(parts: Parts) -> None:

@@ -22,7 +22,6 @@ from test_header import real_model
 from ondevice.errors import UsageTrouble
 from ondevice.gguf.cursor import Cursor
 from ondevice.gguf.header import read_header
-from ondevice.gguf.locks import claim
 from ondevice.gguf.metadata import read_metadata
 from ondevice.gguf.recipes import MAIN_TYPES
 from ondevice.gguf.shapes import (
@@ -34,6 +33,7 @@ from ondevice.gguf.shapes import (
     write_shape,
 )
 from ondevice.gguf.tensors import read_tensors
+from ondevice.hardware.locks import claim
 
 TINY = SHAPES["tiny-llama"]
 # Rows of 256, so that the K types are used and not what stands in for them.

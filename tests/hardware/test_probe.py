@@ -151,10 +151,30 @@ class TestTheCgroupQuota:
         assert system.cgroup_cpu_quota(tmp_path, tmp_path / "missing") == 2.0
 
 
-def test_memory_of_the_machine_is_that_of_the_machine() -> None:
+def test_memory_of_the_machine_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group without a limit says so in v1 with a number no machine has."""
+    monkeypatch.setattr(system, "cgroup_memory", lambda: [system.GroupMemory(2**63 - 4096, 4096)])
     memory = probe.machine_memory()
     assert memory.total_bytes == psutil.virtual_memory().total
     assert 0 < memory.available_bytes <= memory.total_bytes
+
+
+@pytest.mark.parametrize(
+    ("groups", "total", "available"),
+    [
+        ([(100 << 20, 30 << 20)], 100 << 20, 70 << 20),
+        ([(100 << 20, 30 << 20), (120 << 20, 90 << 20)], 100 << 20, 30 << 20),
+        ([(100 << 20, 101 << 20)], 100 << 20, 0),
+    ],
+    ids=["one", "a-fuller-one-above", "over-its-limit"],
+)
+def test_memory_of_a_container_is_what_it_may_have(
+    groups: list[tuple[int, int]], total: int, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [system.GroupMemory(limit, used) for limit, used in groups]
+    monkeypatch.setattr(system, "cgroup_memory", lambda: found)
+    memory = probe.machine_memory()
+    assert (memory.total_bytes, memory.available_bytes) == (total, available)
 
 
 def test_the_processor_has_a_name_and_known_features() -> None:

@@ -25,6 +25,7 @@ ATTACKS = {
     "an open tag": "[/ [ [/] [[ ]",
     "a style": "[bold red on blue]loud[/bold] [/nothing]",
     "an action": "[@click=app.quit]click[/] [link=https://evil.example]x[/link]",
+    "an encoded address": "<http://x.org/%1b]52;c;bWFya2Vy%07> http://x.org/%1b[38;5;77m%e2%80%ae",
     "entities": "&#27;[31m &#x9b;1m &#8238;evil &amp;",
     "HTML": "<script>alert(1)</script> <b>bold</b> <!-- open",
     "nested quotes": "\n\n" + ">" * 1000 + " deep",

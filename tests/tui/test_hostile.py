@@ -69,6 +69,10 @@ FLOODS = {
         "pieces": ["|" + "a|" * 40 + "\n|" + "-|" * 40 + "\n" + ("|b" * 40 + "|\n") * 500]
     },
     "5,000 items": {"pieces": ["- item\n"] * 5000},
+    "10,000 short lines": {"pieces": ["12\n"] * 10_000},
+    "10,000 code spans": {"pieces": ["`a` " * 100] * 100},
+    "10,000 brackets": {"pieces": ["[" * 10] * 1000},
+    "Java that repeats itself": {"pieces": ["```java\n", *["a " * 50] * 200]},
     "2,000 lines of code": {"pieces": ["```python\n", *["x = 1\n"] * 2000]},
 }
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage import visible
 from textual.content import Content
+from textual.geometry import Size
 
 from ondevice.tui.widgets.markdown import parts
+from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.rows import Row, copied, folded, wrapped
 
 SEEN = {
@@ -69,38 +75,85 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
-def grown(pieces: list[str], width: int) -> list[Row]:
-    """As the widget does it: what is before the last part is never laid out again."""
-    final: list[Row] = []
-    text, gap, last = "", None, []
-    for piece in pieces:
-        text += piece
-        found = parts(text, gap)
-        last = []
-        for part in found:
-            final += last
-            last = [row for block in part.blocks for row in block.rows(width)]
-        if found:
-            text, gap = text[found[-1].start :], found[-1].blocks[0].gap
-    return final + last
+def laid_out(text: str, width: int, cuts: Iterable[int] = ()) -> Prose:
+    """The widget after `text` came in pieces."""
+    prose = Prose()
+    prose.get_content_height(Size(), Size(), width)
+    bounds = [0, *sorted(cuts), len(text)]
+    for begin, end in itertools.pairwise(bounds):
+        prose.append(text[begin:end])
+        while prose.shown < len(prose.text):
+            prose.flush()
+    return prose
 
 
-@given(st.lists(LINES, max_size=12), st.integers(8, 30))
-def test_text_that_grows_shows_every_word_of_it(lines: list[str], width: int) -> None:
-    """As the whole text does; an item that turns out to be followed by a gap may lack its own."""
-    whole, piecewise = rows("".join(lines), width), grown(lines, width)
-    assert told(piecewise) == told(whole)
+@given(st.lists(LINES, max_size=12), st.integers(8, 30), st.lists(st.integers(0, 80)))
+def test_text_that_grows_ends_as_the_whole_text(
+    lines: list[str], width: int, cuts: list[int]
+) -> None:
+    """But for empty rows: whether a list has them between its items is known at its end."""
+    text = "".join(lines)
+    grown = laid_out(text, width, [cut for cut in cuts if cut < len(text)])
+    assert told(visible(grown)) == told(visible(laid_out(text, width)))
 
 
-def told(found: list[Row]) -> list[str]:
-    return [row for row in plain(found) if row.strip(" ▌")]
+def told(shown: str) -> list[str]:
+    return [line for line in shown.split("\n") if line.strip(" ▌")]
+
+
+SPLIT = {
+    "a table's minus": ["| a | b |\n|---|---|\n| 1 | 2\n-", "5 | 3\n"],
+    "bold that begins like a rule": ["text\n***", "bold***\n"],
+    "bold that begins like an item": ["- item\n*", "*Note**\n"],
+    "a sharp within emphasis": ["*a\n#", "1*\n"],
+}
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_half_a_line_decides_nothing(name: str) -> None:
+    first, second = SPLIT[name]
+    grown = laid_out(first + second, 40, [len(first)])
+    assert visible(grown) == visible(laid_out(first + second, 40))
+
+
+ENDURED = {
+    "emphasis": "*a " * 400 + "b* " * 400 + "end",
+    "items in items": "- " * 30 + "x\n\nend",
+    "quotes in quotes": "> " * 100 + "x\n\nend",
+    "definitions": "[Answer]: 42\n\n[1]: https://x.org\nend",
+}
+
+
+@pytest.mark.parametrize("name", ENDURED)
+def test_nothing_is_lost_of_strange_text(name: str) -> None:
+    text = ENDURED[name]
+    shown = visible(laid_out(text, 60))
+    assert shown.endswith("end")
+    assert shown.count("x") + shown.count("b") + shown.count("42") >= 1
+
+
+@pytest.mark.parametrize("text", ["<http://x.org/%1b]52;c;aGk=%1b%5c>", "http://x.org/%1b%5b31m"])
+def test_a_decoded_address_is_cleaned(text: str) -> None:
+    assert "\x1b" not in visible(laid_out(text, 60))
+
+
+def test_code_is_copied_without_what_surrounds_it() -> None:
+    text = "- a\n  ```py\n  if x:\n  \ty = 1\n  ```"
+    assert visible(laid_out(text, 40)) == "• a\n\nif x:\n    y = 1"
+
+
+def test_a_long_text_stops_being_markdown_and_is_there_at_once() -> None:
+    prose = laid_out("**bold**\n" + "word " * 9000, 40, [20])
+    assert visible(prose).startswith("**bold**\nword word")
+    assert visible(prose).endswith("word")
+    assert not prose.markdown
 
 
 @given(st.text(st.sampled_from("ab \n\t语é-`*[]()|>#1."), max_size=200), st.integers(1, 40))
 def test_no_row_is_wider_than_the_screen(text: str, width: int) -> None:
     for part in parts(text):
         for block in part.blocks:
-            room = max(width, 8 + block.rest.cell_length)
+            room = max(width, 9 + block.rest.cell_length)
             assert all(row.content.cell_length <= room for row in block.rows(width))
 
 

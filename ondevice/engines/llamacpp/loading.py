@@ -13,10 +13,10 @@ from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.engines.base import LoadProgress
 from ondevice.engines.llamacpp.context import BATCH, Context
+from ondevice.engines.llamacpp.kv_size import KvSize
 from ondevice.hardware import probe
 
 DEFAULT_N_CTX = 4096
-F16_BYTES = 2
 REPACK_HEADROOM_BYTES = 1 << 30
 MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
@@ -113,7 +113,7 @@ def open_context(
     trained = lib.llama_model_n_ctx_train(model)
     wanted = options.n_ctx or min(DEFAULT_N_CTX, trained or DEFAULT_N_CTX)
     try:
-        _refuse_what_cannot_fit(lib, model, wanted)
+        _refuse_what_cannot_fit(KvSize(lib, model, file.path, choices.flash_attention), wanted)
     except errors.ModelLoadFailed:
         lib.llama_model_free(model)
         raise
@@ -127,14 +127,12 @@ def open_context(
     return Context(lib, model, context)
 
 
-def _refuse_what_cannot_fit(lib: Any, model: Any, n_ctx: int) -> None:
+def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:
     """A KV cache larger than the free memory ends in swapping or a kill, not in an error."""
-    heads = lib.llama_model_n_head(model)
-    if lib.llama_model_is_recurrent(model) or heads <= 0:
-        return
-    row = lib.llama_model_n_embd(model) // heads * lib.llama_model_n_head_kv(model)
-    needed = 2 * F16_BYTES * lib.llama_model_n_layer(model) * row * n_ctx
     free = probe.machine_memory().available_bytes
+    if cache.most(n_ctx) <= free:
+        return
+    needed = cache.of(n_ctx)
     if needed > free:
         sizes = f"needs {units.size(needed)}; {units.size(free)} are free"
         raise errors.ModelLoadFailed(

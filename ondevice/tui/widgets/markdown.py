@@ -13,12 +13,14 @@ from functools import cache
 from itertools import accumulate
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 from textual.content import Content, Span
-from textual.highlight import highlight
 from textual.style import Style
 
+from ondevice.domain.text import clean
 from ondevice.tui.widgets import table
+from ondevice.tui.widgets.code import highlighted
 from ondevice.tui.widgets.rows import NARROWEST, Row, folded, prefixed, wrapped
 
 EMPTY = Content("")
@@ -26,10 +28,11 @@ INLINE = {
     "em": "italic",
     "strong": "bold",
     "s": "strike",
-    "code_inline": "$text-warning on $panel",
-    "link": "underline $text-primary",
-    "image": "underline $text-primary",
+    "code": "$text-warning on $panel",
+    "a": "underline $text-primary",
+    "img": "underline $text-primary",
 }
+"""By HTML tag."""
 HEADING = "bold $text-primary"
 CODE = "on $surface"
 QUIET = "$foreground-muted"
@@ -37,8 +40,9 @@ LISTS = ("bullet_list", "ordered_list")
 FLOWING = ("paragraph", "heading", *LISTS)
 """Blocks that need no empty row between them where the source has none."""
 BULLETS = "•◦▪"
-HIGHLIGHTED = 30_000
-"""Characters of code that are highlighted; more costs a tenth of a second a write."""
+DEEPEST = 40
+"""Levels of blocks in blocks; at more the parser would skip the rest of the text."""
+INLINE_TOKENS = "inline tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,10 @@ def parts(text: str, gap: Content | None = None) -> list[Part]:
     starts = [0, *accumulate(len(line) + 1 for line in source)]
     found: list[Part] = []
     before = ""
-    for node in SyntaxTreeNode(_parser().parse(text)).children:
+    tokens = _parser().parse(text)
+    if max((token.level for token in tokens), default=0) > DEEPEST - 2:
+        return [Part(0, (Block("text", Content(text), gap=gap),))]
+    for node in _tree(tokens).children:
         for inner in node.children if node.type in LISTS else [node]:
             begins = inner.map[0] if inner.map else 0
             if found:
@@ -101,6 +108,14 @@ def parts(text: str, gap: Content | None = None) -> list[Part]:
             found.append(Part(starts[begins], tuple(_blocks(inner, source, _Marks(gap=gap)))))
             before = node.type
     return found
+
+
+def _tree(tokens: list[Token]) -> SyntaxTreeNode:
+    """The blocks as a tree; what is inside of lines may nest too deep for one."""
+    for token in tokens:
+        if token.type == "inline":
+            token.meta[INLINE_TOKENS], token.children = token.children or [], None
+    return SyntaxTreeNode(tokens)
 
 
 def warm_up() -> None:
@@ -175,39 +190,58 @@ def _parted(source: list[str], begins: int, before: str, kind: str) -> bool:
 
 def _inline(node: SyntaxTreeNode) -> Content:
     """The styled text of an `inline` node; what is clicked calls the widget's `link` action."""
-    pieces: list[str] = []
-    spans: list[Span] = []
+    text, spans = _Text(), []
+    opened: list[tuple[int, list[str | Style]]] = []
+    for token in node.meta[INLINE_TOKENS]:
+        styles: list[str | Style] = [INLINE[token.tag]] if token.tag in INLINE else []
+        if target := token.attrs.get("href") or token.attrs.get("src"):
+            styles.append(Style.from_meta({"@click": f"link({str(target)!r})"}))
+        if token.nesting == 1:
+            opened.append((text.length, styles))
+            continue
+        start, styles = opened.pop() if token.nesting == -1 else (text.length, styles)
+        if token.nesting == 0:
+            text.add(_said(token))
+        spans += [Span(start, text.length, style) for style in styles]
+    return Content("".join(text.pieces), spans)
 
-    def walk(inner: SyntaxTreeNode) -> None:
-        start = sum(map(len, pieces))
-        if inner.type in ("softbreak", "hardbreak"):
-            pieces.append("\n" if inner.type == "hardbreak" else " ")
-        elif inner.type == "image":
-            pieces.append(f"[image: {inner.content}]" if inner.content else "[image]")
-        elif not inner.children:
-            text = inner.content
-            pieces.append(text if inner.type == "code_inline" else re.sub(r"\s+", " ", text))
-        else:
-            for child in inner.children:
-                walk(child)
-        end = sum(map(len, pieces))
-        if inner.type in INLINE:
-            spans.append(Span(start, end, INLINE[inner.type]))
-        if target := inner.attrs.get("href") or inner.attrs.get("src"):
-            spans.append(Span(start, end, Style.from_meta({"@click": f"link({str(target)!r})"})))
 
-    walk(node)
-    return Content("".join(pieces), spans)
+class _Text:
+    """Pieces with their length, which a sum for every piece would make quadratic."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.length = 0
+
+    def add(self, text: str) -> None:
+        self.pieces.append(text)
+        self.length += len(text)
+
+
+def _said(token: Token) -> str:
+    """Cleaned again: the parser decodes `%1b` where it shows an address."""
+    match token.type:
+        case "hardbreak":
+            return "\n"
+        case "softbreak":
+            return " "
+        case "image":
+            return f"[image: {clean(token.content)}]" if token.content else "[image]"
+        case "code_inline":
+            return clean(token.content)
+    return clean(re.sub(r"\s+", " ", token.content))
 
 
 def _code(node: SyntaxTreeNode) -> Content:
     """Highlighted by its stated language: guessing one takes a quarter of a second."""
-    code = node.content.rstrip("\n")
-    language = (node.info.split() or ["text"])[0]
-    return highlight(code, language=language if len(code) <= HIGHLIGHTED else "text")
+    return highlighted(node.content.rstrip("\n"), (node.info.split() or ["text"])[0].lower())
 
 
 @cache
 def _parser() -> MarkdownIt:
-    """HTML is shown as it stands. An entity could spell what `clean` drops: `&#8238;`."""
-    return MarkdownIt("gfm-like", {"html": False}).disable("entity")
+    """HTML is shown as it stands. An entity could spell what `clean` drops: `&#8238;`.
+
+    A definition of a reference shows nothing, and `[Answer]: 42` would be one.
+    """
+    parser = MarkdownIt("gfm-like", {"html": False, "maxNesting": DEEPEST})
+    return parser.disable(["entity", "reference"])

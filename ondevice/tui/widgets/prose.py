@@ -23,8 +23,10 @@ SHOWN_CHARACTERS = 200_000
 """Of one message; a longer one is kept whole, and shown in part."""
 MARKDOWN_CHARACTERS = 40_000
 """Of a message that is shown as Markdown; a longer one is shown as it stands."""
-CELLS = 2000
-"""Of tables in a message that is shown as Markdown; a cell takes 0.1 ms."""
+COSTLY = {"|": 2000, "[": 1000}
+"""How many of these Markdown has here at most; the parser is quadratic in brackets."""
+STEP = 4000
+"""Characters that are laid out at once, so that a key is answered in between."""
 SHARE = 6
 """After a write the next one waits this many times as long as it took."""
 
@@ -68,7 +70,7 @@ class Prose(Widget):
             self.flush()
 
     def flush(self) -> None:
-        """Show what waits."""
+        """Show what waits, or as much as a step; the rest follows by itself."""
         if self.shown == len(self.text) or not self._width:
             return
         began = time.monotonic()
@@ -85,13 +87,16 @@ class Prose(Widget):
         """Leave the core to the model for a while; the layout counts as well as the parsing."""
         now = time.monotonic()
         self._rest_until = now + SHARE * (now - began)
+        if self.shown < len(self.text):
+            self.flush()
 
     def _take(self, text: str) -> None:
         self.text += text
-        much = len(self.text) > MARKDOWN_CHARACTERS or self.text.count("|") > CELLS
-        if self.markdown and much:
+        much = len(self.text) > MARKDOWN_CHARACTERS
+        if self.markdown and (much or any(self.text.count(c) > n for c, n in COSTLY.items())):
             self.markdown = False
             self._forget()
+            self._rest_until = 0.0
 
     # Layout
 
@@ -101,6 +106,7 @@ class Prose(Widget):
             self._width = width
             self._forget()
             self._lay_out()
+            self.call_after_refresh(self.flush)
         return max(1, len(self._rows))
 
     def _forget(self) -> None:
@@ -109,27 +115,29 @@ class Prose(Widget):
         self._rows, self._strips = [], {}
 
     def _lay_out(self) -> None:
-        """Make the rows of what is not final."""
+        """Make the rows of what is not final, a step further than before."""
         del self._rows[self._final_rows :]
         self._strips = {y: strip for y, strip in self._strips.items() if y < self._final_rows}
-        self.shown = len(self.text)
+        self.shown = min(len(self.text), self.shown + STEP)
         if self.markdown:
-            self._lay_out_markdown()
+            self._lay_out_markdown(self.text[self._final : self.shown])
         else:
-            self._lay_out_lines()
+            self._lay_out_lines(self.text[: min(self.shown, SHOWN_CHARACTERS)])
 
-    def _lay_out_markdown(self) -> None:
+    def _lay_out_markdown(self, text: str) -> None:
         from ondevice.tui.widgets.markdown import parts  # deferred: 60 ms of the start
 
-        begin = self._final
-        for part in parts(self.text[begin:], self._gap):
-            self._final, self._final_rows = begin + part.start, len(self._rows)
-            self._gap = part.blocks[0].gap
+        begin, found = self._final, parts(text, self._gap)
+        # what an unfinished line begins, it may not begin when it is finished: `-` and `-5 | 3`
+        unfinished = len(found) > 1 and "\n" not in text[found[-1].start :]
+        for part in found:
+            if not (unfinished and part is found[-1]):
+                self._final, self._final_rows = begin + part.start, len(self._rows)
+                self._gap = part.blocks[0].gap
             for block in part.blocks:
                 self._rows += block.rows(self._width)
 
-    def _lay_out_lines(self) -> None:
-        text = self.text[:SHOWN_CHARACTERS]
+    def _lay_out_lines(self, text: str) -> None:
         for piece in pieces(text[self._final :]):
             inside = self._final > 0 and text[self._final - 1] != "\n"
             self._final_rows = len(self._rows)
@@ -139,7 +147,8 @@ class Prose(Widget):
             self._rows += found
             self._final += len(piece)
         self._final -= len(piece)
-        if left_out := len(self.text) - len(text):
+        if len(text) == SHOWN_CHARACTERS and (left_out := len(self.text) - len(text)):
+            self.shown = len(self.text)
             note = f"… and {units.count(left_out)} characters that are kept, not shown"
             self._rows.append(Row(Content(note).stylize("$foreground-muted")))
 

@@ -19,7 +19,7 @@ class Row:
 
     content: Content
     prefix: int = 0
-    """How many of its first characters are indentation, a bullet or a bar."""
+    """How many of its first characters are no part of a copy."""
     glue: str | None = None
     """What joins it to the row before, where only the width parts the two; None: a line's end."""
     style: str = ""
@@ -45,10 +45,14 @@ def folded(content: Content, width: int) -> Iterator[Row]:
 
 
 def prefixed(rows: Iterator[Row], first: Content, rest: Content) -> Iterator[Row]:
-    """The same rows behind `first`, and from the second on behind `rest`."""
+    """The same rows behind `first`, and from the second on behind `rest`.
+
+    Copies have them but where a line goes on, and in code.
+    """
     for index, row in enumerate(rows):
         prefix = rest if index else first
-        yield replace(row, content=prefix + row.content, prefix=len(prefix) + row.prefix)
+        left_out = len(prefix) + row.prefix if row.prefix or row.glue is not None else 0
+        yield replace(row, content=prefix + row.content, prefix=left_out)
 
 
 def copied(rows: Sequence[Row], first_x: int, last_x: int | None) -> str:
@@ -59,10 +63,10 @@ def copied(rows: Sequence[Row], first_x: int, last_x: int | None) -> str:
     text = ""
     for index, row in enumerate(rows):
         plain = row.content.plain
-        begin = first_x if index == 0 else 0
+        begin = max(row.prefix, first_x if index == 0 else 0)
         end = last_x if index == len(rows) - 1 else None
         if index and row.glue is not None:
-            text += row.glue + plain[max(begin, row.prefix) : end]
+            text += row.glue + plain[begin:end]
         else:
             text = text.rstrip(" ") + "\n" * (index > 0) + plain[begin:end]
     return text.rstrip(" ")
