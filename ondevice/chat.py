@@ -18,6 +18,7 @@ from ondevice.domain.generation import (
     FinishReason,
     GenerationRequest,
     LoadOptions,
+    PrefillProgress,
     Prompt,
     Sampling,
     TextDelta,
@@ -38,6 +39,8 @@ from ondevice.measure import MeasureEvent, measure
 from ondevice.storage.sessions import Sessions
 
 SAVE_EVERY_S = 1.0
+ENGINE_GONE = (EngineCrashed, EngineTimedOut, EngineClosed)
+"""After one of these in a turn no engine runs; the model is to be loaded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Conversation:
         info: EngineInfo,
         text: str,
         *,
-        model: str,
+        file: ModelFile,
         price: Price | None = None,
         sampling: Sampling | None = None,
         max_tokens: int = 1024,
@@ -93,9 +96,9 @@ class Conversation:
         kept = yield from self._add_question(text)
         system = self.session.system_prompt if self.session else ""
         request = GenerationRequest(self.prompt(system), sampling or Sampling(), max_tokens)
-        answer = _Answer(self._sessions if kept else None, self.session, model)
+        answer = _Answer(self._sessions if kept else None, self.session, file.name)
         try:
-            for event in measure(engine, info, request, price):
+            for event in measure(engine, info, request, price, file.random_weights):
                 notices = answer.note(event)  # first: what was seen is kept, also by who stops here
                 yield event
                 yield from notices
@@ -137,34 +140,53 @@ class Chat:
         self.info: EngineInfo | None = None
         """None until a model is loaded, and after its engine stopped."""
         self._engine: Engine | None = None
+        self._cancelled = False
+        """The turn is to stop, also where its engine has not begun yet."""
 
     def load(
         self, file: ModelFile, options: LoadOptions, progress: LoadProgress = no_progress
     ) -> EngineInfo:
-        """Make `file` the model of the next turn; the conversation stays."""
+        """Make `file` the model of the next turn; the conversation stays.
+
+        Raises EngineClosed where a later call took its place, what an engine raises otherwise.
+        """
         if self._engine is None or self.file is None or self.file.engine != file.engine:
             self.close()
             self._engine = registry.in_child(file.engine)
         self.file, self.info = file, None
-        self.info = self._engine.load(file, options, progress)
-        return self.info
+        info = self._engine.load(file, options, progress)
+        if self.file is not file:
+            raise EngineClosed("another model was chosen meanwhile")
+        self.info = info
+        return info
 
     def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
-        """One turn; see `Conversation.send`."""
-        if self._engine is None or self.info is None or self.file is None:
+        """One turn, see `Conversation.send`; from this call on `cancel` stops it."""
+        self._cancelled = False
+        return self._turn(text, sampling, max_tokens)
+
+    def _turn(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
+        engine, info, file = self._engine, self.info, self.file
+        if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
-        price = None if self.file.random_weights else self.price
+        events = self.conversation.send(
+            engine,
+            info,
+            text,
+            file=file,
+            price=self.price,
+            sampling=sampling,
+            max_tokens=max_tokens,
+        )
+        told = False
         try:
-            yield from self.conversation.send(
-                self._engine,
-                self.info,
-                text,
-                model=self.file.name,
-                price=price,
-                sampling=sampling,
-                max_tokens=max_tokens,
-            )
-        except (EngineCrashed, EngineTimedOut):
+            for event in events:
+                begun = isinstance(event, PrefillProgress | TextDelta)
+                if begun and self._cancelled and not told:  # before, the engine would not hear it
+                    engine.cancel()
+                    told = True
+                yield event
+        except ENGINE_GONE:
             self.info = None
             raise
 
@@ -173,7 +195,8 @@ class Chat:
         self.conversation = Conversation(self._sessions, session)
 
     def cancel(self) -> None:
-        """Stop the running answer; what there is of it is kept."""
+        """Stop the turn; what there is of its answer is kept."""
+        self._cancelled = True
         if self._engine is not None:
             self._engine.cancel()
 

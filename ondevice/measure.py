@@ -6,9 +6,9 @@ Chat, benchmarks and demos stand on this; only what is above it knows what the n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from dataclasses import replace
 
-from ondevice.domain.cost import CostAvoided, Price, cost_avoided
+from ondevice.domain.cost import Price
 from ondevice.domain.generation import (
     EngineInfo,
     EngineNotice,
@@ -24,11 +24,16 @@ MeasureEvent = GenerationEvent | Measured
 
 
 def measure(
-    engine: Engine, info: EngineInfo, request: GenerationRequest, price: Price | None
+    engine: Engine,
+    info: EngineInfo,
+    request: GenerationRequest,
+    price: Price | None,
+    random_weights: bool = False,
 ) -> Iterator[MeasureEvent]:
     """Pass the engine's events on, then yield one Measured.
 
-    `info` is what loading returned. Raises what the engine raises; closing the iterator cancels.
+    `info` is what loading returned; `random_weights` is the file's. Raises what the engine
+    raises; closing the iterator cancels.
     """
     text: list[str] = []
     notices: list[EngineNotice] = []
@@ -38,15 +43,10 @@ def measure(
             if isinstance(event, EngineNotice):
                 notices.append(event)
             elif isinstance(event, GenerationDone):
-                answer = "".join(text)
-                cost = _cost(event, answer, price) if price else None
-                yield Measured(answer, event, memory.use(), cost, tuple(notices))
+                measured = Measured(
+                    "".join(text), event, memory.use(), None, tuple(notices), random_weights
+                )
+                cost = measured.cost_at(price) if price else None
+                yield replace(measured, cost=cost)
             else:
                 text.append(getattr(event, "text", ""))
-
-
-def _cost(done: GenerationDone, answer: str, price: Price) -> CostAvoided:
-    """An end token alone is no reply, and neither is blank text: nothing is avoided by them."""
-    if done.finish_reason == "failed" or not answer.strip():
-        return CostAvoided(price, Decimal(0), 0)
-    return cost_avoided(done.usage, price)

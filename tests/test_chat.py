@@ -163,6 +163,19 @@ class TestAnInterruptedAnswer:
         contents = [message.content for message in chat.conversation.messages]
         assert contents == ["one two three", "half", "and now", "and now"]
 
+    def test_of_a_closed_engine_leaves_no_model_that_seems_loaded(
+        self, chat: Chat, path: Path, tmp_path: Path
+    ) -> None:
+        load(chat, tmp_path, **LONG)
+        events = say(chat)
+        until_text(events)
+        assert chat._engine is not None
+        chat._engine.close()
+        with pytest.raises(EngineClosed, match="closed meanwhile"):
+            list(events)
+        assert chat.info is None
+        assert stored(path)[-1][2] == "interrupted"
+
     def test_of_an_engine_that_fails_is_kept_with_the_reason(
         self, chat: Chat, path: Path, tmp_path: Path
     ) -> None:

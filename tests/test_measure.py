@@ -83,6 +83,25 @@ def test_an_empty_reply_avoids_nothing(pieces: list[str], tmp_path: Path) -> Non
     assert measured.cost.usd == 0
 
 
+def test_noise_is_not_billed_and_has_no_cost(tmp_path: Path) -> None:
+    with echo(tmp_path) as loaded:
+        events = list(measure(loaded.engine, loaded.info, REQUEST, PRICE, random_weights=True))
+    assert measured_of(events).cost is None
+    assert measured_of(events).cost_at(PRICE) is None
+    assert not measured_of(events).billable
+
+
+@pytest.mark.parametrize("pieces", [["word"], [""], [" ", "\n"]], ids=["word", "end", "blank"])
+def test_what_it_costs_does_not_depend_on_when_the_price_is_known(
+    pieces: list[str], tmp_path: Path
+) -> None:
+    with echo(tmp_path, pieces=pieces) as loaded:
+        before = measured_of(events_of(loaded, price=None))
+        after = measured_of(events_of(loaded))
+    assert before.cost_at(PRICE) == after.cost
+    assert before.billable is after.billable is (pieces == ["word"])
+
+
 def test_an_interrupted_reply_counts_the_tokens_made(tmp_path: Path) -> None:
     with echo(tmp_path, pieces=["word "], repeat=1000, delay_s=0.01) as loaded:
         events = []

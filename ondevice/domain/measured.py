@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from ondevice.domain.cost import CostAvoided
+from ondevice.domain.cost import CostAvoided, Price, cost_avoided
 from ondevice.domain.generation import EngineNotice, GenerationDone
 from ondevice.domain.memory import MemoryUse
 
@@ -17,5 +18,24 @@ class Measured:
     done: GenerationDone
     memory: MemoryUse
     cost: CostAvoided | None
-    """None where no price applies: random weights, the echo engine."""
+    """None where no price was known or none applies."""
     notices: tuple[EngineNotice, ...]
+    random_weights: bool = False
+    """The text is noise, to which no price applies."""
+
+    @property
+    def billable(self) -> bool:
+        """Whether a cloud would have billed this: not noise, not a failure, not a blank text.
+
+        An end token alone is no reply, and neither are spaces.
+        """
+        failed = self.done.finish_reason == "failed"
+        return not self.random_weights and not failed and bool(self.text.strip())
+
+    def cost_at(self, price: Price) -> CostAvoided | None:
+        """What it avoids at `price`: 0 if it is not billable, None if no price applies."""
+        if self.random_weights:
+            return None
+        if not self.billable:
+            return CostAvoided(price, Decimal(0), 0)
+        return cost_avoided(self.done.usage, price)

@@ -249,8 +249,10 @@ class EngineProcess:
 
     def _unexpected(self, child: Child, message: object) -> errors.OnDeviceError:
         self._drop(child, grace_s=0.0)
-        return errors.EngineTrouble(
-            f"the engine answered out of turn ({type(message).__name__})", hint="Load it again."
+        return errors.EngineCrashed(
+            f"the engine answered out of turn ({type(message).__name__}) and was ended",
+            hint="Load the model again to go on.",
+            log_tail=child.last_words(),
         )
 
     # Crashes

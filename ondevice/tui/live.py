@@ -61,7 +61,7 @@ class Live:
         """Keep the numbers of the finished turn."""
         self.last = measured
         self.threads = measured.done.threads
-        if measured.cost is not None:
+        if measured.billable:
             self.usages = (*self.usages, measured.done.usage)
 
     @property

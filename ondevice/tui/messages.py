@@ -32,9 +32,10 @@ class ModelReady(Message):
 
 @dataclass
 class ModelFailed(Message):
-    """The model did not load."""
+    """The model did not load; `file` is None where there is none of that name."""
 
     error: OnDeviceError
+    file: ModelFile | None = None
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Noticed(Message):
 
 @dataclass
 class TurnMeasured(Message):
-    """The numbers of the turn that has ended."""
+    """The numbers of the answer that has ended; it is yet to be stored."""
 
     measured: Measured
 
@@ -78,6 +79,11 @@ class TurnFailed(Message):
 
     error: OnDeviceError
     engine_stopped: bool
+
+
+@dataclass
+class TurnOver(Message):
+    """The turn has ended, however it did: the next one may begin."""
 
 
 @dataclass

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from textual.message import Message
 
-from ondevice.chat import Chat, ChatEvent, Stored
-from ondevice.domain.generation import (
-    EngineNotice,
-    LoadOptions,
-    PrefillProgress,
-    Sampling,
-    TextDelta,
-)
+from ondevice.chat import ENGINE_GONE, Chat, ChatEvent, Stored
+from ondevice.domain.generation import EngineNotice, LoadOptions, PrefillProgress, TextDelta
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
-from ondevice.errors import EngineCrashed, EngineTimedOut, OnDeviceError
+from ondevice.errors import EngineClosed, OnDeviceError
+from ondevice.hardware.probe import machine_memory
+from ondevice.hardware.sampler import read_process
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 
@@ -39,22 +35,34 @@ def load_model(chat: Chat, file: ModelFile, options: LoadOptions, post: Post) ->
 
     try:
         info = chat.load(file, options, progress)
+    except EngineClosed:
+        pass  # another model was chosen meanwhile, or the app is being left
     except OnDeviceError as error:
-        post(messages.ModelFailed(error))
+        post(messages.ModelFailed(error, file))
     else:
         post(messages.ModelReady(file, info))
 
 
-def run_turn(chat: Chat, text: str, max_tokens: int, live: Live, post: Post) -> None:
-    """Answer `text`; every event reaches the screen as a message."""
+def run_turn(events: Iterable[ChatEvent], live: Live, post: Post) -> None:
+    """Go through a turn; every event reaches the screen as a message, its end comes last."""
     feed = TextFeed(post)
     try:
-        for event in chat.send(text, Sampling(), max_tokens):
+        for event in events:
             _pass_on(event, feed, live, post)
         feed.flush()
     except OnDeviceError as error:
         feed.flush()
-        post(messages.TurnFailed(error, isinstance(error, EngineCrashed | EngineTimedOut)))
+        post(messages.TurnFailed(error, isinstance(error, ENGINE_GONE)))
+    finally:
+        post(messages.TurnOver())
+
+
+def read_memory(live: Live) -> None:
+    """Look at the memory of the machine and of the engine's process."""
+    live.machine = machine_memory()
+    info = live.info
+    if info is not None:
+        live.memory = read_process(info.pid, info.model_path)
 
 
 def _pass_on(event: ChatEvent, feed: TextFeed, live: Live, post: Post) -> None:
@@ -65,6 +73,8 @@ def _pass_on(event: ChatEvent, feed: TextFeed, live: Live, post: Post) -> None:
         case PrefillProgress():
             live.prefill = event
             post(messages.PromptProgressed(event))
+        case EngineNotice(code="threads"):  # the meter shows it
+            live.threads = int(event.message.split()[1])
         case EngineNotice():
             post(messages.Noticed(event))
         case Measured():

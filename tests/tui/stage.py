@@ -203,6 +203,14 @@ class Person:
         await self.press("enter")
         await self.until(lambda: self.busy or self.composer.text == "")
 
+    async def send_refused(self, text: str) -> None:
+        """Try to send `text`, which stays in the composer."""
+        said = len(self.notices())
+        await self.write(text)
+        await self.press("enter")
+        await self.until(lambda: len(self.notices()) > said)
+        assert self.composer.text == text
+
 
 def shown(bubble: Bubble) -> str:
     """The text of a bubble's body, Markdown as its source."""

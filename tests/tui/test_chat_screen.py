@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from stage import Person, Stage, visible
@@ -125,6 +127,54 @@ async def test_a_crash_says_why_and_f5_goes_on_with_the_session(make_stage: Make
             "user",
             "assistant",
         ]
+
+
+LYING_WORKER = """\
+import sys
+from ondevice.engines import echo, wire, worker
+
+def lie(self, request):
+    yield wire.Counted(1)
+
+echo.EchoEngine.generate = lie
+worker.main("echo", int(sys.argv[-1]))
+"""
+
+
+async def test_an_engine_that_answers_out_of_turn_is_loaded_again_by_f5(
+    make_stage: MakeStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\n{LYING_WORKER}")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        monkeypatch.undo()
+        await person.ask("question")
+        assert "out of turn (Counted)" in person.bubbles()[-1][1]
+        assert "F5 loads it again" in person.text("#running")
+        assert "f5" in person.screen.active_bindings
+        await person.press("f5")
+        await person.ready()
+        await person.ask("again")
+        assert person.bubbles()[-1] == ("echo-model", "yes")
+
+
+async def test_an_engine_that_was_closed_is_loaded_again_by_f5(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("question")
+        await person.until(lambda: "word" in person.bubbles()[-1][1])
+        assert stage.chat._engine is not None
+        stage.chat._engine.close()
+        await person.until(lambda: not person.busy)
+        assert "closed meanwhile" in person.bubbles()[-1][1]
+        assert "f5" in person.screen.active_bindings
+        await person.press("f5")
+        await person.ready()
 
 
 async def test_reload_and_stop_are_offered_only_when_they_do_something(

@@ -1,10 +1,15 @@
-"""The one line always fits, and bars say what they should."""
+"""The one line always fits, bars say what they should, and no money is counted that is none."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage import BASELINES, Person, Stage
 
 from ondevice.tui.widgets.meter import LINE, bar, curve, fit
 
@@ -30,3 +35,68 @@ def test_a_bar_fills_with_its_part(part: int, whole: int, expected: str) -> None
 def test_the_curve_begins_at_zero_and_shows_the_newest() -> None:
     assert curve([100.0, 5.0, 10.0, 10.0], 3) == "▅██"
     assert curve([], 3) == curve([0.0], 3) == ""
+
+
+MakeStage = Callable[..., Stage]
+
+
+async def priced(person: Person) -> Person:
+    """Until the model answers and costs are compared."""
+    await person.ready()
+    await person.until(lambda: "against     Cloud small" in person.text("#panel"))
+    return person
+
+
+@pytest.mark.parametrize("pieces", [[""], [" ", "\n"]], ids=["end-token-only", "blank"])
+async def test_a_blank_answer_avoids_nothing_on_the_screen_as_in_the_store(
+    make_stage: MakeStage, pieces: list[str]
+) -> None:
+    stage = make_stage(pieces=pieces)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await priced(Person(stage, pilot))
+        await person.ask(" ".join(["word"] * 500))
+        await person.until(lambda: "avoided       $0" in person.text("#panel"))
+        amounts = [line for line in person.text("#panel").splitlines() if "$" in line]
+        assert [amount.split()[-1] for amount in amounts] == ["$0"] * 4
+        (row,) = stage.database.rows("SELECT avoided_usd FROM message WHERE role = 'assistant'")
+        assert row["avoided_usd"] == "0"
+
+
+async def test_noise_of_random_weights_has_no_cost(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["noise "], repeat=100)
+    stage.files["echo-model"] = replace(stage.files["echo-model"], random_weights=True)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await priced(Person(stage, pilot))
+        await person.ask("question")
+        await person.until(lambda: "decode        -" not in person.text("#panel"))
+        lines = person.text("#panel").splitlines()
+        assert "avoided       -" in lines
+        assert "  since start $0" in lines
+
+
+class SlowPrices(dict[str, tuple[str, str]]):
+    """Prices that are looked up for as long as `found` is not set."""
+
+    found = threading.Event()
+
+    def __getitem__(self, key: str) -> tuple[str, str]:
+        self.found.wait()
+        return super().__getitem__(key)
+
+
+async def test_an_answer_from_before_the_price_was_known_is_counted(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "], repeat=100)
+    stage.baselines = prices = SlowPrices(BASELINES)
+    prices.found = threading.Event()
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        try:
+            await person.ask("question")
+            await person.until(lambda: "avoided       -" in person.text("#panel"))
+        finally:
+            prices.found.set()
+        # 1 token in, 100 out, at 0.04 dollars per million
+        await person.until(lambda: "since start $0.0000040" in person.text("#panel"))
+        assert "avoided       $0.0000040" in person.text("#panel")

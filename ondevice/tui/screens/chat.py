@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on, work
@@ -13,18 +15,16 @@ from textual.screen import Screen
 from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
-from ondevice.chat import Chat
-from ondevice.domain.generation import LoadOptions
+from ondevice.chat import Chat, ChatEvent
+from ondevice.domain.generation import LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
-from ondevice.hardware.probe import machine_memory
-from ondevice.hardware.sampler import read_process
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.screens.link import LinkScreen
-from ondevice.tui.turn import load_model, run_turn
+from ondevice.tui.turn import load_model, read_memory, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -61,7 +61,10 @@ class ChatScreen(Screen[None]):
         self._live = live
         self._answer: Answer | None = None
         """The one being made."""
-        self._loading = False
+        self.busy = False
+        """Whether an answer is being made or stored."""
+        self._loading: ModelFile | None = None
+        """Messages about another file come too late."""
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -83,17 +86,12 @@ class ChatScreen(Screen[None]):
         self.set_class(self.size.height < TALL, "short")
         self.call_after_refresh(self.paint_meter)
 
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is being made."""
-        return self._answer is not None
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Stop and Reload are offered when they do something."""
         if action == "stop":
-            return self.busy
+            return self._answer is not None
         if action == "reload":
-            return self._live.info is None and self._chat.file is not None and not self._loading
+            return not (self._live.info or self._loading) and self._chat.file is not None
         return True
 
     # Model
@@ -103,7 +101,7 @@ class ChatScreen(Screen[None]):
         if self.stop_first():
             return
         self._live.lose_engine()
-        self._set_loading(True)
+        self._loading = file = replace(file)  # the same one may be chosen twice
         self._say_model(f"loading {file.name}")
         self._load(file)
 
@@ -113,13 +111,14 @@ class ChatScreen(Screen[None]):
 
     @on(messages.ModelLoading)
     def _show_loading(self, event: messages.ModelLoading) -> None:
-        if self._loading:
+        if event.file is self._loading:
             self._say_model(f"loading {event.file.name} {event.fraction:.0%}")
 
     @on(messages.ModelReady)
     def _show_ready(self, event: messages.ModelReady) -> None:
-        self._live.info = event.info
-        self._set_loading(False)
+        if event.file is not self._loading:
+            return
+        self._live.info, self._loading = event.info, None
         name = f"{event.file.name} {event.file.quantization}".strip()
         backend = f"{event.info.engine} {event.info.backend.upper()}"
         self._say_model(
@@ -132,15 +131,15 @@ class ChatScreen(Screen[None]):
 
     @on(messages.ModelFailed)
     async def show_load_failure(self, event: messages.ModelFailed) -> None:
-        """No model: say why and what to do."""
-        self._set_loading(False)
-        self._say_model("no model")
+        """Say why and what to do. A name without a file changes nothing about another model."""
+        if event.file is self._loading:
+            self._loading = None
+            if self._live.info is None:
+                self._say_model("no model")
+        elif event.file is not None:
+            return
         hint = f"{event.error.hint} F2 shows what is on this machine.".strip()
         await self._conversation.add(Trouble(event.error.message, hint))
-
-    def _set_loading(self, loading: bool) -> None:
-        self._loading = loading
-        self.refresh_bindings()
 
     def action_reload(self) -> None:
         """Load the model again, for one whose engine stopped."""
@@ -157,17 +156,19 @@ class ChatScreen(Screen[None]):
             advice = "It is being loaded." if self._loading else "F2 chooses one."
             self._say(f"No model is ready. {advice}")
             return
+        self.busy = True
         self._answer = Answer(self._chat.file.name if self._chat.file else "model")
         self._answer.say("thinking")
         self.refresh_bindings()
         self.query_one(Composer).accepted(event.text)
         self._live.begin_turn()
+        events = self._chat.send(event.text, Sampling(), self._max_tokens)  # Esc counts from here
         await self._conversation.add(Question(event.text), self._answer)
-        self._generate(event.text)
+        self._generate(events)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="generation")
-    def _generate(self, text: str) -> None:
-        run_turn(self._chat, text, self._max_tokens, self._live, self.post_message)
+    def _generate(self, events: Iterator[ChatEvent]) -> None:
+        run_turn(events, self._live, self.post_message)
 
     @on(messages.PromptProgressed)
     def _show_prefill(self, event: messages.PromptProgressed) -> None:
@@ -185,25 +186,24 @@ class ChatScreen(Screen[None]):
     def _show_measured(self, event: messages.TurnMeasured) -> None:
         if self._answer is not None:
             self._answer.end(event.measured)
-        self._turn_over()
+        self._answer = None
+        self.refresh_bindings()
+        self.paint_meter()
 
     @on(messages.TurnFailed)
     async def _show_failure(self, event: messages.TurnFailed) -> None:
         if self._answer is not None:
             self._answer.end(None, "interrupted")
+        self._answer = None
         self._live.begin_turn()
         if event.engine_stopped:
             self._live.lose_engine()
             self._say_model("the engine stopped · F5 loads it again")
         await self._conversation.add(Trouble(event.error.message, event.error.hint))
-        self._turn_over()
 
     @on(messages.Noticed)
     def _show_notice(self, event: messages.Noticed) -> None:
         notice = event.notice
-        if notice.code == "threads":  # the meter shows it
-            self._live.threads = int(notice.message.split()[1])
-            return
         self._say(notice.message, "warning" if notice.code == "storage" else "information")
 
     @on(messages.MessageStored)
@@ -211,8 +211,9 @@ class ChatScreen(Screen[None]):
         session = self._chat.conversation.session
         self._conversation.name_title(session.title if session else "")
 
-    def _turn_over(self) -> None:
-        self._answer = None
+    @on(messages.TurnOver)
+    def _end_turn(self) -> None:
+        self._answer, self.busy = None, False
         self.refresh_bindings()
         self.paint_meter()
 
@@ -230,7 +231,8 @@ class ChatScreen(Screen[None]):
     def stop_first(self) -> bool:
         """Whether an answer is running; then that is said."""
         if self.busy:
-            self._say("Esc stops the running answer first.")
+            made = self._answer is None
+            self._say("The answer is being stored." if made else "Esc stops the answer first.")
         return self.busy
 
     # Conversation
@@ -283,6 +285,7 @@ class ChatScreen(Screen[None]):
     def _say_model(self, short: str, whole: str = "") -> None:
         self.query_one(TopBar).show(short)
         self._conversation.name_model(clean_line(whole or short))
+        self.refresh_bindings()
 
     def paint_meter(self) -> None:
         """Show the newest numbers."""
@@ -293,7 +296,4 @@ class ChatScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="memory")
     def _read_memory(self) -> None:
-        self._live.machine = machine_memory()
-        info = self._live.info
-        if info is not None:
-            self._live.memory = read_process(info.pid, info.model_path)
+        read_memory(self._live)

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from ondevice import units
 from ondevice.domain import metrics
-from ondevice.domain.cost import Price, cost_avoided
+from ondevice.domain.cost import Price
 from ondevice.domain.text import clean_line
 from ondevice.tui.live import Live
 
@@ -154,11 +154,9 @@ def _cost_rows(live: Live) -> Rows:
 
 def _price_rows(label: str, live: Live, price: Price) -> Rows:
     """Of the last answer, and of all since the start."""
-    last = NOT_YET
-    if live.last is not None and live.last.cost is not None:
-        last = units.money(cost_avoided(live.last.done.usage, price).usd)
+    last = live.last.cost_at(price) if live.last else None
     return [
-        (label, last),
+        (label, units.money(last.usd) if last else NOT_YET),
         ("  since start", units.money(live.avoided(price))),
         ("  against", clean_line(price.title, 20)),
         ("  price of", price.price_date.isoformat()),
