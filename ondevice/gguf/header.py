@@ -139,7 +139,9 @@ def _not_gguf(magic: bytes) -> NotAModelFile | UnsupportedModel:
     for start, what in _MISTAKES.items():
         if magic.lower().startswith(start.lower()):
             return NotAModelFile(f"the file {what}, not a model", "Download the model again.")
-    return NotAModelFile("the file is not GGUF: it does not begin with those letters", DAMAGED)
+    return NotAModelFile(
+        "the file is not GGUF: it does not begin with those letters", "Only GGUF files run by path."
+    )
 
 
 def _architecture(metadata: Metadata) -> str:

@@ -26,7 +26,7 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
 
     Raises UnknownModel, ModelNotHere, and for a path NotAModelFile or UnsupportedModel.
     """
-    if looks_like_path(name):
+    if looks_like_path(name) or (catalog.get(name) is None and _is_file(name)):
         return from_path(expand(name))
     spec = catalog.find(name)
     found = find(spec)
@@ -125,6 +125,10 @@ def hub_cache() -> Path:
 def expand(path: str) -> Path:
     """`path` with `~` as the home folder; an unknown user's stays, where pathlib's raises."""
     return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def _is_file(name: str) -> bool:
+    return os.path.isfile(expand(name))  # noqa: PTH113 - pathlib's raises for a long name
 
 
 def looks_like_path(name: str) -> bool:

@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 import time
-from typing import ClassVar
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
 
 from textual import on, work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
@@ -59,7 +61,7 @@ class OnDeviceApp(App[int]):
             "Quit",
             id="app.quit",
             priority=True,
-            tooltip="Leave; everything is stored.",
+            tooltip="Leave; everything that was sent is stored.",
         ),
         Binding(
             "ctrl+c",
@@ -145,6 +147,16 @@ class OnDeviceApp(App[int]):
         """Keys as keyboards write them: F1, Esc, Ctrl+J."""
         parts = binding.key.split("+")
         return "+".join(KEY_NAMES.get(part, part.capitalize()) for part in parts)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
+        """What the palette lists: what the keys do, and themes."""
+        chat = self.chat_screen
+        for source, namespace in ((self, "app"), (chat, "screen")):
+            for binding in source.BINDINGS:
+                if isinstance(binding, Binding) and binding.show:
+                    action = partial(self.run_action, f"{namespace}.{binding.action}")
+                    yield SystemCommand(binding.description, binding.tooltip, action)
+        yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)
 
     # Leaving
 

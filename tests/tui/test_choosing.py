@@ -263,3 +263,27 @@ async def test_a_link_without_a_desktop_is_copied(
         await person.press("c")
         assert person.app.clipboard == "https://example.com"
         await person.until(lambda: person.app.focused is person.composer)
+
+
+async def test_the_palette_lists_what_the_keys_do(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        listed = [command.title for command in stage.app.get_system_commands(person.screen)]
+        assert listed == [
+            "Help",
+            "Model",
+            "Baseline",
+            "Sessions",
+            "Quit",
+            "Stop",
+            "Reload",
+            "New",
+            "Theme",
+        ]
+        await person.press("ctrl+p")
+        await person.until(lambda: type(person.app.screen).__name__ == "CommandPalette")
+        await person.press(*"sessions")
+        await person.until(lambda: person.app.screen.query("OptionList").first().option_count)
+        await person.press("enter")
+        await person.until(lambda: isinstance(person.app.screen, PickScreen))

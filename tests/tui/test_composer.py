@@ -99,3 +99,32 @@ async def test_selected_text_can_be_copied(make_stage: MakeStage) -> None:
         assert "answer" in person.app.clipboard
         await person.press("escape", *"word", "shift+home", "ctrl+c")
         assert person.app.clipboard == "word"
+
+
+async def test_what_is_typed_right_after_enter_begins_the_next_question(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        for key in (*"first", "enter", *"next", "ctrl+j", *"line"):
+            person.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await person.until(lambda: person.composer.text == "next\nline")
+        await person.until(lambda: not person.busy and len(person.bubbles()) == 2)
+        assert person.bubbles()[0][1] == "first"
+        assert person.composer.text == "next\nline"
+
+
+async def test_a_refused_question_comes_back_before_what_was_typed_since(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "], repeat=2000, delay_s=0.05)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("first")
+        for key in (*"early", "enter", *"er"):
+            person.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await person.until(lambda: person.composer.text == "earlyer")
+        assert len(person.bubbles()) == 2
+        await person.press("escape")
+        await person.until(lambda: not person.busy)

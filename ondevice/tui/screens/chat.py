@@ -32,10 +32,8 @@ from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
 
-WIDE = 100
-TALL = 12
-PAINT_METER_S = 0.4
-READ_MEMORY_S = 1.0
+WIDE, TALL = 100, 12
+PAINT_METER_S, READ_MEMORY_S = 0.4, 1.0
 
 
 class ChatScreen(Screen[None]):
@@ -150,11 +148,8 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
-        if self.stop_first():
-            return
-        if self._live.info is None:
-            advice = "It is being loaded." if self._loading else "F2 chooses one."
-            self._say(f"No model is ready. {advice}")
+        if self.stop_first() or self._load_first():
+            self.query_one(Composer).give_back(event.text)
             return
         self.busy = True
         self._answer = Answer(self._chat.file.name if self._chat.file else "model")
@@ -235,6 +230,13 @@ class ChatScreen(Screen[None]):
             self._say("The answer is being stored." if made else "Esc stops the answer first.")
         return self.busy
 
+    def _load_first(self) -> bool:
+        """Whether no model is ready; then that is said."""
+        advice = "It is being loaded." if self._loading else "F2 chooses one."
+        if self._live.info is None:
+            self._say(f"No model is ready. {advice}")
+        return self._live.info is None
+
     # Conversation
 
     def open(self, session: Session | None) -> None:
@@ -272,8 +274,6 @@ class ChatScreen(Screen[None]):
     @on(Composer.Refused)
     def _show_refusal(self, event: Composer.Refused) -> None:
         self._say(event.reason, "warning")
-
-    # Painting
 
     @property
     def _conversation(self) -> Conversation:

@@ -89,11 +89,14 @@ class Answer(Bubble):
     def stored(cls, message: StoredMessage) -> Answer:
         """A bubble for an answer from the store."""
         bubble = cls(message.model or "model", message.content)
-        interrupted = message.state == "interrupted"
+        stopped = message.finish_reason == "cancelled" and message.completion_tokens
+        interrupted = message.state == "interrupted" and not stopped
         parts = [
             f"{units.count(message.completion_tokens)} tok" if message.completion_tokens else "",
             units.rate(message.decode_tok_per_s) if message.decode_tok_per_s else "",
-            "interrupted" if interrupted else ENDINGS.get(message.finish_reason, ""),
+            "interrupted"
+            if interrupted and not stopped
+            else ENDINGS.get(message.finish_reason, ""),
         ]
         bubble.say(" · ".join(part for part in parts if part))
         return bubble

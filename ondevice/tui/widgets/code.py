@@ -9,8 +9,9 @@ from functools import lru_cache
 from textual.content import Content
 from textual.highlight import highlight
 
-PIECE = 4_000
+PIECE = 3000
 """Characters that are highlighted at once: some lexers are quadratic in them."""
+LONGEST_LINE = 1000
 PATIENCE_S = 0.25
 TAB = 4
 
@@ -25,11 +26,11 @@ def highlighted(code: str, language: str) -> Content:
 
 
 def _pieces(code: str) -> Iterator[str]:
-    """Whole lines, `PIECE` characters or a few more; a longer line stays whole."""
+    """Whole lines, `PIECE` characters at most; a longer line stays whole."""
     lines: list[str] = []
     length = 0
     for line in code.split("\n"):
-        if length > PIECE:
+        if lines and length + len(line) >= PIECE:
             yield "\n".join(lines)
             lines, length = [], 0
         lines.append(line)
@@ -39,7 +40,7 @@ def _pieces(code: str) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def _highlighted(code: str, language: str) -> Content:
-    if language in _too_slow or len(code) > 2 * PIECE:
+    if language in _too_slow or max(map(len, code.split("\n"))) > LONGEST_LINE:
         language = "text"
     began = time.monotonic()
     content = highlight(code, language=language)

@@ -15,6 +15,8 @@ from ondevice.domain.text import clean
 LONGEST_TEXT = 400_000
 """Characters: more than any context here holds, and where editing gets slow."""
 
+NEWLINES = ("shift+enter", "ctrl+j")
+
 
 class Composer(TextArea):
     """A text area that sends."""
@@ -22,7 +24,7 @@ class Composer(TextArea):
     BINDINGS = [
         Binding("enter", "send", "Send", id="composer.send", tooltip="Send what is written."),
         Binding(
-            "shift+enter,ctrl+j",
+            ",".join(NEWLINES),
             "newline",
             "New line",
             id="composer.newline",
@@ -75,17 +77,22 @@ class Composer(TextArea):
         self._draft = ""
 
     def action_send(self) -> None:
+        """Hand the text over at once, so that what is typed next begins a new one."""
         if self.text.strip():
             self.post_message(self.Sent(self.text))
+            self.text = ""
+            self._recalled = None
 
     def action_newline(self) -> None:
         self.insert("\n")
 
     def accepted(self, text: str) -> None:
-        """The text is on its way: remember it and start empty."""
+        """The text is on its way: remember it."""
         self._history.append(text)
-        self._recalled = None
-        self.text = ""
+
+    def give_back(self, text: str) -> None:
+        """The text was not taken: put it before what was written since."""
+        self.insert(text, (0, 0), maintain_selection_offset=True)
 
     def remember(self, texts: list[str]) -> None:
         """What Up recalls, oldest first."""
@@ -115,12 +122,14 @@ class Composer(TextArea):
         return True
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":  # a text area takes it as a line break before bindings are asked
+        # Here, as bindings are asked only after keys that were pressed later.
+        actions = {"enter": self.action_send} | dict.fromkeys(NEWLINES, self.action_newline)
+        if action := actions.get(event.key):
             event.prevent_default()
             event.stop()
-            self.action_send()
-            return
-        await super()._on_key(event)
+            action()
+        else:
+            await super()._on_key(event)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

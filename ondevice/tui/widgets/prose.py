@@ -25,6 +25,8 @@ MARKDOWN_CHARACTERS = 40_000
 """Of a message that is shown as Markdown; a longer one is shown as it stands."""
 COSTLY = {"|": 2000, "[": 1000}
 """How many of these Markdown has here at most; the parser is quadratic in brackets."""
+ENDLESS = 8000
+"""Characters of a paragraph that are laid out again when it grows; what follows is another one."""
 STEP = 4000
 """Characters that are laid out at once, so that a key is answered in between."""
 SHARE = 6
@@ -54,6 +56,8 @@ class Prose(Widget):
         """The empty row between the final rows and the others, if there is one."""
         self._rows: list[Row] = []
         self._final_rows = 0
+        self._endless = False
+        """The last paragraph is too long to be laid out again."""
         self._width = 0
         self._strips: dict[int, Strip] = {}
         """Painted rows, without a selection."""
@@ -111,11 +115,13 @@ class Prose(Widget):
 
     def _forget(self) -> None:
         self.shown = self._final = self._final_rows = 0
-        self._gap = None
+        self._gap, self._endless = None, False
         self._rows, self._strips = [], {}
 
     def _lay_out(self) -> None:
         """Make the rows of what is not final, a step further than before."""
+        if self._endless:
+            self._final, self._final_rows, self._gap = self.shown, len(self._rows), None
         del self._rows[self._final_rows :]
         self._strips = {y: strip for y, strip in self._strips.items() if y < self._final_rows}
         self.shown = min(len(self.text), self.shown + STEP)
@@ -136,6 +142,8 @@ class Prose(Widget):
                 self._gap = part.blocks[0].gap
             for block in part.blocks:
                 self._rows += block.rows(self._width)
+        last = found[-1].blocks[-1].kind if found else ""
+        self._endless = last == "text" and begin + len(text) - self._final > ENDLESS
 
     def _lay_out_lines(self, text: str) -> None:
         for piece in pieces(text[self._final :]):
