@@ -27,8 +27,8 @@ COSTLY = {"|": 2000, "[": 1000}
 """How many of these Markdown has here at most; the parser is quadratic in brackets."""
 ENDLESS = 8000
 """Characters of a paragraph that are laid out again when it grows; what follows is another one."""
-STEP = 4000
-"""Characters that are laid out at once, so that a key is answered in between."""
+FIRST, STEP = 8000, 1000
+"""Characters that are laid out at once, at first and then; in between a key is answered."""
 SHARE = 6
 """After a write the next one waits this many times as long as it took."""
 
@@ -109,7 +109,7 @@ class Prose(Widget):
         if width != self._width:
             self._width = width
             self._forget()
-            self._lay_out()
+            self._lay_out(FIRST)
             self.call_after_refresh(self.flush)
         return max(1, len(self._rows))
 
@@ -118,13 +118,13 @@ class Prose(Widget):
         self._gap, self._endless = None, False
         self._rows, self._strips = [], {}
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, step: int = STEP) -> None:
         """Make the rows of what is not final, a step further than before."""
         if self._endless:
             self._final, self._final_rows, self._gap = self.shown, len(self._rows), None
         del self._rows[self._final_rows :]
         self._strips = {y: strip for y, strip in self._strips.items() if y < self._final_rows}
-        self.shown = min(len(self.text), self.shown + STEP)
+        self.shown = min(len(self.text), self.shown + step)
         if self.markdown:
             self._lay_out_markdown(self.text[self._final : self.shown])
         else:
