@@ -273,7 +273,7 @@ async def test_an_answer_too_long_for_markdown_goes_on_as_it_stands(
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("much, please")
-        assert person.bubbles()[1][1] == stage.stored()[1].content
+        await person.until(lambda: person.bubbles()[1][1] == stage.stored()[1].content)
         assert visible(person.screen.query(Prose).last()).startswith("# A heading\n")
         assert visible(person.screen.query(Prose).last()).endswith("**end**")
 
