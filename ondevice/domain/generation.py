@@ -163,6 +163,8 @@ class TextDelta:
     """From the first token to the latest one, by the engine's clock."""
     context_tokens: int
     """Prompt plus generated, of n_ctx."""
+    ttft_s: float
+    """From the request reaching the engine to the first token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,11 +133,11 @@ class EchoEngine:
             first = last if made == 1 else first
             text = stream.feed(piece)
             if text:
-                yield TextDelta(text, made, last - first, prompt_tokens + made)
+                yield TextDelta(text, made, last - first, prompt_tokens + made, first - start)
             if stream.stopped:
                 break
         if rest := stream.finish():
-            yield TextDelta(rest, made, last - first, prompt_tokens + made)
+            yield TextDelta(rest, made, last - first, prompt_tokens + made, first - start)
         yield self._done(finish, prompt_tokens, made, start, first, last, prefill_s)
 
     def cancel(self) -> None:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from typing import BinaryIO
 
 from ondevice import errors
@@ -23,7 +24,7 @@ from ondevice.engines import registry, wire
 from ondevice.engines.base import Engine
 from ondevice.hardware import system
 
-FLUSH_S = 0.03
+FLUSH_S = 0.06
 """Text is written this often: each write wakes the parent, which takes a core from decoding."""
 LATE_S = 0.1
 """Text that no next token pushes out waits little longer than this: a thread that looked more
@@ -68,10 +69,7 @@ class WireWriter:
     def _take_text(self) -> bytes:
         if self._latest is None:
             return b""
-        latest = self._latest
-        merged = TextDelta(
-            "".join(self._text), latest.completion_tokens, latest.decode_s, latest.context_tokens
-        )
+        merged = replace(self._latest, text="".join(self._text))
         self._text, self._latest = [], None
         return wire.encode(merged)
 

@@ -19,7 +19,7 @@ from ondevice.tui.live import Live
 
 Post = Callable[[Message], object]
 
-WRITE_TEXT_S = 0.15
+WRITE_TEXT_S = 0.2
 """Text goes to the screen this often: a write costs layout, a token a write costs half a core."""
 
 

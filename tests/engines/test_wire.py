@@ -59,7 +59,7 @@ MESSAGES = [
     wire.Counted(3),
     wire.Failed("ContextOverflow", "too\nlong", "shorten it"),
     PrefillProgress(1, 2, 3, 0.5),
-    TextDelta("\\ud800 is six characters", 1, 0.0, 4),
+    TextDelta("\\ud800 is six characters", 1, 0.0, 4, 0.5),
     EngineNotice("threads", "now 1"),
     GenerationDone("stop", Usage(1, 0, 1), Timings(None, 0.1, None), 1, 8),
 ]
@@ -79,7 +79,7 @@ def test_every_type_of_message_is_tried() -> None:
 
 @given(st.text())
 def test_any_text_of_a_model_comes_back_equal(text: str) -> None:
-    message = TextDelta(text, 1, 0.0, 1)
+    message = TextDelta(text, 1, 0.0, 1, 0.5)
     assert wire.decode(wire.encode(message)) == message
 
 

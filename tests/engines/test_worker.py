@@ -16,7 +16,7 @@ from ondevice.engines.worker import WireWriter
 
 
 def delta(text: str, made: int) -> TextDelta:
-    return TextDelta(text, made, made / 10, 5 + made)
+    return TextDelta(text, made, made / 10, 5 + made, 0.5)
 
 
 class Pipe:

@@ -65,7 +65,7 @@ class HostileChat(Chat):
     def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         said = attack(int(text))
         yield EngineNotice("hostile", said)
-        yield TextDelta(said, 1, 0.0, 1)
+        yield TextDelta(said, 1, 0.0, 1, 0.0)
         yield from super().send(
             said.replace("\ud800", "").replace("\udfff", ""), sampling, max_tokens
         )

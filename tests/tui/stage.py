@@ -159,8 +159,8 @@ class Person:
 
     def text(self, selector: str) -> str:
         """What a widget of the chat screen says; nothing before it is there."""
-        found = self.app.chat_screen.query(selector).results(Static)
-        return "".join(str(widget.content) for widget in found)
+        found = self.app.chat_screen.query(f"{selector}, {selector} Static").results(Static)
+        return "\n".join(str(widget.content) for widget in found)
 
     def bubbles(self) -> list[tuple[str, str]]:
         """(who, what) of every bubble, as shown."""

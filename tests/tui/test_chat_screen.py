@@ -278,6 +278,19 @@ async def test_an_answer_too_long_for_markdown_goes_on_as_it_stands(
         assert visible(person.screen.query(Prose).last()).endswith("**end**")
 
 
+async def test_an_answer_ends_with_as_many_rows_as_it_fills(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["- one\n", "- two\n", "- three\n", "\nend"], delay_s=0.05)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("question")
+        await person.until(lambda: person.screen.query(".answer Prose"))
+        prose = person.screen.query_one(".answer Prose", Prose)
+        await person.until(lambda: prose.shown and prose.size.height > 3)
+        await person.until(lambda: not person.busy)
+        await person.until(lambda: prose.size.height == 5)
+        assert visible(prose) == "• one\n• two\n• three\n\nend"
+
+
 async def test_html_and_entities_are_shown_as_they_were_written(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["<b>bold</b> &#8238;evil <think>"])
     async with stage.app.run_test() as pilot:

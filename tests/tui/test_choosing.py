@@ -15,6 +15,7 @@ from ondevice.tui.screens.help import HelpScreen, definitions
 from ondevice.tui.screens.link import LinkScreen
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.meter import LABEL
 from ondevice.tui.widgets.prose import Prose
 
 MakeStage = Callable[..., Stage]
@@ -153,6 +154,18 @@ async def test_help_lists_every_named_key_with_what_it_does(make_stage: MakeStag
         assert {"TTFT", "decode tok/s", "model pages", "cost avoided", "unknown"} <= set(terms)
         await person.press("escape")
         assert person.app.focused is person.composer
+
+
+async def test_help_explains_every_row_of_the_panel(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], repeat=3)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.until(lambda: "frontier" in person.text("#panel"))
+        labels = {row[:LABEL].strip() for row in person.text("#panel").splitlines()}
+        labels -= {"", "counted by the"}
+        terms = [term.removeprefix("cost ") for term, _ in definitions()]
+        assert len(labels) == 14
+        assert not [label for label in labels if not any(t.startswith(label) for t in terms)]
 
 
 async def test_every_key_in_help_does_what_help_says(make_stage: MakeStage) -> None:

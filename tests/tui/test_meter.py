@@ -74,6 +74,17 @@ async def test_noise_of_random_weights_has_no_cost(make_stage: MakeStage) -> Non
         assert "  since start $0" in lines
 
 
+async def test_the_first_token_is_timed_while_the_answer_goes_on(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("question")
+        await person.until(lambda: "first token   0" in person.text("#panel"))
+        assert person.busy
+        await person.press("escape")
+        await person.until(lambda: not person.busy)
+
+
 class SlowPrices(dict[str, tuple[str, str]]):
     """Prices that are looked up for as long as `found` is not set."""
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from stage import Person, Stage
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from ondevice.chat import Chat, ChatEvent
 from ondevice.domain.generation import (
@@ -84,6 +85,7 @@ async def helped(person: Person) -> None:
 
 async def picking(person: Person) -> None:
     await person.press("f2")
+    await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
 
 
 SCENES = [empty, answered, helped, picking]
@@ -120,7 +122,6 @@ def acting(
         person = await Person(stage, pilot).ready()
         live = stage.live
         await person.until(lambda: live and live.memory and live.machine and live.price)
-        person.composer.cursor_blink = False
         await scene(person)
         stage.app.chat_screen.paint_meter()
         await pilot.pause()

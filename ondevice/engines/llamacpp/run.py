@@ -69,8 +69,9 @@ class Run:
         """`text` and the count so far."""
         self._text.append(text)
         self._told = self._last
-        made = len(self.ids)
-        return TextDelta(text, made, self._last - self._first, self.prompt_tokens + made)
+        made, ttft_s = len(self.ids), self._first - self.start
+        decode_s = self._last - self._first
+        return TextDelta(text, made, decode_s, self.prompt_tokens + made, ttft_s)
 
     def reply_ids(self) -> list[int]:
         """The ids that are text: the end token is the template's to write."""

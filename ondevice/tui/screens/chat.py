@@ -33,7 +33,7 @@ from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
 
 WIDE, TALL = 100, 12
-PAINT_METER_S, READ_MEMORY_S = 0.4, 1.0
+PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
 class ChatScreen(Screen[None]):

@@ -50,7 +50,7 @@ class HelpScreen(ModalScreen[None]):
 
 def definitions() -> Iterator[tuple[str, str]]:
     """Each number with its definition, from the modules that own them."""
-    for module in (metrics, cost):
+    for module in (metrics, cost, meter):
         for term, words in _TERM.findall(module.__doc__ or ""):
             yield term, " ".join(words.split())
     yield meter.NOT_YET, "not yet: there was no answer since the start"

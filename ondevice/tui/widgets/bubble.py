@@ -82,7 +82,7 @@ class Answer(Bubble):
 
     def end(self, measured: Measured | None, note: str = "") -> None:
         """Show what is left to show, and the numbers."""
-        self._prose.flush()
+        self._prose.end()
         self.say(_facts(measured) if measured is not None else note)
 
     @classmethod

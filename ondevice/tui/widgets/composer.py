@@ -72,6 +72,7 @@ class Composer(TextArea):
             highlight_cursor_line=False,
             compact=True,
         )
+        self.cursor_blink = False  # an idle app that paints twice a second drains a battery
         self._history: list[str] = []
         self._recalled: int | None = None
         self._draft = ""

@@ -29,8 +29,10 @@ ENDLESS = 8000
 """Characters of a paragraph that are laid out again when it grows; what follows is another one."""
 FIRST, STEP = 8000, 1000
 """Characters that are laid out at once, at first and then; in between a key is answered."""
-SHARE = 6
+SHARE = 12
 """After a write the next one waits this many times as long as it took."""
+AHEAD = 4
+"""Rows taken at once while the text grows: the layout of the screen costs more than the text."""
 
 
 class Prose(Widget):
@@ -55,6 +57,9 @@ class Prose(Widget):
         self._gap: Content | None = None
         """The empty row between the final rows and the others, if there is one."""
         self._rows: list[Row] = []
+        self._height = 0
+        """Rows taken on the screen; while the text grows the last ones may be empty."""
+        self._growing = False
         self._final_rows = 0
         self._endless = False
         """The last paragraph is too long to be laid out again."""
@@ -69,9 +74,16 @@ class Prose(Widget):
 
     def append(self, text: str) -> None:
         """Show more, now or with one of the next appends."""
+        self._growing = True
         self._take(text)
         if time.monotonic() >= self._rest_until:
             self.flush()
+
+    def end(self) -> None:
+        """Nothing will be appended: show what waits, and take no more rows than it has."""
+        self._growing = False
+        self.flush()
+        self._fit()
 
     def flush(self) -> None:
         """Show what waits, or as much as a step; the rest follows by itself."""
@@ -79,13 +91,20 @@ class Prose(Widget):
             return
         began = time.monotonic()
         self._rest_until = math.inf
-        height, unchanged = len(self._rows), self._final_rows
+        unchanged = self._final_rows
         self._lay_out()
-        if len(self._rows) == height:
-            self.refresh(Region(0, unchanged, self._width, height - unchanged))
-        else:
-            self.refresh(layout=True)
+        if not self._fit():
+            self.refresh(Region(0, unchanged, self._width, self._height - unchanged))
         self.call_after_refresh(self._rest, began)
+
+    def _fit(self) -> bool:
+        """Take as many rows as are needed; whether that changed anything."""
+        empty = self._height - len(self._rows)
+        if 0 <= empty < (2 * AHEAD if self._growing else 1):
+            return False
+        self._height = len(self._rows) + (AHEAD - 1 if self._growing else 0)
+        self.refresh(layout=True)
+        return True
 
     def _rest(self, began: float) -> None:
         """Leave the core to the model for a while; the layout counts as well as the parsing."""
@@ -110,8 +129,9 @@ class Prose(Widget):
             self._width = width
             self._forget()
             self._lay_out(FIRST)
+            self._height = len(self._rows)
             self.call_after_refresh(self.flush)
-        return max(1, len(self._rows))
+        return max(1, self._height)
 
     def _forget(self) -> None:
         self.shown = self._final = self._final_rows = 0
