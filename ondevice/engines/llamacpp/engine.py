@@ -193,8 +193,9 @@ class LlamaCppEngine:
         if cached < shared:
             why = "this kind of model cannot go back there"
         else:
-            why = f"the prompt differs from token {shared} on"
-        return cached, EngineNotice("cache_miss", f"{held - cached} held tokens not reused: {why}")
+            why = f"this prompt is another one from token {shared} on"
+        said = f"{held - cached} tokens of the last turn could not be reused: {why}"
+        return cached, EngineNotice("cache_miss", said)
 
     def _prefill(self, context: Context, ids: list[int], run: Run) -> Iterator[GenerationEvent]:
         begin = time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,23 +18,6 @@ from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
 LONG = {"pieces": ["word "], "repeat": 1000, "delay_s": 0.01}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ondevice.db"
-
-
-@pytest.fixture
-def database(path: Path) -> Iterator[Database]:
-    with closing(Database(path, busy_s=0.1)) as database:
-        yield database
-
-
-@pytest.fixture
-def chat(database: Database) -> Iterator[Chat]:
-    with open_chat(Sessions(database)) as chat:
-        yield chat
 
 
 @pytest.fixture

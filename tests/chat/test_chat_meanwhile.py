@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from chatting import last, load, open_chat, say, stored
+from chatting import last, load, say, stored
 from echoing import echo_file
 
 from ondevice.chat import Chat, Stored
@@ -16,21 +14,8 @@ from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.process import EngineProcess
 from ondevice.errors import EngineClosed
-from ondevice.storage.database import Database
-from ondevice.storage.sessions import Sessions
 
 LONG = {"pieces": ["word "], "repeat": 1000, "delay_s": 0.01}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ondevice.db"
-
-
-@pytest.fixture
-def chat(path: Path) -> Iterator[Chat]:
-    with closing(Database(path)) as database, open_chat(Sessions(database)) as chat:
-        yield chat
 
 
 class TestACancel:

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from chatting import last, load, notices, open_chat, say, stored, until_text
+from chatting import last, load, notices, say, stored, until_text
 
 from ondevice.chat import Chat, Stored
 from ondevice.domain.generation import EngineNotice
 from ondevice.storage.database import Database
-from ondevice.storage.sessions import Sessions
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ondevice.db"
-
-
-@pytest.fixture
-def database(path: Path) -> Iterator[Database]:
-    with closing(Database(path, busy_s=0.1)) as database:
-        yield database
-
-
-@pytest.fixture
-def chat(database: Database) -> Iterator[Chat]:
-    with open_chat(Sessions(database)) as chat:
-        yield chat
 
 
 @pytest.fixture
