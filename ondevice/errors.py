@@ -18,6 +18,15 @@ OnDeviceError
 │   ├── EngineTimedOut     no sign of life before the deadline
 │   ├── ModelBlocked       it crashed too often in a short time
 │   └── EngineClosed       used after close
+├── DownloadTrouble        getting a model from a hub
+│   ├── HubUnreachable     no connection, or none is allowed
+│   ├── HubBusy            it asks to come back later
+│   ├── HubRefused         it wants an account, a token, or terms accepted
+│   ├── NotOnHub           it has no such file
+│   ├── HubMisbehaved      what it sends cannot be the file
+│   ├── DownloadStalled    hardly a byte for too long
+│   ├── CorruptDownload    the bytes are not those that were promised
+│   └── DiskTooSmall       there is no room for the file
 └── StorageTrouble         the database of sessions
     ├── DatabaseBusy       another process holds it
     ├── DatabaseUnusable   unreadable, read-only or out of space
@@ -109,6 +118,46 @@ class ModelBlocked(EngineTrouble):
 
 class EngineClosed(EngineTrouble):
     """The engine was used before load or after close."""
+
+
+class DownloadTrouble(OnDeviceError):
+    """A model could not be fetched; what was fetched of it is kept."""
+
+
+class HubUnreachable(DownloadTrouble):
+    """No connection to the hub, or none is allowed."""
+
+
+class HubBusy(DownloadTrouble):
+    """The hub asks to come back later, in `retry_after_s` seconds where it says so."""
+
+    def __init__(self, message: str, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after_s = retry_after_s
+
+
+class HubRefused(DownloadTrouble):
+    """The hub gives the file only to an account, or to one that accepted its terms."""
+
+
+class NotOnHub(DownloadTrouble):
+    """The hub has no such repository, revision or file."""
+
+
+class HubMisbehaved(DownloadTrouble):
+    """What the hub sends cannot be the file that was asked for."""
+
+
+class DownloadStalled(DownloadTrouble):
+    """Hardly a byte came for too long."""
+
+
+class CorruptDownload(DownloadTrouble):
+    """The bytes have another hash than the one that was promised; they were thrown away."""
+
+
+class DiskTooSmall(DownloadTrouble):
+    """The file does not fit on the disk."""
 
 
 class StorageTrouble(OnDeviceError):

@@ -1,6 +1,6 @@
 """The latest-value slot between the worker and the meter.
 
-The worker writes here for every event; a timer reads a few times a second. So a fast model
+The worker writes here for every event; a timer reads twice a second. So a fast model
 cannot flood the screen, and a slow screen cannot slow the model.
 """
 

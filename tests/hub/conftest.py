@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback import Loopback
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +18,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ONDEVICE_HOME", str(tmp_path / "ondevice"))
     return tmp_path / "hf" / "hub"
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A hub on this machine; no proxy stands between."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Loopback()
+    yield server
+    server.close()

@@ -79,7 +79,8 @@ async def test_the_first_token_is_timed_while_the_answer_goes_on(make_stage: Mak
     async with stage.app.run_test(size=(120, 40)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.send("question")
-        await person.until(lambda: "first token   0" in person.text("#panel"))
+        await person.until(lambda: "first token" in person.text("#panel"))
+        await person.until(lambda: "first token   -" not in person.text("#panel"))
         assert person.busy
         await person.press("escape")
         await person.until(lambda: not person.busy)

@@ -53,7 +53,7 @@ def definitions() -> Iterator[tuple[str, str]]:
     for module in (metrics, cost, meter):
         for term, words in _TERM.findall(module.__doc__ or ""):
             yield term, " ".join(words.split())
-    yield meter.NOT_YET, "not yet: there was no answer since the start"
+    yield meter.NOT_YET, "not yet: there is no such number of this turn"
     yield "unknown", "it cannot be known here, such as the rate of a single token"
 
 

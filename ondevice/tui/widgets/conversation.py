@@ -66,17 +66,21 @@ class Conversation(VerticalScroll):
         self.call_after_refresh(self.follow)
 
     def follow(self) -> None:
-        """Anchor once a turn: scrolling up releases it, and must not be undone."""
+        """Anchor once a turn: scrolling up releases it, and must not be undone.
+
+        An anchor in a view that is not full scrolls it to a negative offset (Textual 8.2).
+        """
+        if self.scroll_y < 0:
+            self.anchor(False)
+            self.scroll_home(animate=False, force=True)
+            self._follow = True
         if self._follow and self.max_scroll_y > 0:
             self.anchor()
             self._follow = False
 
     def on_resize(self) -> None:
-        """An anchor in a view that is not full scrolls it to a negative offset (Textual 8.2)."""
-        if self.scroll_y < 0:
-            self.anchor(False)
-            self.scroll_home(animate=False)
-            self.keep_end()
+        """What was full before may not be any more."""
+        self.call_after_refresh(self.follow)
 
     async def page(self, pages: int) -> None:
         """Scroll by pages; above the first shown bubble come earlier ones."""

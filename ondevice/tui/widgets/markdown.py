@@ -1,7 +1,7 @@
 """Markdown as rows: parsed by markdown-it, highlighted and wrapped by Textual, laid out here.
 
 Textual's own Markdown makes three to six widgets of a block and lays out all of them with every
-write. At 100 tok/s the app then took 24 to 31 % of a core, with rows it takes 17 to 18 %: see
+write. At 100 tok/s the app then took 24 to 31 % of a core, with rows it takes 9 to 10 %: see
 docs/results.md.
 """
 

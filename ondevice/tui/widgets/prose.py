@@ -100,7 +100,8 @@ class Prose(Widget):
     def _fit(self) -> bool:
         """Take as many rows as are needed; whether that changed anything."""
         empty = self._height - len(self._rows)
-        if 0 <= empty < (2 * AHEAD if self._growing else 1):
+        waits = self.shown < len(self.text)  # it will fill them: a reader's place is kept
+        if empty >= 0 and (waits or empty < (AHEAD + 1 if self._growing else 1)):
             return False
         self._height = len(self._rows) + (AHEAD - 1 if self._growing else 0)
         self.refresh(layout=True)
@@ -129,7 +130,8 @@ class Prose(Widget):
             self._width = width
             self._forget()
             self._lay_out(FIRST)
-            self._height = len(self._rows)
+            before = self._height if self.shown < len(self.text) else 0
+            self._height = max(before, len(self._rows))
             self.call_after_refresh(self.flush)
         return max(1, self._height)
 

@@ -1,0 +1,59 @@
+"""What happens while a file is fetched.
+
+RemoteFile  one file of a repository at one commit, whose content is known by its hash
+rate        bytes per second over the last seconds; None before the first are over
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as a hub has it. Its content never changes: another one has another hash."""
+
+    repository: str
+    path: str
+    commit: str
+    """Forty hexadecimal digits."""
+    size_bytes: int
+    content_hash: str
+    """sha256 for a large file (64 digits), the hash git gives a small one (40 digits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgress:
+    """So much is on the disk; it never goes backwards within one file."""
+
+    done_bytes: int
+    total_bytes: int
+    rate_bytes_per_s: float | None
+
+    @property
+    def eta_s(self) -> float | None:
+        if not self.rate_bytes_per_s:
+            return None
+        return (self.total_bytes - self.done_bytes) / self.rate_bytes_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadNotice:
+    """Something a person may want to know while waiting."""
+
+    code: str
+    """Stable: `waiting`, `retry`, `restart`, `resumed`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """The last event: the whole file, verified, in its place."""
+
+    path: Path
+    fetched_bytes: int
+    """Of this run; 0 when the file was here."""
+
+
+DownloadEvent = DownloadProgress | DownloadNotice | Downloaded

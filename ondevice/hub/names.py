@@ -1,0 +1,56 @@
+"""Names a hub gives, before any of them becomes part of a path.
+
+A hub can be hostile or broken: an ETag of `../../../x` wrote outside the cache of another tool.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from ondevice.domain.text import clean_line
+from ondevice.errors import HubMisbehaved
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_PART = re.compile(r"[A-Za-z0-9_][\w .+()=@-]{0,200}", re.ASCII)
+SUFFIXES = (
+    ".gguf", ".onnx", ".onnx_data", ".onnx.data", ".json", ".jinja", ".txt", ".model", ".md",
+)  # fmt: skip
+"""Files a model may consist of; nothing that could be run."""
+
+
+def repository(name: str) -> str:
+    """`owner/name`."""
+    return _whole(_REPOSITORY, name, "repository")
+
+
+def commit(name: str) -> str:
+    """The full hash of a commit."""
+    return _whole(_COMMIT, name, "commit")
+
+
+def content_hash(etag: str) -> str:
+    """What an ETag says of the content: a sha256, or the hash of git. Weak ones say nothing."""
+    return _whole(_HASH, etag.strip().removeprefix('"').removesuffix('"'), "hash")
+
+
+def file_path(name: str) -> str:
+    """The path of a file inside its repository, of a kind a model may consist of."""
+    parts = PurePosixPath(name).parts
+    fits = all(_PART.fullmatch(part) and not part.endswith((".", " ")) for part in parts)
+    if not parts or not fits or "/".join(parts) != name:
+        raise HubMisbehaved(f"{clean_line(name, 80)!r} is no path of a model's file")
+    if not name.lower().endswith(SUFFIXES):
+        raise HubMisbehaved(
+            f"{clean_line(name, 80)} is not a kind of file that belongs to a model",
+            hint=f"Those are: {', '.join(SUFFIXES)}.",
+        )
+    return name
+
+
+def _whole(pattern: re.Pattern[str], name: str, what: str) -> str:
+    if not pattern.fullmatch(name):
+        raise HubMisbehaved(f"{clean_line(name, 80)!r} is no {what}")
+    return name

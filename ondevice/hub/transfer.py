@@ -1,0 +1,229 @@
+"""The bytes of one file: resumed, capped, hashed while they come, tried again with patience.
+
+What is on the disk is a partial named after the hash it is to have, so what one run left the next
+one takes up, and bytes of two files are never mixed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Protocol
+
+from ondevice import units
+from ondevice.domain.download import DownloadEvent, DownloadNotice, DownloadProgress, RemoteFile
+from ondevice.errors import (
+    CorruptDownload,
+    DiskTooSmall,
+    DownloadStalled,
+    HubBusy,
+    HubMisbehaved,
+    HubUnreachable,
+)
+from ondevice.hub.remote import Hub, RangeRefused
+
+REPORT_S = 0.2
+READ_BYTES = 1 << 20
+PASSING = (HubBusy, HubUnreachable, DownloadStalled)
+"""Trouble that may be over in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to try again, and when to give up."""
+
+    attempts: int = 5
+    """Without a new byte between them."""
+    backoff_s: float = 1.0
+    """Before the second attempt; twice as long before each further one."""
+    longest_wait_s: float = 60.0
+    stall_s: float = 30.0
+    stall_bytes_per_s: int = 1024
+    """Slower than this for `stall_s` is a stall."""
+    limit_bytes_per_s: int | None = None
+    """Fetch no faster than this."""
+
+
+class Hash(Protocol):
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+def content_hash(file: RemoteFile) -> Hash:
+    """The beginning of the hash that names `file`: sha256, or git's of a blob."""
+    if len(file.content_hash) == 64:
+        return hashlib.sha256()
+    begun = hashlib.sha1(usedforsecurity=False)
+    begun.update(b"blob %d\0" % file.size_bytes)
+    return begun
+
+
+def fetch(hub: Hub, file: RemoteFile, part: Path, patience: Patience) -> Iterator[DownloadEvent]:
+    """Make `part` the whole of `file`, from what it holds already.
+
+    Ends when its hash is right and it is on the disk. Raises what ended the last attempt; `part`
+    then keeps what it has, except that bytes of a wrong hash are thrown away: CorruptDownload.
+    """
+    for clean in (False, True):
+        with _Transfer(hub, file, part, patience) as transfer:
+            yield from transfer.run()
+            found = transfer.hash.hexdigest()
+            if found == file.content_hash:
+                return
+            transfer.restart()
+        if not clean:
+            yield DownloadNotice("restart", f"{file.path} arrived damaged; fetching it again")
+    raise CorruptDownload(
+        f"{file.path} has the hash {found}, not the promised {file.content_hash}",
+        hint="It was thrown away. If it happens again, the server or a proxy changes the file.",
+    )
+
+
+class _Transfer:
+    """One partial being filled."""
+
+    def __init__(self, hub: Hub, file: RemoteFile, part: Path, patience: Patience) -> None:
+        self._hub, self._file, self._patience = hub, file, patience
+        self._out = _open_private(part)
+        self.hash = content_hash(file)
+        self._done = 0
+        self._etag: str | None = None
+        self._reported = 0
+        self._told = 0.0
+        self._recent: deque[tuple[float, int]] = deque()
+        """(when, bytes on the disk) of the last `stall_s`."""
+
+    def __enter__(self) -> _Transfer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._out.close()
+
+    def run(self) -> Iterator[DownloadEvent]:
+        """Until all bytes are on the disk, whatever their hash."""
+        self._take_up()
+        if self._done:
+            yield DownloadNotice("resumed", f"{units.size(self._done)} were here already")
+        failures = 0
+        while self._done < self._file.size_bytes:
+            before = self._done
+            try:
+                yield from self._attempt()
+            except RangeRefused as error:
+                failures += 1
+                if failures >= self._patience.attempts:
+                    raise HubMisbehaved(f"{self._file.path}: {error}") from error
+                self.restart()
+                yield DownloadNotice("restart", f"{error}; fetching {self._file.path} anew")
+            except PASSING as error:
+                failures = 1 if self._done > before else failures + 1
+                if failures >= self._patience.attempts:
+                    raise
+                wait = self._wait(error, failures)
+                said = f"{error.message}; trying again in {units.duration(wait)}"
+                yield DownloadNotice("retry", said)
+                time.sleep(wait)
+        os.fsync(self._out.fileno())
+        yield self._progress()
+
+    def restart(self) -> None:
+        """Throw away what is there."""
+        self._out.seek(0)
+        self._out.truncate()
+        self.hash, self._done, self._etag = content_hash(self._file), 0, None
+
+    def _take_up(self) -> None:
+        """Hash what an earlier run left; more than the file has is not of it."""
+        self._out.seek(0)
+        while data := self._out.read(READ_BYTES):
+            self.hash.update(data)
+            self._done += len(data)
+        if self._done > self._file.size_bytes:
+            self.restart()
+
+    def _attempt(self) -> Iterator[DownloadEvent]:
+        self._recent.clear()
+        with self._hub.open(self._file, self._done, self._etag) as body:
+            if body.start != self._done:  # it knows no ranges
+                self.restart()
+            self._etag = body.etag
+            began, first = time.monotonic(), self._done
+            for chunk in body.chunks():
+                self._write(chunk)
+                self._watch_speed()
+                if time.monotonic() - self._told >= REPORT_S:
+                    self._told = time.monotonic()
+                    yield self._progress()
+                self._brake(began, self._done - first)
+        if self._done < self._file.size_bytes:
+            raise HubUnreachable("the connection ended early", hint="What was fetched is kept.")
+
+    def _write(self, chunk: bytes) -> None:
+        if self._done + len(chunk) > self._file.size_bytes:
+            raise HubMisbehaved(f"the server sends more than the {self._file.size_bytes} bytes due")
+        left = memoryview(chunk)
+        while left:  # a disk that is almost full takes a part
+            try:
+                count = self._out.write(left)
+            except OSError as error:
+                raise disk_trouble(error, self._file.path) from error
+            self.hash.update(left[:count])
+            self._done += count
+            left = left[count:]
+
+    def _watch_speed(self) -> None:
+        now = time.monotonic()
+        if not self._recent or now - self._recent[-1][0] >= REPORT_S:
+            self._recent.append((now, self._done))
+        while now - self._recent[0][0] > self._patience.stall_s + REPORT_S:
+            self._recent.popleft()
+        seconds = now - self._recent[0][0]
+        if seconds < self._patience.stall_s:
+            return
+        if self._done - self._recent[0][1] < seconds * self._patience.stall_bytes_per_s:
+            raise DownloadStalled(
+                f"hardly a byte in {units.duration(seconds)}", hint="What was fetched is kept."
+            )
+
+    def _brake(self, began: float, fetched: int) -> None:
+        limit = self._patience.limit_bytes_per_s
+        if limit and (early := fetched / limit - (time.monotonic() - began)) > 0:
+            time.sleep(min(early, 1.0))
+
+    def _progress(self) -> DownloadProgress:
+        """Never less than before: after a restart it waits until it is there again."""
+        self._reported = max(self._reported, self._done)
+        rate = None
+        if len(self._recent) > 1:
+            (begin, had), (end, has) = self._recent[0], self._recent[-1]
+            rate = (has - had) / (end - begin)
+        return DownloadProgress(self._reported, self._file.size_bytes, rate)
+
+    def _wait(self, error: Exception, failures: int) -> float:
+        asked = error.retry_after_s if isinstance(error, HubBusy) else None
+        wait = self._patience.backoff_s * 2 ** (failures - 1) if asked is None else asked
+        return min(wait, self._patience.longest_wait_s)
+
+
+def disk_trouble(error: OSError, name: str) -> DiskTooSmall:
+    """A write failed: what that means for a person."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    reason = "the disk is full" if full else (error.strerror or str(error))
+    hint = "Make room and pull again; what was fetched is kept." if full else "Check the folder."
+    return DiskTooSmall(f"{name} cannot be written: {reason}", hint)
+
+
+def _open_private(path: Path) -> FileIO:
+    """Open `path` for reading and writing, unbuffered, only for us; made if it is not there."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        return FileIO(os.open(path, flags, 0o600), "r+b")
+    except OSError as error:
+        raise disk_trouble(error, path.name) from error

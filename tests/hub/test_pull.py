@@ -1,0 +1,380 @@
+"""Fetching a file over real sockets: whole or not at all, and nothing to anybody it is not for."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from loopback import (
+    COMMIT,
+    PATH,
+    REPOSITORY,
+    Answering,
+    Fault,
+    Loopback,
+    answers,
+    cut_after,
+    flip,
+    no_ranges,
+    round_and_round,
+    too_much,
+    web_page,
+    with_headers,
+)
+
+from ondevice.domain.download import (
+    Downloaded,
+    DownloadEvent,
+    DownloadNotice,
+    DownloadProgress,
+    RemoteFile,
+)
+from ondevice.domain.model import FileSpec
+from ondevice.errors import (
+    CorruptDownload,
+    DiskTooSmall,
+    DownloadStalled,
+    DownloadTrouble,
+    HubBusy,
+    HubMisbehaved,
+    HubRefused,
+    HubUnreachable,
+    NotOnHub,
+)
+from ondevice.hub import local
+from ondevice.hub import remote as remote_module
+from ondevice.hub.cache import HubCache
+from ondevice.hub.pull import pull, remote_file
+from ondevice.hub.remote import Hub
+from ondevice.hub.transfer import Patience
+
+QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
+CONTENT = random.Random(1).randbytes(300_000)
+
+
+@pytest.fixture
+def store(cache: Path) -> HubCache:
+    return HubCache(cache)
+
+
+def events(
+    loopback: Loopback, file: RemoteFile, store: HubCache, patience: Patience = QUICK
+) -> list[DownloadEvent]:
+    with Hub(loopback.address, read_s=2.0) as hub:
+        return list(pull(hub, file, store, patience))
+
+
+def done(found: Sequence[DownloadEvent]) -> Downloaded:
+    assert isinstance(found[-1], Downloaded)
+    return found[-1]
+
+
+def files_in(store: HubCache) -> list[str]:
+    """Everything in the cache that is not a lock."""
+    found = [path for path in store.root.rglob("*") if not path.is_dir()]
+    return sorted(path.name for path in found if path.suffix != ".lock")
+
+
+class TestAFile:
+    def test_is_found_by_every_tool_of_the_cache(self, loopback: Loopback, store: HubCache) -> None:
+        from huggingface_hub import try_to_load_from_cache
+
+        file = loopback.offer(CONTENT)
+        path = done(events(loopback, file, store)).path
+        assert path.read_bytes() == CONTENT
+        spec = FileSpec("llama.cpp", "Q4_0", REPOSITORY, PATH, COMMIT, len(CONTENT))
+        assert local.find_file(spec) == path
+        found = try_to_load_from_cache(REPOSITORY, PATH, cache_dir=store.root, revision=COMMIT)
+        assert found == str(path)
+
+    def test_is_private_and_leaves_nothing_beside_it(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        path = done(events(loopback, file, store)).path
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert files_in(store) == sorted([file.content_hash, PATH])
+
+    def test_that_is_here_is_not_fetched_again(self, loopback: Loopback, store: HubCache) -> None:
+        file = loopback.offer(CONTENT)
+        events(loopback, file, store)
+        assert done(events(loopback, file, store)).fetched_bytes == 0
+        assert loopback.sent == len(CONTENT)
+
+    def test_goes_on_where_an_earlier_run_was_closed(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        store.make_folders(file)
+        store.part(file).write_bytes(CONTENT[:200_000])
+        found = events(loopback, file, store)
+        assert done(found).fetched_bytes == 100_000
+        assert loopback.sent == 100_000
+        assert [each.code for each in found if isinstance(each, DownloadNotice)] == ["resumed"]
+
+    def test_progress_ends_whole_and_never_goes_back(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        loopback.faults.extend([cut_after(250_000), no_ranges, cut_after(10)])
+        found = events(loopback, file, store)
+        bytes_done = [each.done_bytes for each in found if isinstance(each, DownloadProgress)]
+        assert bytes_done == sorted(bytes_done)
+        assert bytes_done[-1] == len(CONTENT)
+
+    def test_of_no_bytes_is_a_file(self, loopback: Loopback, store: HubCache) -> None:
+        file = loopback.offer(b"", "empty.txt")
+        assert done(events(loopback, file, store)).path.read_bytes() == b""
+
+    def test_cancelled_keeps_what_has_come(self, loopback: Loopback, store: HubCache) -> None:
+        file = loopback.offer(CONTENT)
+        loopback.faults.extend([cut_after(100_000)])
+        with Hub(loopback.address) as hub:
+            running = pull(hub, file, store, QUICK)
+            with closing(running):  # type: ignore[type-var]
+                while not isinstance(next(running), DownloadNotice):
+                    pass
+        assert store.part(file).read_bytes() == CONTENT[:100_000]
+        assert not store.blob(file).exists()
+        assert done(events(loopback, file, store)).fetched_bytes == len(CONTENT) - 100_000
+
+
+def changed_etag(request: Answering) -> bool:
+    """The rest is said to be of another file."""
+    request.send(request.content[request.start :], {"ETag": '"of-something-else"'})
+    return True
+
+
+WEATHERED: dict[str, list[Fault]] = {
+    "cut twice": [cut_after(70_000), cut_after(70_000)],
+    "cut at once": [cut_after(0)],
+    "500": [answers(500)],
+    "503 with Retry-After": [answers(503, Retry_After="7")],
+    "429": [answers(429)],
+    "416": [cut_after(1000), answers(416)],
+    "range ignored": [cut_after(1000), no_ranges],
+    "wrong Content-Range": [cut_after(1000), with_headers(Content_Range="bytes 5-9/10")],
+    "no Content-Range": [cut_after(1000), with_headers(Content_Range=None)],
+    "ETag changed": [cut_after(1000), changed_etag],
+    "weak ETag": [with_headers(ETag='W/"x"')],
+    "no Content-Length": [with_headers(Content_Length=None)],
+    "one bit": [flip(1_234_567)],
+    "one bit, then cut": [flip(5), cut_after(1)],
+}
+
+
+@pytest.mark.parametrize("faults", WEATHERED.values(), ids=WEATHERED)
+def test_a_passing_fault_ends_with_the_right_file(
+    loopback: Loopback, store: HubCache, faults: list[Fault]
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend(faults)
+    assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
+    assert not loopback.faults
+
+
+def named(error: type[DownloadTrouble], said: str, fault: Fault) -> tuple[object, ...]:
+    return error, said, fault
+
+
+REFUSED = {
+    "401": named(HubRefused, "terms", answers(401)),
+    "403 gated": named(HubRefused, "terms", answers(403, X_Error_Code="GatedRepo")),
+    "401 unknown": named(NotOnHub, "has no", answers(401, X_Error_Code="RepoNotFound")),
+    "404": named(NotOnHub, "has no", answers(404)),
+    "418": named(HubMisbehaved, "418", answers(418)),
+    "500": named(HubBusy, "500", answers(500)),
+    "web page": named(HubMisbehaved, "web page", web_page),
+    "gzip": named(HubMisbehaved, "packs", with_headers(Content_Encoding="gzip")),
+    "another length": named(HubMisbehaved, "are due", with_headers(Content_Length="3")),
+    "too much": named(HubMisbehaved, "more than", too_much),
+    "redirect loop": named(HubMisbehaved, "without end", round_and_round),
+    "redirect to a file": named(
+        HubMisbehaved, "unsafe", answers(302, Location="file:///etc/passwd")
+    ),
+    "redirect to nowhere": named(HubMisbehaved, "nowhere", answers(302)),
+    "always damaged": named(CorruptDownload, "promised", flip(9)),
+    "always cut": named(HubUnreachable, "broke", cut_after(0)),
+}
+
+
+@pytest.mark.parametrize(("error", "said", "fault"), REFUSED.values(), ids=REFUSED)
+def test_a_lasting_fault_has_a_name_and_publishes_nothing(
+    loopback: Loopback, store: HubCache, error: type[DownloadTrouble], said: str, fault: Fault
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend([fault] * 20)
+    with pytest.raises(error, match=said) as raised:
+        events(loopback, file, store)
+    assert raised.value.hint or error is HubMisbehaved
+    assert not store.blob(file).exists()
+    assert not store.snapshot(file).exists()
+
+
+def test_a_damaged_file_is_thrown_away_and_both_hashes_are_named(
+    loopback: Loopback, store: HubCache
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend([flip(9), flip(9)])
+    with pytest.raises(CorruptDownload) as raised:
+        events(loopback, file, store)
+    damaged = bytearray(CONTENT)
+    damaged[1] ^= 2
+    assert file.content_hash in raised.value.message
+    assert hashlib.sha256(damaged).hexdigest() in raised.value.message
+    assert store.part(file).stat().st_size == 0
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.soak)])
+def test_every_flipped_bit_is_detected(loopback: Loopback, store: HubCache, count: int) -> None:
+    draw, content = random.Random(2), CONTENT[:4096]
+    file = loopback.offer(content)
+    for _ in range(count):
+        bit = draw.randrange(8 * len(content))
+        if draw.random() < 0.5:  # on the wire, or in what an earlier run left
+            loopback.faults.append(flip(bit))
+        else:
+            part = bytearray(content)
+            part[bit // 8] ^= 1 << bit % 8
+            store.make_folders(file)
+            store.part(file).write_bytes(part[: bit // 8 + 1])
+        found = events(loopback, file, store)
+        assert [
+            each for each in found if isinstance(each, DownloadNotice) and each.code == "restart"
+        ]
+        assert done(found).path.read_bytes() == content
+        store.blob(file).unlink()
+
+
+def trickle(request: Answering) -> bool:
+    """A byte now and then, for as long as somebody listens."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(request.content)))
+    request.end_headers()
+    try:
+        for at in range(len(request.content)):
+            request.wfile.write(request.content[at : at + 1])
+            request.hub.closing.wait(0.02)
+    except OSError:
+        request.close_connection = True
+    return True
+
+
+def test_a_trickle_is_given_up(loopback: Loopback, store: HubCache) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.append(trickle)
+    patience = Patience(attempts=1, stall_s=0.5)
+    with pytest.raises(DownloadStalled, match="hardly a byte"):
+        events(loopback, file, store, patience)
+    assert 0 < store.part(file).stat().st_size < 1000
+    assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
+
+
+def test_a_disk_without_room_is_refused_with_the_numbers(
+    loopback: Loopback, store: HubCache
+) -> None:
+    file = loopback.offer(CONTENT)
+    huge = RemoteFile(file.repository, file.path, file.commit, 1 << 60, file.content_hash)
+    with pytest.raises(
+        DiskTooSmall, match=r"needs 1\.0 EB more; the disk has .* free|needs .* more"
+    ):
+        events(loopback, huge, store)
+    assert loopback.sent == 0
+
+
+class TestTheToken:
+    def test_goes_to_the_hub_and_not_to_the_host_of_the_bytes(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        with Hub(loopback.address, token="hf_secret") as hub:
+            assert hub.look_up(REPOSITORY, PATH, "main") == file
+            list(pull(hub, file, store, QUICK))
+        said = dict(loopback.tokens())
+        assert said.pop(f"/bytes/{file.content_hash}") is None
+        assert set(said.values()) == {"Bearer hf_secret"}
+
+    def test_that_no_header_can_carry_is_not_sent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_TOKEN", "hf_a\r\nX-Evil: 1")
+        assert remote_module.from_environment()._token is None
+
+
+class TestALookUp:
+    def test_says_what_the_file_is(self, loopback: Loopback) -> None:
+        file = loopback.offer(CONTENT)
+        with Hub(loopback.address) as hub:
+            spec = FileSpec("llama.cpp", "Q4_0", REPOSITORY, PATH)
+            assert remote_file(hub, spec) == file
+
+    def test_of_a_pinned_file_asks_nobody(self, loopback: Loopback) -> None:
+        file = loopback.offer(CONTENT)
+        spec = FileSpec(
+            "llama.cpp", "Q4_0", REPOSITORY, PATH, COMMIT, len(CONTENT), file.content_hash
+        )
+        with Hub(loopback.address) as hub:
+            assert remote_file(hub, spec) == file
+        assert loopback.requests == []
+
+    def test_refuses_another_file_than_the_one_that_is_known(self, loopback: Loopback) -> None:
+        loopback.offer(CONTENT)
+        spec = FileSpec("llama.cpp", "Q4_0", REPOSITORY, PATH, None, None, "0" * 64)
+        with Hub(loopback.address) as hub, pytest.raises(HubMisbehaved, match="not 0000"):
+            remote_file(hub, spec)
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"X-Linked-Etag": '"../../../escaped"'},
+            {"X-Linked-Etag": 'W/"' + "0" * 64 + '"'},
+            {"X-Repo-Commit": "../../escaped"},
+            {"X-Repo-Commit": "main"},
+            {"X-Linked-Size": "-1"},
+            {"X-Linked-Size": "many"},
+        ],
+        ids=str,
+    )
+    def test_refuses_names_that_are_none(self, loopback: Loopback, said: dict[str, str]) -> None:
+        loopback.offer(CONTENT)
+        loopback.said = said
+        with Hub(loopback.address) as hub, pytest.raises(HubMisbehaved):
+            hub.look_up(REPOSITORY, PATH, "main")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda file: RemoteFile("../x", file.path, COMMIT, 1, file.content_hash),
+            lambda file: RemoteFile(REPOSITORY, "../../x.gguf", COMMIT, 1, file.content_hash),
+            lambda file: RemoteFile(REPOSITORY, "/etc/x.gguf", COMMIT, 1, file.content_hash),
+            lambda file: RemoteFile(REPOSITORY, "a\\..\\x.gguf", COMMIT, 1, file.content_hash),
+            lambda file: RemoteFile(REPOSITORY, "x.py", COMMIT, 1, file.content_hash),
+            lambda file: RemoteFile(REPOSITORY, PATH, "..", 1, file.content_hash),
+            lambda file: RemoteFile(REPOSITORY, PATH, COMMIT, 1, "../x"),
+        ],
+        ids=["repository", "parent", "absolute", "backslash", "program", "commit", "hash"],
+    )
+    def test_no_hostile_name_reaches_the_disk(
+        self, loopback: Loopback, store: HubCache, change: Callable[[RemoteFile], RemoteFile]
+    ) -> None:
+        file = change(loopback.offer(CONTENT))
+        with pytest.raises(HubMisbehaved):
+            events(loopback, file, store)
+        assert loopback.requests == []
+        assert not store.root.exists()
+
+
+class TestOffline:
+    def test_is_said_before_anything_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(HubUnreachable, match="HF_HUB_OFFLINE"):
+            remote_module.from_environment()
+
+    def test_a_hub_that_is_not_there_has_a_name(self, store: HubCache, loopback: Loopback) -> None:
+        file = loopback.offer(CONTENT)
+        loopback.close()
+        with Hub(loopback.address) as hub, pytest.raises(HubUnreachable, match="does not answer"):
+            list(pull(hub, file, store, QUICK))
