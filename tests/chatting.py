@@ -16,6 +16,9 @@ from ondevice.domain.generation import EngineNotice, LoadOptions, Sampling, Text
 from ondevice.domain.session import StoredMessage
 from ondevice.storage.sessions import Sessions
 
+LONG = {"pieces": ["word "], "repeat": 1000, "delay_s": 0.01}
+"""A script that is still talking when something happens to it."""
+
 
 @contextmanager
 def open_chat(sessions: Sessions | None) -> Iterator[Chat]:

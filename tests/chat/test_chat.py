@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chatting import last, load, notices, open_chat, say, stored, until_text
+from chatting import LONG, last, load, notices, open_chat, say, stored, until_text
 
 from ondevice.chat import Chat, Conversation, Stored
 from ondevice.domain.generation import ChatMessage, GenerationDone, PrefillProgress, TextDelta
@@ -16,8 +16,6 @@ from ondevice.domain.measured import Measured
 from ondevice.errors import EngineClosed, EngineCrashed, EngineTrouble
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
-
-LONG = {"pieces": ["word "], "repeat": 1000, "delay_s": 0.01}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chatting import last, load, say, stored
+from chatting import LONG, last, load, say, stored
 from echoing import echo_file
 
 from ondevice.chat import Chat, Stored
@@ -14,8 +14,6 @@ from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.process import EngineProcess
 from ondevice.errors import EngineClosed
-
-LONG = {"pieces": ["word "], "repeat": 1000, "delay_s": 0.01}
 
 
 class TestACancel:
