@@ -50,12 +50,11 @@ class HubCache:
         for folder in (self.blob(file).parent, self.lock(file).parent, self.snapshot(file).parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def publish(self, file: RemoteFile) -> Path:
-        """Give the whole partial its name; an interruption leaves it whole, or still a partial."""
+    def publish(self, file: RemoteFile) -> None:
+        """Make the whole partial a blob; an interruption leaves it a blob, or still a partial."""
         blob = self.blob(file)
         self.part(file).replace(blob)
         _sync_folder(blob.parent)
-        return self.point(file)
 
     def point(self, file: RemoteFile) -> Path:
         """Let the snapshot's name lead to the blob."""

@@ -1,15 +1,21 @@
-"""Get a file: look it up, wait for who fetches it already, check the disk, fetch, publish."""
+"""Get files: look them up, wait for who fetches one already, check the disk, fetch, publish."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import filelock
 
 from ondevice import units
-from ondevice.domain.download import Downloaded, DownloadEvent, DownloadNotice, RemoteFile
+from ondevice.domain.download import (
+    Downloaded,
+    DownloadEvent,
+    DownloadNotice,
+    DownloadProgress,
+    RemoteFile,
+)
 from ondevice.domain.model import FileSpec
 from ondevice.errors import DiskTooSmall, HubMisbehaved
 from ondevice.hub.cache import HubCache
@@ -39,12 +45,36 @@ def remote_file(hub: Hub, file: FileSpec) -> RemoteFile:
 
 
 def pull(
-    hub: Hub, file: RemoteFile, cache: HubCache, patience: Patience | None = None
+    hub: Hub, files: Sequence[RemoteFile], cache: HubCache, patience: Patience | None = None
 ) -> Iterator[DownloadEvent]:
-    """Fetch `file` into `cache`; the last event is Downloaded.
+    """Fetch `files`, which belong together, into `cache`; the last event is Downloaded.
 
-    Closing the iterator cancels and keeps what has come. Raises DownloadTrouble.
+    They get their names when the last one is here: all of them or none. Closing the iterator
+    cancels and keeps what has come. Raises DownloadTrouble.
     """
+    total = sum(file.size_bytes for file in files)
+    before = fetched = 0
+    for file in files:
+        for event in _fetch(hub, file, cache, patience or Patience()):
+            if isinstance(event, DownloadProgress):
+                done = before + event.done_bytes
+                yield DownloadProgress(done, total, event.rate_bytes_per_s)
+            elif isinstance(event, DownloadNotice):
+                yield event
+            else:
+                fetched += event
+        before += file.size_bytes
+    try:
+        paths = [cache.point(file) for file in files]
+    except OSError as error:
+        raise disk_trouble(error, str(cache.root)) from error
+    yield Downloaded(paths[0], fetched)
+
+
+def _fetch(
+    hub: Hub, file: RemoteFile, cache: HubCache, patience: Patience
+) -> Iterator[DownloadProgress | DownloadNotice | int]:
+    """One blob; the last item is the bytes that this run fetched."""
     try:
         cache.make_folders(file)
     except OSError as error:
@@ -53,18 +83,19 @@ def pull(
     try:
         yield from _wait_for(lock, file)
         if cache.has(file):
-            yield Downloaded(cache.point(file), 0)
+            yield 0
             return
         had = _check_room(file, cache.part(file))
-        yield from fetch(hub, file, cache.part(file), patience or Patience())
-        yield Downloaded(cache.publish(file), file.size_bytes - had)
+        yield from fetch(hub, file, cache.part(file), patience)
+        cache.publish(file)
+        yield file.size_bytes - had
     except OSError as error:
         raise disk_trouble(error, file.path) from error
     finally:
         lock.release(force=True)
 
 
-def _wait_for(lock: filelock.BaseFileLock, file: RemoteFile) -> Iterator[DownloadEvent]:
+def _wait_for(lock: filelock.BaseFileLock, file: RemoteFile) -> Iterator[DownloadNotice]:
     said = False
     while True:
         try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ondevice import units
-from ondevice.domain.download import DownloadEvent, DownloadNotice, DownloadProgress, RemoteFile
+from ondevice.domain.download import DownloadNotice, DownloadProgress, RemoteFile
 from ondevice.errors import (
     CorruptDownload,
     DiskTooSmall,
@@ -65,7 +65,9 @@ def content_hash(file: RemoteFile) -> Hash:
     return begun
 
 
-def fetch(hub: Hub, file: RemoteFile, part: Path, patience: Patience) -> Iterator[DownloadEvent]:
+def fetch(
+    hub: Hub, file: RemoteFile, part: Path, patience: Patience
+) -> Iterator[DownloadProgress | DownloadNotice]:
     """Make `part` the whole of `file`, from what it holds already.
 
     Ends when its hash is right and it is on the disk. Raises what ended the last attempt; `part`
@@ -106,7 +108,7 @@ class _Transfer:
     def __exit__(self, *_: object) -> None:
         self._out.close()
 
-    def run(self) -> Iterator[DownloadEvent]:
+    def run(self) -> Iterator[DownloadProgress | DownloadNotice]:
         """Until all bytes are on the disk, whatever their hash."""
         self._take_up()
         if self._done:
@@ -148,7 +150,7 @@ class _Transfer:
         if self._done > self._file.size_bytes:
             self.restart()
 
-    def _attempt(self) -> Iterator[DownloadEvent]:
+    def _attempt(self) -> Iterator[DownloadProgress]:
         self._recent.clear()
         with self._hub.open(self._file, self._done, self._etag) as body:
             if body.start != self._done:  # it knows no ranges

@@ -65,7 +65,7 @@ def events(
     loopback: Loopback, file: RemoteFile, store: HubCache, patience: Patience = QUICK
 ) -> list[DownloadEvent]:
     with Hub(loopback.address, read_s=2.0) as hub:
-        return list(pull(hub, file, store, patience))
+        return list(pull(hub, [file], store, patience))
 
 
 def done(found: Sequence[DownloadEvent]) -> Downloaded:
@@ -135,7 +135,7 @@ class TestAFile:
         file = loopback.offer(CONTENT)
         loopback.faults.extend([cut_after(100_000)])
         with Hub(loopback.address) as hub:
-            running = pull(hub, file, store, QUICK)
+            running = pull(hub, [file], store, QUICK)
             with closing(running):  # type: ignore[type-var]
                 while not isinstance(next(running), DownloadNotice):
                     pass
@@ -294,7 +294,7 @@ class TestTheToken:
         file = loopback.offer(CONTENT)
         with Hub(loopback.address, token="hf_secret") as hub:
             assert hub.look_up(REPOSITORY, PATH, "main") == file
-            list(pull(hub, file, store, QUICK))
+            list(pull(hub, [file], store, QUICK))
         said = dict(loopback.tokens())
         assert said.pop(f"/bytes/{file.content_hash}") is None
         assert set(said.values()) == {"Bearer hf_secret"}
@@ -377,4 +377,4 @@ class TestOffline:
         file = loopback.offer(CONTENT)
         loopback.close()
         with Hub(loopback.address) as hub, pytest.raises(HubUnreachable, match="does not answer"):
-            list(pull(hub, file, store, QUICK))
+            list(pull(hub, [file], store, QUICK))
