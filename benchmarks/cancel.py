@@ -33,8 +33,8 @@ LATEST_S = 2.0
 PROMPT_TOKENS = 2000
 
 
-def cancelled(engine: Engine, request: GenerationRequest, after_s: float) -> float:
-    """Seconds from the cancel, `after_s` after the first event, to the end."""
+def cancelled(engine: Engine, request: GenerationRequest, after_s: float, phase: str) -> float:
+    """Seconds from the cancel, `after_s` after the first event, to the end, within `phase`."""
     at: list[float] = []
 
     def cancel() -> None:
@@ -48,6 +48,7 @@ def cancelled(engine: Engine, request: GenerationRequest, after_s: float) -> flo
         if isinstance(event, GenerationDone):
             ended = time.perf_counter()
             assert event.finish_reason == "cancelled"
+            assert (event.usage.completion_tokens == 0) == (phase == "prefill")
     return ended - at[0]
 
 
@@ -65,7 +66,7 @@ def report(name: str, path: Path, count: int) -> None:
             took = []
             for _ in range(count):
                 request = GenerationRequest(prompt(draw, tokens), GREEDY, 2000, ignore_eos=True)
-                took.append(cancelled(engine, request, draw.uniform(0, LATEST_S)))
+                took.append(cancelled(engine, request, draw.uniform(0, LATEST_S), phase))
             verdict = "holds" if max(took) <= BAR_S else "FALLS SHORT"
             middle, worst = statistics.median(took), max(took)
             print(

@@ -60,16 +60,16 @@ BASELINES = (
     Baseline(
         "gpt-6.1-sol",
         "GPT-6.1 Sol",
-        "a frontier model, which a small one does not replace",
+        "a frontier model; no small one is",
         "openai/gpt-6.1-sol",
     ),
     Baseline("gpt-4-turbo", "GPT-4 Turbo", "historical, 2024", None),
     Baseline("claude-3.5-sonnet", "Claude 3.5 Sonnet", "historical, 2024", None),
-    Baseline("gemini-1.5-pro", "Gemini 1.5 Pro", "historical, mid-2024, prompts up to 128k", None),
+    Baseline("gemini-1.5-pro", "Gemini 1.5 Pro", "historical, mid-2024, up to 128k", None),
     Baseline(
         "gemini-1.5-pro-long",
         "Gemini 1.5 Pro, long prompts",
-        "historical, mid-2024, prompts above 128k",
+        "historical, mid-2024, above 128k",
         None,
     ),
 )

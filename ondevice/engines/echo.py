@@ -136,7 +136,7 @@ class EchoEngine:
                 yield TextDelta(text, made, last - first, prompt_tokens + made, first - start)
             if stream.stopped:
                 break
-        if rest := stream.finish():
+        if rest := stream.finish(cut=finish != "stop"):
             yield TextDelta(rest, made, last - first, prompt_tokens + made, first - start)
         yield self._done(finish, prompt_tokens, made, start, first, last, prefill_s)
 

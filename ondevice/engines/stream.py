@@ -23,11 +23,14 @@ class TextStream:
         """Text that is now certain; empty while it is not. Sets `stopped` at a stop string."""
         return self._certain(self._decoder.decode(piece))
 
-    def finish(self) -> str:
-        """What was still held back; broken bytes become U+FFFD."""
+    def finish(self, cut: bool = False) -> str:
+        """What was still held back; broken bytes become U+FFFD.
+
+        `cut` says that more would have come: half a character at the end is then nobody's fault.
+        """
         if self.stopped:
             return ""
-        text = self._certain(self._decoder.decode(b"", final=True))
+        text = "" if cut else self._certain(self._decoder.decode(b"", final=True))
         text, self._held = text + self._held, ""
         return text
 

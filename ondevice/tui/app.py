@@ -54,7 +54,7 @@ class OnDeviceApp(App[int]):
             id="app.baseline",
             tooltip="Choose the cloud model that costs are compared with.",
         ),
-        Binding("f4", "sessions", "Sessions", id="app.sessions", tooltip="Open an earlier one."),
+        Binding("f4", "sessions", "Sessions", id="app.sessions", tooltip="An earlier session."),
         Binding(
             "f10",
             "quit",
@@ -232,13 +232,15 @@ class OnDeviceApp(App[int]):
         except OnDeviceError as error:
             self.notify(clean_line(error.message), severity="warning", markup=False)
             return
+        running = self._chat.file.name if self._chat.info and self._chat.file else None
 
         def chosen(key: str | None) -> None:
-            if key is not None:
+            if key is not None and key != running:
                 self._load_model(key)
 
         empty = "No model is called that. A GGUF file runs by its path: ondevice -m FILE"
-        self.push_screen(PickScreen("Models", listed, empty), chosen)
+        title = "Models · dim ones are not on this machine"
+        self.push_screen(PickScreen(title, listed, empty), chosen)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""

@@ -33,7 +33,7 @@ def _of_model(spec: ModelSpec, doors: Doors) -> Choice:
     form = spec.files[0]
     size, parameters = units.size(form.size_bytes), units.short_count(spec.parameters)
     state = "here" if usable else ""
-    detail = f"{parameters:>5} {form.quantization:<7} {size:>7}  {state:<4}  {spec.licence}"
+    detail = f"{parameters:>5} {form.quantization:<8} {size:>7}  {state:<4}  {spec.licence}"
     return Choice(spec.name, spec.name, detail, usable)
 
 

@@ -81,6 +81,12 @@ def test_a_held_beginning_of_a_stop_string_is_shown_at_the_end() -> None:
     assert stream.finish() == "\nUser"
 
 
+def test_half_a_character_is_dropped_where_the_answer_was_cut() -> None:
+    stream = TextStream(["\nUser:"])
+    assert stream.feed(b"Hi\nUs\xe2\x82") == "Hi"
+    assert stream.finish(cut=True) == "\nUs"
+
+
 def test_a_cut_character_at_the_end_becomes_a_replacement() -> None:
     stream = TextStream()
     assert stream.feed(b"\xe2\x82") == ""

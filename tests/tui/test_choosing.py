@@ -54,6 +54,17 @@ async def test_a_model_is_found_by_typing_and_loaded_by_enter(make_stage: MakeSt
         assert person.bubbles()[1] == ("second-model", "second")
 
 
+async def test_the_model_that_runs_is_not_loaded_again_when_chosen(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["first"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        serving = stage.chat.info
+        await person.press("f2", *"echo", "enter")
+        await person.ask("question")
+        assert person.bubbles()[1] == ("echo-model", "first")
+        assert stage.chat.info is serving
+
+
 async def test_what_is_not_here_or_not_known_cannot_be_chosen(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["first"])
     async with stage.app.run_test() as pilot:

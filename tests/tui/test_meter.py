@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import BASELINES, Person, Stage
 
-from ondevice.tui.widgets.meter import LINE, bar, curve, fit
+from ondevice.tui.widgets.meter import LABEL, LINE, bar, curve, fit
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.text("abc ", max_size=40))))
@@ -112,3 +112,28 @@ async def test_an_answer_from_before_the_price_was_known_is_counted(
         # 1 token in, 100 out, at 0.04 dollars per million
         await person.until(lambda: "since start $0.0000040" in person.text("#panel"))
         assert "avoided       $0.0000040" in person.text("#panel")
+
+
+def named(rows: list[str]) -> list[str]:
+    """The labels of the panel's rows."""
+    return [label for row in rows if (label := row[:LABEL].strip())]
+
+
+async def test_a_panel_of_few_lines_leaves_out_the_spaces_and_no_number(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "])
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.until(lambda: "frontier" in person.text("#panel"))
+        roomy = person.text("#panel").splitlines()
+        await pilot.resize_terminal(120, 23)
+        await person.until(lambda: len(person.text("#panel").splitlines()) < len(roomy))
+        panel = stage.app.chat_screen.query_one("#panel")
+        shown = person.text("#panel").splitlines()
+        assert named(shown) == named(roomy)
+        assert len(shown) == len(roomy) - 2
+        assert len(shown) == panel.content_size.height
+        await pilot.resize_terminal(120, 22)
+        await person.until(lambda: stage.app.chat_screen.query_one("#line").display)
+        assert not panel.display

@@ -32,7 +32,7 @@ from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
 
-WIDE, TALL = 100, 12
+WIDE, HIGH, TALL = 100, 23, 12
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
@@ -80,7 +80,8 @@ class ChatScreen(Screen[None]):
         self._name_title()
 
     def on_resize(self) -> None:
-        self.set_class(self.size.width < WIDE, "narrow")
+        panel = self.size.width >= WIDE and self.size.height >= HIGH
+        self.set_class(not panel, "narrow")
         self.set_class(self.size.height < TALL, "short")
         self.call_after_refresh(self.paint_meter)
 

@@ -36,6 +36,7 @@ LINE = 78
 """Columns of the one line; it must fit a terminal of 80."""
 
 Rows = list[tuple[str, str]]
+SPACE = ("", "")
 
 
 class MeterPanel(Vertical):
@@ -54,9 +55,13 @@ class MeterPanel(Vertical):
     def show(self, live: Live) -> None:
         """Paint what `live` holds now, where it is something else than before."""
         width = max(20, self.content_size.width)
+        above = [*_speed_rows(live, width), *_context_rows(live, width)]
+        below = [*_memory_rows(live), *_thread_rows(live), *_cost_rows(live)]
+        if len(above) + len(below) > self.content_size.height:  # 23 lines hold the rest
+            below = [row for row in below if row != SPACE]
         speed, means = self.query(Numbers)
-        speed.show([*_speed_rows(live, width), *_context_rows(live, width)])
-        means.show([*_memory_rows(live), *_thread_rows(live), *_cost_rows(live)])
+        speed.show(above)
+        means.show(below)
 
 
 class Numbers(Static):
@@ -177,8 +182,8 @@ def _cost_rows(live: Live) -> Rows:
         return [("avoided", NOT_YET)]
     rows = _price_rows("avoided", live, live.price)
     if live.frontier is not None and live.frontier.baseline != live.price.baseline:
-        rows += [("", ""), *_price_rows("frontier", live, live.frontier)]
-    return [*rows, ("", ""), ("counted by the local tokenizer", "")]
+        rows += [SPACE, *_price_rows("frontier", live, live.frontier)]
+    return [*rows, SPACE, ("counted by the local tokenizer", "")]
 
 
 def _price_rows(label: str, live: Live, price: Price) -> Rows:
