@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from stage import Person, Stage, visible
 
+from ondevice.tui.widgets.conversation import Conversation
 from ondevice.tui.widgets.prose import Prose
 
 MakeStage = Callable[..., Stage]
@@ -42,3 +43,19 @@ async def test_a_screen_survives_every_size(make_stage: MakeStage, key: str) -> 
             await pilot.resize_terminal(*size)
             await pilot.pause()
         assert "the end" in visible(stage.app.chat_screen.query(Prose).last())
+
+
+async def test_what_overflows_from_a_negative_offset_shows_its_end(make_stage: MakeStage) -> None:
+    """Textual 8.2 leaves one behind when an anchored view gets room; the next turn may fill it."""
+    stage = make_stage(pieces=["word\n\n"], repeat=60)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        talk = stage.app.chat_screen.query_one(Conversation)
+        await person.until(lambda: talk.max_scroll_y > 0)
+        talk.release_anchor()
+        talk.set_reactive(Conversation.scroll_y, -3)
+        talk.keep_end()
+        await person.until(lambda: talk.scroll_y == talk.max_scroll_y)
+        await pilot.pause()
+        assert talk.scroll_y == talk.max_scroll_y

@@ -72,7 +72,7 @@ class Conversation(VerticalScroll):
         """
         if self.scroll_y < 0:
             self.anchor(False)
-            self.scroll_home(animate=False, force=True)
+            self.scroll_home(animate=False, force=True, immediate=True)
             self._follow = True
         if self._follow and self.max_scroll_y > 0:
             self.anchor()
