@@ -223,13 +223,17 @@ def _check_shape(shape: Shape | None) -> None:
         return
     for key in _SHAPE_KEYS:
         value = getattr(shape, key)
-        if value is not None:
-            _require_range(value, 1, _MAX_DIMENSION, f"shape.{key}")
+        if isinstance(value, int) and not isinstance(value, bool):
+            least = 0 if key == "merges" else 1
+            _require_range(value, least, _MAX_DIMENSION, f"shape.{key}")
     if shape.n_kv_heads is not None:
         _require(shape.n_kv_heads <= (shape.n_heads or 0), "shape.n_kv_heads exceeds n_heads")
     if shape.n_attention_layers is not None:
         fits = shape.n_attention_layers <= shape.n_layers
         _require(fits, "shape.n_attention_layers exceeds n_layers")
+    if shape.n_recurrent_layers is not None:
+        fits = shape.n_recurrent_layers <= shape.n_layers
+        _require(fits, "shape.n_recurrent_layers exceeds n_layers")
 
 
 def _check_file(file: FileSpec, where: str) -> None:

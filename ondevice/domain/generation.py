@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ondevice.domain import metrics
+from ondevice.domain.memory import KvType
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "context_full", "cancelled", "failed"]
@@ -107,6 +108,8 @@ class LoadOptions:
     repack: bool | None = None
     """Rewrite weights into private memory for faster arithmetic."""
     gpu_layers: int = 0
+    kv_type: KvType | None = None
+    """None is f16. q8_0 halves the KV cache and needs flash attention, so it turns that on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class EngineInfo:
     load_s: float = 0.0
     """From the start of that process to ready."""
     notices: tuple[EngineNotice, ...] = ()
+    kv_type: KvType = "f16"
 
 
 @dataclass(frozen=True, slots=True)

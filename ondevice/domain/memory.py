@@ -7,6 +7,10 @@ which it can drop and read again. Where a system does not tell them apart, both 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+KvType = Literal["f16", "q8_0"]
+"""How the numbers of a KV cache are stored: 2 bytes each, or 34 for 32 of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Literal
 
 EngineName = Literal["llama.cpp", "onnx", "echo"]
 Use = Literal["chat", "base", "embed"]
+Recurrent = Literal["ssm", "rwkv", "shortconv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,25 @@ class Shape:
     head_dim: int | None = None
     n_attention_layers: int | None = None
     """Layers that keep a KV cache, in hybrids; None means all of them, if there are heads."""
+    n_ff: int | None = None
+    """Numbers between the two halves of a feed-forward layer."""
+    fused_qkv: bool = False
+    """Queries, keys and values come from one matrix, which mixes quantize in their own way."""
+    window: int | None = None
+    """Tokens a sliding window holds; None where every layer sees all of the context."""
+    window_period: int | None = None
+    """Of so many layers in a row only the last one sees all of the context; the others see the
+    window."""
+    n_recurrent_layers: int | None = None
+    """Layers that keep a recurrent state."""
+    state: int | None = None
+    """Numbers of the recurrent state of one such layer, convolution included."""
+    recurrent: Recurrent | None = None
+    """The kind of the recurrent layers."""
+    inner: int | None = None
+    """Their inner width: of a state space twice the model's, mostly."""
+    merges: int | None = None
+    """Pairs of a byte-pair vocabulary; 0 where the vocabulary is of another kind."""
 
 
 @dataclass(frozen=True, slots=True)

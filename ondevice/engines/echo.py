@@ -101,6 +101,7 @@ class EchoEngine:
             repacked=False,
             has_template=True,
             pid=os.getpid(),
+            kv_type=options.kv_type or "f16",
         )
 
     def count_tokens(self, prompt: Prompt) -> int:

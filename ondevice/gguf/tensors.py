@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ondevice.errors import UnsupportedModel
@@ -14,6 +14,9 @@ from ondevice.gguf.tables import MAX_DIMENSIONS, MAX_TENSOR_NAME, TENSOR_TYPES
 
 MAX_TENSORS: Final = 65536
 MAX_DIMENSION: Final = 2**40
+ROWS_TOGETHER: Final = 8
+"""What llama.cpp's faster forms of a matrix take at once."""
+_LOOKED_UP: Final = ("token_embd.weight", "per_layer_token_embd.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,9 @@ class TensorSummary:
     parameters: int
     by_type: Mapping[str, int]
     """Parameters held in each tensor type."""
+    matrix_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes in each type of the matrices that are multiplied with and have a multiple of 8 rows:
+    those an engine may keep a second, faster copy of."""
 
     @property
     def main_type(self) -> str | None:
@@ -39,6 +45,8 @@ class _Tensor:
     parameters: int
     size_bytes: int
     offset: int
+    rows: int = 1
+    """The second dimension; 1 of a vector."""
 
 
 def read_tensors(cursor: Cursor, count: int) -> list[_Tensor]:
@@ -70,7 +78,19 @@ def summarize(tensors: list[_Tensor], *, available_bytes: int, alignment: int) -
         total_bytes=sum(tensor.size_bytes for tensor in tensors),
         parameters=by_type.total(),
         by_type=dict(by_type),
+        matrix_bytes=_matrix_bytes(tensors),
     )
+
+
+def _matrix_bytes(tensors: list[_Tensor]) -> dict[str, int]:
+    """An embedding is only looked up, unless it is the output matrix too."""
+    tied = all(tensor.name != "output.weight" for tensor in tensors)
+    looked_up = {"per_layer_token_embd.weight"} if tied else {*_LOOKED_UP}
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        if tensor.rows > 1 and tensor.rows % ROWS_TOGETHER == 0 and tensor.name not in looked_up:
+            sizes[tensor.kind] += tensor.size_bytes
+    return dict(sizes)
 
 
 def _read_tensor(cursor: Cursor) -> _Tensor:
@@ -98,4 +118,5 @@ def _read_tensor(cursor: Cursor) -> _Tensor:
         )
     parameters = math.prod(dimensions)
     size_bytes = parameters // kind.block * kind.block_bytes
-    return _Tensor(name, kind.name, parameters, size_bytes, offset=cursor.u64())
+    rows = dimensions[1] if len(dimensions) > 1 else 1
+    return _Tensor(name, kind.name, parameters, size_bytes, offset=cursor.u64(), rows=rows)

@@ -14,7 +14,7 @@ import pytest
 
 from ondevice import errors, units
 from ondevice.domain.generation import LoadOptions
-from ondevice.domain.memory import MachineMemory
+from ondevice.domain.memory import KvType, MachineMemory
 from ondevice.domain.model import ModelFile
 from ondevice.engines.llamacpp import loading
 from ondevice.engines.llamacpp.kv_size import KvSize
@@ -86,6 +86,7 @@ from pathlib import Path
 from ondevice.engines.llamacpp import binding, loading
 from ondevice.engines.llamacpp.kv_size import KvSize
 path, n_ctx, flash = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+kv_type = sys.argv[4]
 lib, said = binding.load(), []
 log = lib.llama_log_callback(lambda level, text, _: said.append(text.decode()))
 lib.llama_log_set(log, None)
@@ -94,8 +95,8 @@ params = lib.llama_model_default_params()
 params.use_extra_bufts = False
 model = lib.llama_model_load_from_file(str(path).encode(), params)
 assert model, said
-size = KvSize(lib, model, path, flash)
-choices = loading.Choices(1, True, flash, False, 0, ())
+size = KvSize(lib, model, path, flash, kv_type)
+choices = loading.Choices(1, True, flash, False, 0, (), kv_type)
 context = lib.llama_init_from_model(model, loading._context_params(lib, n_ctx, choices))
 assert context, said
 found = re.findall(r"^llama_kv_cache: .*KV buffer size = *([0-9.]+) MiB", "".join(said), re.M)
@@ -103,10 +104,12 @@ print(sum(map(float, found)), size.of(n_ctx) / 2**20, size.most(n_ctx) / 2**20)
 """
 
 
-def sizes(path: Path, n_ctx: int, flash_attention: bool = False) -> tuple[float, float, float]:
+def sizes(
+    path: Path, n_ctx: int, flash_attention: bool = False, kv_type: KvType = "f16"
+) -> tuple[float, float, float]:
     """In MiB: what llama.cpp took, what was said, and at most."""
     done = subprocess.run(
-        [sys.executable, "-c", BOTH, str(path), str(n_ctx), str(flash_attention)],
+        [sys.executable, "-c", BOTH, str(path), str(n_ctx), str(flash_attention), kv_type],
         capture_output=True,
         text=True,
         check=True,
@@ -136,6 +139,41 @@ def test_it_takes_what_was_said(
     assert most >= said
     if what is WINDOWED and n_ctx == 4096:
         assert most > 2 * said
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(WIDE_HEADS, id="wide heads"), pytest.param(WINDOWED, id="windows")]
+)
+def test_a_quantized_cache_takes_what_was_said(what: ShapeSpec, tmp_path: Path) -> None:
+    path = write(what, tmp_path / "model.gguf")
+    took, said, _ = sizes(path, 4096, flash_attention=True, kv_type="q8_0")
+    assert said == pytest.approx(took, abs=0.02)
+    assert said < 0.54 * sizes(path, 4096, flash_attention=True)[1]
+
+
+def test_a_quantized_cache_turns_flash_attention_on_and_says_so(starter_path: Path) -> None:
+    engine = EngineProcess("llama.cpp")
+    info = engine.load(
+        ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=256, kv_type="q8_0")
+    )
+    engine.close()
+    assert (info.kv_type, info.flash_attention) == ("q8_0", True)
+    assert "flash_attention" in {notice.code for notice in info.notices}
+
+
+def test_a_quantized_cache_without_flash_attention_is_refused(starter_path: Path) -> None:
+    engine = EngineProcess("llama.cpp")
+    options = LoadOptions(n_ctx=256, kv_type="q8_0", flash_attention=False)
+    with pytest.raises(errors.ModelLoadFailed, match="a KV cache of q8_0 needs flash attention"):
+        engine.load(ModelFile(starter_path, "llama.cpp", "starter"), options)
+    engine.close()
+
+
+def test_flash_attention_that_was_asked_for_needs_no_notice() -> None:
+    file = ModelFile(Path("gone.gguf"), "llama.cpp", "gone")
+    options = LoadOptions(kv_type="q8_0", flash_attention=True, repack=False)
+    assert loading.choose(file, options).notices == ()
+    assert loading.choose(file, LoadOptions(repack=False)).kv_type == "f16"
 
 
 def test_a_real_model_with_windows_takes_what_was_said(gemma_path: Path) -> None:

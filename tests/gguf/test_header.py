@@ -20,7 +20,7 @@ from mutate import Parts, mutations, take_apart
 
 from ondevice.errors import ModelNotHere, NotAModelFile, OnDeviceError, UnsupportedModel
 from ondevice.gguf.cursor import FETCH_BYTES
-from ondevice.gguf.header import Header, header_from, read_header
+from ondevice.gguf.header import Header, header_from, header_from_prefix, read_header
 from ondevice.gguf.shapes import write_shape
 
 MUTANTS = 420
@@ -282,6 +282,43 @@ def test_overwritten_headers_are_read_or_refused(parts: Parts, data: st.DataObje
         broken[at : at + len(patch)] = patch
     error = refusal(bytes(broken) + parts.weights)
     assert error is None or error.message.isprintable()
+
+
+def test_a_prefix_that_holds_the_header_reads_like_the_file(parts: Parts, tiny: Path) -> None:
+    whole, header = read_header(tiny), parts.header()
+    size = tiny.stat().st_size
+    assert header_from_prefix(header, size) == whole
+    assert header_from_prefix(tiny.read_bytes(), size) == whole
+
+
+@given(data=st.data())
+def test_a_prefix_that_ends_within_the_header_asks_for_more(
+    parts: Parts, data: st.DataObject
+) -> None:
+    header = parts.header().rstrip(b"\0")
+    size = len(header) + len(parts.weights)
+    end = data.draw(st.integers(0, len(header) - 9))
+    assert header_from_prefix(header[:end], size) is None
+
+
+@pytest.mark.parametrize("size", [16, 300, 1 << 30], ids=["all here", "nearly", "far from all"])
+def test_a_prefix_that_is_no_model_is_refused_at_once(size: int) -> None:
+    with pytest.raises(NotAModelFile, match="is a web page"):
+        header_from_prefix(b"<!doctype html>.", size)
+
+
+def test_a_file_that_ends_within_its_header_is_damaged_not_short(parts: Parts) -> None:
+    header = parts.header()[:200]
+    with pytest.raises(NotAModelFile):
+        header_from_prefix(header, len(header))
+
+
+def test_the_matrices_an_engine_may_repack_are_counted(tiny: Path) -> None:
+    header = read_header(tiny)
+    # 2 layers: q and o 64 x 64, k and v 32 x 64, three of 64 x 192; the embedding is the output.
+    in_blocks = 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 192) // 32 * 18
+    assert header.tensors.matrix_bytes["Q4_0"] == in_blocks
+    assert sum(header.tensors.matrix_bytes.values()) > in_blocks
 
 
 def test_reader_needs_nothing_but_the_standard_library() -> None:

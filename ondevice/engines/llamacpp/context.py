@@ -11,10 +11,8 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-BATCH = 512
-"""Most tokens of one evaluation; also the micro-batch."""
-SNAPSHOTS = 8
-SNAPSHOT_BYTES = 256 << 20
+from ondevice.domain.layout import BATCH, SNAPSHOT_BYTES, SNAPSHOTS
+
 PARTIAL_STATE = 1
 """LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what cannot be cut back."""
 ABORTED = 2

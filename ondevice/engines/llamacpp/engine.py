@@ -77,6 +77,7 @@ class LlamaCppEngine:
             has_template=self._template is not None,
             pid=os.getpid(),
             notices=choices.notices + loading.fallbacks(lib, options),
+            kv_type=choices.kv_type,
         )
 
     def count_tokens(self, prompt: Prompt) -> int:

@@ -9,15 +9,17 @@ from typing import Any
 
 from ondevice import errors, units
 from ondevice.domain.generation import EngineNotice, LoadOptions
+from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
+from ondevice.domain.memory import KvType
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.engines.base import LoadProgress
-from ondevice.engines.llamacpp.context import BATCH, Context
+from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
 from ondevice.hardware import probe
 
-DEFAULT_N_CTX = 4096
-REPACK_HEADROOM_BYTES = 1 << 30
+KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
+"""ggml's numbers of the types of a KV cache."""
 MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
 FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
@@ -34,29 +36,46 @@ class Choices:
     repack: bool
     gpu_layers: int
     notices: tuple[EngineNotice, ...]
+    kv_type: KvType = "f16"
 
 
 def choose(file: ModelFile, options: LoadOptions) -> Choices:
     """Fill in what the options leave open."""
     notices: list[EngineNotice] = []
+    kv_type = options.kv_type or "f16"
     repack = options.repack
     if repack is None:
         repack = _memory_allows_repacking(file, notices)
     return Choices(
         threads=options.threads or probe.usable_cores(),
         threads_fixed=options.threads is not None,
-        # On a CPU it slows decoding at depth by up to 3x and speeds prefill by 4-8 %.
-        flash_attention=bool(options.flash_attention),
+        flash_attention=_flash_attention(kv_type, options.flash_attention, notices),
         repack=repack,
         gpu_layers=options.gpu_layers,
         notices=tuple(notices),
+        kv_type=kv_type,
     )
+
+
+def _flash_attention(kv_type: KvType, asked: bool | None, notices: list[EngineNotice]) -> bool:
+    """Off unless asked for, as on a CPU it slows decoding at depth by up to 3x and speeds prefill
+    by 4-8 %; llama.cpp has no other way to read quantized values, so they turn it on."""
+    if kv_type == "f16":
+        return bool(asked)
+    if asked is False:
+        raise errors.ModelLoadFailed(
+            f"a KV cache of {kv_type} needs flash attention, which was turned off",
+            hint="Leave flash attention on, or keep the KV cache in f16.",
+        )
+    if asked is None:
+        said = f"flash attention is on: a KV cache of {kv_type} needs it; deep in a context it is"
+        notices.append(EngineNotice("flash_attention", f"{said} slower"))
+    return True
 
 
 def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bool:
     """Repacked weights are a second copy in private memory, beside the pages of the file."""
-    available = probe.machine_memory().available_bytes
-    if available >= 2 * _size_of(file) + REPACK_HEADROOM_BYTES:
+    if may_repack(_size_of(file), probe.machine_memory().available_bytes):
         return True
     said = "weights are not repacked: little memory is free; decoding is slower"
     notices.append(EngineNotice("memory", said))
@@ -111,9 +130,10 @@ def open_context(
     lib.llama_backend_init()
     model = _load_weights(lib, log, file, choices, progress)
     trained = lib.llama_model_n_ctx_train(model)
-    wanted = options.n_ctx or min(DEFAULT_N_CTX, trained or DEFAULT_N_CTX)
+    wanted = options.n_ctx or default_n_ctx(trained)
     try:
-        _refuse_what_cannot_fit(KvSize(lib, model, file.path, choices.flash_attention), wanted)
+        cache = KvSize(lib, model, file.path, choices.flash_attention, choices.kv_type)
+        _refuse_what_cannot_fit(cache, wanted)
     except errors.ModelLoadFailed:
         lib.llama_model_free(model)
         raise
@@ -172,6 +192,7 @@ def _context_params(lib: Any, n_ctx: int, choices: Choices) -> Any:
     params.n_ctx = n_ctx
     params.n_batch = params.n_ubatch = BATCH
     params.n_seq_max = 1
+    params.type_k = params.type_v = KV_TYPES[choices.kv_type]
     params.n_threads = params.n_threads_batch = choices.threads
     params.flash_attn_type = FLASH_ATTENTION_ON if choices.flash_attention else FLASH_ATTENTION_OFF
     params.offload_kqv = choices.gpu_layers != 0

@@ -1,0 +1,190 @@
+"""The memory verdict: will this model run on this machine, said before a byte is fetched.
+
+What is predicted is the peak once the context is full, as the engine would load it: private memory
+(weights repacked, KV cache, states, compute, the process) and pages of the file. Speed is not
+predicted: it is unknown until profiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ondevice import units
+from ondevice.domain.compute import compute_bytes
+from ondevice.domain.fit import Fit, MemoryEstimate, MemoryVerdict
+from ondevice.domain.layout import (
+    CELLS_TOGETHER,
+    SNAPSHOT_BYTES,
+    SNAPSHOTS,
+    Layout,
+    default_n_ctx,
+    kv_cache_bytes,
+    may_repack,
+)
+from ondevice.domain.memory import KvType, MachineMemory
+from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.gguf.from_catalogue import catalogue_layout
+from ondevice.gguf.header import Header
+from ondevice.gguf.layout import layout_of
+
+SMALLEST_N_CTX: Final = 512
+RUNTIME_BYTES: Final = 22 << 20
+"""The engine's process without a model's vocabulary: Python 12 MB, llama.cpp 3 MB, and what the
+first generation adds. Measured, Linux and glibc (benchmarks/memory.py)."""
+TOKEN_BYTES: Final = 150
+"""What llama.cpp keeps of one token of a vocabulary, in both directions; measured, as above."""
+MERGE_BYTES: Final = 155
+"""The same of one pair."""
+
+
+def from_header(header: Header, size_bytes: int) -> Layout | None:
+    """What memory depends on, from a file's own header; None where it leaves that out."""
+    return layout_of(header, size_bytes, arm=_is_arm())
+
+
+def from_catalogue(spec: ModelSpec, file: FileSpec) -> Layout | None:
+    """The same from the catalogue's shape; None where the catalogue does not know enough."""
+    return catalogue_layout(spec, file, arm=_is_arm())
+
+
+def estimate(
+    layout: Layout,
+    n_ctx: int,
+    *,
+    kv_type: KvType = "f16",
+    repack: bool = True,
+    flash_attention: bool = False,
+    snapshots: int = SNAPSHOTS,
+    held: int | None = None,
+) -> MemoryEstimate:
+    """The memory of the engine's process when a context of `n_ctx` tokens is full, or has held
+    `held` tokens.
+
+    `snapshots` are the copies of states that a long conversation keeps; one generation makes one.
+    """
+    held = n_ctx if held is None else min(held, n_ctx)
+    flash_attention = flash_attention or kv_type != "f16"
+    kv = kv_cache_bytes(
+        layout.attention,
+        n_ctx,
+        window=layout.window,
+        kv_type=kv_type,
+        flash_attention=flash_attention,
+    )
+    return MemoryEstimate(
+        weights_bytes=layout.weights_bytes,
+        repacked_bytes=layout.repackable_bytes if repack else 0,
+        kv_bytes=kv,
+        recurrent_bytes=layout.recurrent_bytes + _copies(layout, held, kv_type, snapshots),
+        compute_bytes=compute_bytes(layout, held, flash_attention=flash_attention),
+        runtime_bytes=RUNTIME_BYTES + TOKEN_BYTES * layout.vocab + MERGE_BYTES * layout.merges,
+        n_ctx=n_ctx,
+        kv_type=kv_type,
+    )
+
+
+def _copies(layout: Layout, held: int, kv_type: KvType, snapshots: int) -> int:
+    """Snapshots of what cannot be cut back: recurrent states, and caches behind a window."""
+    if not layout.needs_snapshots:
+        return 0
+    windowed = [layer for layer in layout.attention if layer.windowed]
+    seen = min(held, layout.window)
+    row = kv_cache_bytes(windowed, 1, kv_type=kv_type, flash_attention=True) // CELLS_TOGETHER
+    one = layout.recurrent_bytes + row * seen
+    if one > SNAPSHOT_BYTES // 2:
+        return 0
+    return min(SNAPSHOT_BYTES, one * snapshots)
+
+
+def verdict_for(
+    spec: ModelSpec,
+    file: FileSpec,
+    machine: MachineMemory,
+    n_ctx: int | None = None,
+    *,
+    kv_type: KvType = "f16",
+) -> MemoryVerdict | None:
+    """The verdict from the catalogue alone; None where it does not know the model's shape."""
+    layout = from_catalogue(spec, file)
+    return None if layout is None else verdict(layout, machine, n_ctx, kv_type=kv_type)
+
+
+def verdict_of(
+    header: Header,
+    size_bytes: int,
+    machine: MachineMemory,
+    n_ctx: int | None = None,
+    *,
+    kv_type: KvType = "f16",
+) -> MemoryVerdict | None:
+    """The verdict from a file's own header; None where it leaves out what memory depends on."""
+    layout = from_header(header, size_bytes)
+    return None if layout is None else verdict(layout, machine, n_ctx, kv_type=kv_type)
+
+
+def verdict(
+    layout: Layout,
+    machine: MachineMemory,
+    n_ctx: int | None = None,
+    *,
+    kv_type: KvType = "f16",
+    flash_attention: bool = False,
+) -> MemoryVerdict:
+    """What would happen if it were loaded now, as the engine would choose to."""
+    wanted = n_ctx or default_n_ctx(layout.context)
+    free = machine.available_bytes
+    repack = may_repack(layout.file_bytes, free)
+
+    def need(tokens: int, repack: bool = False) -> MemoryEstimate:
+        return estimate(
+            layout, tokens, kv_type=kv_type, repack=repack, flash_attention=flash_attention
+        )
+
+    chosen = need(wanted, repack)
+    if chosen.total_bytes <= free:
+        kind: Fit = "well" if repack or not layout.repackable_bytes else "tight"
+        return MemoryVerdict(kind, chosen, machine, wanted, _reason(kind, chosen, free, wanted))
+    fits = _largest(lambda tokens: need(tokens).total_bytes <= free, wanted)
+    if fits is not None:
+        kind = "tight" if fits == wanted else "less_context"
+        return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))
+    # Half of the file read again for every token is the most that still counts as running.
+    half = layout.weights_bytes // 2
+    fits = _largest(lambda tokens: need(tokens).private_bytes + half <= free, wanted)
+    kind = "no" if fits is None else "tight"
+    return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))
+
+
+def _largest(fits: Callable[[int], bool], wanted: int) -> int | None:
+    """The largest context that fits: the wanted one, or a shorter multiple of 256."""
+    if fits(wanted):
+        return wanted
+    low, high = SMALLEST_N_CTX // CELLS_TOGETHER, (wanted - 1) // CELLS_TOGETHER
+    if high < low or not fits(low * CELLS_TOGETHER):
+        return None
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle * CELLS_TOGETHER) else (low, middle - 1)
+    return low * CELLS_TOGETHER
+
+
+def _reason(kind: Fit, needed: MemoryEstimate, free: int, fits: int | None) -> str:
+    private, pages = units.size(needed.private_bytes), units.size(needed.pages_bytes)
+    said = f"a context of {needed.n_ctx:,} tokens takes {private} private and {pages} of the file"
+    said += f"; {units.size(free)} are free"
+    if kind == "well":
+        return said
+    if kind == "less_context":
+        return f"{said}: {fits:,} tokens fit"
+    if kind == "no":
+        return f"{said}: not even half of the file could stay in memory"
+    if needed.total_bytes <= free:
+        return f"{said}: weights are not repacked, so it is slower"
+    return f"{said}: parts of the file are read again and again, at {fits or 0:,} tokens"
+
+
+def _is_arm() -> bool:
+    import platform  # deferred: 2 ms
+
+    return platform.machine().lower() in ("arm64", "aarch64")
