@@ -2,7 +2,8 @@
 
 OnDeviceError
 ├── UsageTrouble           the request itself cannot be done
-│   └── SettingsInvalid    a value in the settings file or environment
+│   ├── SettingsInvalid    a value in the settings file or environment
+│   └── TermsNotAccepted   the model has terms that nobody here has accepted yet
 ├── ModelTrouble           naming, finding or reading a model
 │   ├── UnknownModel       no such name in the catalogue and no such file
 │   ├── ModelNotHere       known, but not on this machine
@@ -54,6 +55,10 @@ class UsageTrouble(OnDeviceError):
 
 class SettingsInvalid(UsageTrouble):
     """A value in the settings file or the environment is not usable."""
+
+
+class TermsNotAccepted(UsageTrouble):
+    """The model is given under terms that were not accepted on this machine yet."""
 
 
 class ModelTrouble(OnDeviceError):

@@ -25,10 +25,17 @@ class Settings:
     """The cloud model that costs are compared with; empty is the default one."""
     max_tokens: int = 1024
     """Longest answer, in tokens."""
+    download_bytes_per_s: int = 0
+    """Fetch models no faster; 0 is no limit."""
 
 
 MEND = "Mend that line, or remove it."
-_RANGES = {"context": (0, 1_000_000_000), "threads": (0, 512), "max_tokens": (1, 1_000_000_000)}
+_RANGES = {
+    "context": (0, 1_000_000_000),
+    "threads": (0, 512),
+    "max_tokens": (1, 1_000_000_000),
+    "download_bytes_per_s": (0, 1_000_000_000_000),
+}
 
 
 def load(path: Path) -> Settings:

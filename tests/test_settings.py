@@ -51,7 +51,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_setting(path: Path) -> None:
     [
         ("thread", "Did you mean threads?"),
         ("max_token", "Did you mean max_tokens?"),
-        ("zzz", "There are: model, context, threads, baseline, max_tokens."),
+        ("zzz", "There are: model, context, threads, baseline, max_tokens, download_bytes_per_s."),
     ],
 )
 def test_an_unknown_setting_is_answered_with_the_nearest(path: Path, name: str, hint: str) -> None:

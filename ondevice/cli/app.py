@@ -12,13 +12,17 @@ from ondevice import catalog, pricing, settings, units
 from ondevice.chat import Chat
 from ondevice.domain.generation import LoadOptions
 from ondevice.errors import StorageTrouble, UsageTrouble
+from ondevice.hardware import probe
 from ondevice.hub import local
-from ondevice.paths import user_paths
+from ondevice.paths import Paths, user_paths
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
 if TYPE_CHECKING:
+    from ondevice.acquire import PullPlan
+    from ondevice.hub.records import Records
     from ondevice.tui.app import OnDeviceApp
+    from ondevice.tui.downloads import Form
 
 
 def open_app(model: str | None) -> int:
@@ -46,13 +50,15 @@ def open_app(model: str | None) -> int:
         return catalog.load(paths.user_catalogue)
 
     doors = Doors(
-        catalog=known,
         resolve=lambda name: local.resolve(name, known()),
-        find=local.find,
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
         price=lambda key: pricing.price(key, cache_dir=paths.cache),
         baseline=chosen.baseline or pricing.DEFAULT_BASELINE,
         frontier=pricing.FRONTIER_BASELINE,
+        shelf=lambda: _shelf(known(), paths),
+        accept_terms=lambda terms: _records(paths).accept(terms),
+        remove=lambda plan: _remove(plan, paths),
+        fetch=fetching,
     )
     database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
@@ -60,6 +66,36 @@ def open_app(model: str | None) -> int:
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, options, chosen.max_tokens)
     app.trouble = trouble
     return run_app(app, chat, database)
+
+
+def fetching(form: Form) -> list[str]:
+    """The command that fetches `form` and tells of it line by line."""
+    chosen = ["--engine", form.engine, "--quant", form.quantization]
+    return [sys.executable, "-m", "ondevice.cli.main", "pull", form.name, *chosen, "--events", "-y"]
+
+
+# The rest is imported when somebody looks at models: it takes 100 ms.
+
+
+def _records(paths: Paths) -> Records:
+    from ondevice.hub import records
+
+    return records.of(paths)
+
+
+def _shelf(known: catalog.Catalog, paths: Paths) -> list[PullPlan]:
+    from ondevice import shelf
+    from ondevice.hub.cache import HubCache
+
+    cache = HubCache(local.hub_cache())
+    return shelf.read(known, cache, _records(paths), probe.machine_memory())
+
+
+def _remove(plan: PullPlan, paths: Paths) -> None:
+    from ondevice.hub import upkeep
+    from ondevice.hub.cache import HubCache
+
+    upkeep.remove(HubCache(local.hub_cache()), plan.file, _records(paths))
 
 
 def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:

@@ -16,7 +16,10 @@ class Exit(IntEnum):
     MODEL = 3
     ENGINE = 4
     STORAGE = 5
+    DOWNLOAD = 6
     CANCELLED = 130
+    TERMINATED = 143
+    """By SIGTERM, where a command says what it kept before it ends."""
 
 
 def exit_for(error: errors.OnDeviceError) -> Exit:
@@ -30,4 +33,6 @@ def exit_for(error: errors.OnDeviceError) -> Exit:
             return Exit.ENGINE
         case errors.StorageTrouble():
             return Exit.STORAGE
+        case errors.DownloadTrouble():
+            return Exit.DOWNLOAD
     return Exit.FAILED

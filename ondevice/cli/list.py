@@ -10,7 +10,7 @@ import click
 from ondevice import catalog, units
 from ondevice.domain.model import ModelSpec
 from ondevice.domain.text import clean_line
-from ondevice.hub import local
+from ondevice.hub import local, records
 from ondevice.paths import user_paths
 
 
@@ -37,26 +37,39 @@ def list_models(here: bool, as_json: bool) -> None:
 
 def _row(spec: ModelSpec) -> dict[str, Any]:
     found = local.find(spec)
-    first = spec.files[0]
+    file = next(
+        (each for each in spec.files if found and found.quantization == each.quantization),
+        spec.files[0],
+    )
+    own = records.of_user()
     return {
         "name": spec.name,
         "family": spec.family,
         "use": spec.use,
         "parameters": spec.parameters,
-        "quantization": found.quantization if found else first.quantization,
-        "size_bytes": found.path.stat().st_size if found else first.size_bytes,
+        "quantization": file.quantization,
+        "size_bytes": found.path.stat().st_size if found else file.size_bytes,
         "licence": spec.licence,
         "gated": spec.gated,
-        "pinned": first.pinned,
+        "pin": own.state(file) if own else ("pinned" if file.pinned else "unpinned"),
         "here": found is not None,
+        "partly_here_bytes": max(local.partly_here(each) for each in spec.files),
         "path": str(found.path) if found else None,
     }
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["here"]:
+        return "here"
+    if row["partly_here_bytes"]:
+        return "partly here"
+    return "gated" if row["gated"] else ""
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     table = [("MODEL", "PARAMS", "QUANT", "SIZE", "USE", "LICENCE", "STATE")]
     for row in rows:
-        state = "here" if row["here"] else ("gated" if row["gated"] else "")
+        state = _state(row)
         size = units.size(row["size_bytes"])
         params = units.short_count(row["parameters"])
         table.append(

@@ -15,8 +15,13 @@ from ondevice.cli.exits import Exit, exit_for
 
 COMMANDS = {
     "run": ("ondevice.cli.run:run", "Answer one prompt, from the arguments or a pipe."),
+    "pull": ("ondevice.cli.pull:pull", "Fetch a model; first say what it takes here."),
+    "search": ("ondevice.cli.search:search", "Find models on the hub."),
     "list": ("ondevice.cli.list:list_models", "List the catalogue and what is on this machine."),
     "show": ("ondevice.cli.show:show", "Show what is known about one model."),
+    "verify": ("ondevice.cli.verify:verify", "Hash the models here again: are they unharmed?"),
+    "rm": ("ondevice.cli.rm:rm", "Delete a model from this machine."),
+    "prune": ("ondevice.cli.prune:prune", "Delete what unfinished downloads left."),
     "doctor": ("ondevice.cli.doctor:doctor", "Check this machine and this installation."),
     "completion": ("ondevice.cli.completion:completion", "Print the shell completion script."),
 }

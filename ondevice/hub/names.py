@@ -11,7 +11,10 @@ from pathlib import PurePosixPath
 from ondevice.domain.text import clean_line
 from ondevice.errors import HubMisbehaved
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+# `--` stands for the slash in the names of cache folders, so it may not occur in a part.
+_REPOSITORY = re.compile(
+    r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_][\w .+()=@-]{0,200}", re.ASCII)
@@ -19,6 +22,11 @@ SUFFIXES = (
     ".gguf", ".onnx", ".onnx_data", ".onnx.data", ".json", ".jinja", ".txt", ".model", ".md",
 )  # fmt: skip
 """Files a model may consist of; nothing that could be run."""
+MARKER = "genai_config.json"
+"""What makes a folder with ONNX files one that an engine opens."""
+MOST_FILES = 1000
+"""More than any model has."""
+_SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.I | re.A)
 
 
 def repository(name: str) -> str:
@@ -48,6 +56,32 @@ def file_path(name: str) -> str:
             hint=f"Those are: {', '.join(SUFFIXES)}.",
         )
     return name
+
+
+def is_usable(name: str) -> bool:
+    """Whether `name` is a file that a model may consist of."""
+    try:
+        return bool(file_path(name))
+    except HubMisbehaved:
+        return False
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """All parts of the split GGUF that `path` is a part of; none for a file that is whole."""
+    found = _SPLIT.fullmatch(path)
+    if not found or not 1 < int(found["count"]) <= MOST_FILES:
+        return ()
+    stem, count, suffix = found["stem"], found["count"], found["suffix"]
+    return tuple(f"{stem}-{n:05d}-of-{count}{suffix}" for n in range(1, int(count) + 1))
+
+
+def split(name: str) -> tuple[str, str] | None:
+    """`owner/name` and the file in it ("" for none) when `name` can be such a name on a hub."""
+    parts = name.split("/", 2)
+    if len(parts) < 2 or not _REPOSITORY.fullmatch("/".join(parts[:2])):
+        return None
+    path = parts[2] if len(parts) == 3 else ""
+    return ("/".join(parts[:2]), path) if not path or is_usable(path) else None
 
 
 def _whole(pattern: re.Pattern[str], name: str, what: str) -> str:

@@ -7,54 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
 
 from ondevice import __version__
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.text import clean_line
-from ondevice.errors import (
-    HubBusy,
-    HubMisbehaved,
-    HubRefused,
-    HubUnreachable,
-    NotOnHub,
-)
-from ondevice.hub import names
+from ondevice.errors import HubMisbehaved, HubUnreachable
+from ondevice.hub import answers, names
+from ondevice.hub.answers import Body, RangeRefused
 from ondevice.hub.local import expand
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 MOST_REDIRECTS = 5
 CONNECT_S = 10.0
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
-_SERVER_ERRORS = range(500, 600)
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The bytes of a file from `start` on."""
-
-    start: int
-    etag: str | None
-    """Of the host that serves the bytes, where it is a strong one."""
-    response: httpx.Response
-
-    def chunks(self) -> Iterator[bytes]:
-        """As they come. Raises HubUnreachable when the connection breaks."""
-        try:
-            yield from self.response.iter_raw()
-        except httpx.HTTPError as error:
-            hint = "What was fetched is kept; pull again."
-            raise HubUnreachable(f"the connection broke: {_reason(error)}", hint) from error
-
-
-class RangeRefused(Exception):
-    """The rest of the file cannot be had; it must be fetched from its beginning."""
 
 
 class Hub:
@@ -89,11 +58,11 @@ class Hub:
         does not say what the file is.
         """
         with self._send("HEAD", self._address(repository, path, revision), {}, leave=False) as head:
-            _check_status(head, f"{repository}/{path}", self.endpoint, repository)
+            answers.check_status(head, f"{repository}/{path}", self.endpoint, repository)
             said = head.headers
             own = "" if head.is_redirect else said.get("Content-Length", "")
             size = str(said.get("X-Linked-Size") or own)
-            if not size.isdecimal():
+            if not answers.NUMBER.fullmatch(size):
                 raise HubMisbehaved(f"the hub does not say how large {path} is")
             return RemoteFile(
                 repository,
@@ -117,8 +86,8 @@ class Hub:
             if response.status_code == 416:
                 raise RangeRefused("the server has no such range")
             label = f"{file.repository}/{file.path}"
-            _check_status(response, label, self.endpoint, file.repository)
-            begin = _begin(response, file, start)
+            answers.check_status(response, label, self.endpoint, file.repository)
+            begin = answers.begin(response, file, start)
             found = response.headers.get("ETag", "")
             strong = found if found.startswith('"') else None
             if begin and etag and strong != etag:
@@ -157,7 +126,9 @@ class Hub:
             response = self._client.send(request, stream=True, auth=None)
         except httpx.HTTPError as error:
             hint = "Check the connection; what was fetched is kept."
-            raise HubUnreachable(f"{url.host} does not answer: {_reason(error)}", hint) from error
+            raise HubUnreachable(
+                f"{url.host} does not answer: {answers.reason(error)}", hint
+            ) from error
         try:
             yield response
         finally:
@@ -174,13 +145,40 @@ class Hub:
             )
         return goal
 
+    def ask(self, path: str, **query: str) -> bytes:
+        """The JSON at `/api/PATH`: not packed, from the hub itself, of a size that can be read."""
+        address = f"{self.endpoint}/api/{quote(path)}?{urlencode(query)}"
+        with self._send("GET", address, {}, leave=False) as response:
+            subject = path.removeprefix("models/").partition("/revision/")[0]
+            answers.check_status(response, subject, self.endpoint, subject)
+            if response.is_redirect:
+                raise HubMisbehaved("the hub wants its own answers to be fetched elsewhere")
+            answers.check_form(response, "its answer")
+            return answers.bounded(Body(0, None, response))
+
+    @contextlib.contextmanager
+    def beginning(self, file: RemoteFile, most_bytes: int) -> Iterator[Body]:
+        """The first `most_bytes` of `file`, for its header; nothing vouches for them."""
+        address = self._address(file.repository, file.path, file.commit)
+        headers = {"Range": f"bytes=0-{most_bytes - 1}"}
+        with self._send("GET", address, headers, leave=True) as response:
+            label = f"{file.repository}/{file.path}"
+            answers.check_status(response, label, self.endpoint, file.repository)
+            answers.check_form(response, file.path)
+            yield Body(0, None, response)
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the network."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
 
 def from_environment() -> Hub:
     """The hub that HF_ENDPOINT names, with the token of HF_TOKEN or of the tools' token file.
 
     Raises HubUnreachable when HF_HUB_OFFLINE forbids the network.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise HubUnreachable("HF_HUB_OFFLINE forbids the network", hint="Unset it to download.")
     return Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, _token())
 
@@ -196,53 +194,5 @@ def _token() -> str | None:
     return token if token.isascii() and token.isprintable() and token else None
 
 
-def _begin(response: httpx.Response, file: RemoteFile, start: int) -> int:
-    """Where the body begins; refuses one that cannot be the file's."""
-    said = response.headers
-    if said.get("Content-Encoding", "identity") != "identity":
-        raise HubMisbehaved(f"the server packs {file.path}, which was not asked for")
-    if said.get("Content-Type", "").startswith("text/html"):
-        raise HubMisbehaved(
-            "the server sent a web page instead of the file",
-            hint="A proxy or a login page of this network may stand between.",
-        )
-    begin = 0
-    if response.status_code == httpx.codes.PARTIAL_CONTENT:
-        found = _RANGE.fullmatch(said.get("Content-Range", ""))
-        if not found or (int(found[1]), int(found[3])) != (start, file.size_bytes):
-            raise RangeRefused("the server sent another range than the one asked for")
-        begin = start
-    length = said.get("Content-Length")
-    if length is not None and length != str(file.size_bytes - begin):
-        raise HubMisbehaved(
-            f"the server has {length} bytes of {file.path} where {file.size_bytes - begin} are due"
-        )
-    return begin
-
-
-def _check_status(response: httpx.Response, label: str, endpoint: str, repository: str) -> None:
-    status, code = response.status_code, response.headers.get("X-Error-Code", "")
-    if status < 400:
-        return
-    page = f"{endpoint}/{repository}"
-    if status in (401, 403) and code != "RepoNotFound":
-        raise HubRefused(
-            f"{label} is given only to those who accepted its terms",
-            hint=f"Accept them at {page}, then set HF_TOKEN to a token of that account.",
-        )
-    if status in (401, 403, 404, 410):
-        raise NotOnHub(f"the hub has no {label}", hint=f"See {page}; a private one needs HF_TOKEN.")
-    if status == 429 or status in _SERVER_ERRORS:
-        after = response.headers.get("Retry-After", "")
-        hint = "Try again later; what was fetched is kept."
-        wait = float(after) if after.isdecimal() else None
-        raise HubBusy(f"the hub answers {status}", hint, wait)
-    raise HubMisbehaved(f"the hub answers {status} for {label}")
-
-
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-def _reason(error: Exception) -> str:
-    return clean_line(str(error) or type(error).__name__, 200)

@@ -78,6 +78,9 @@ class TestList:
         assert starter["size_bytes"] == starter_path.stat().st_size
         assert starter["quantization"] == "Q4_1"
         assert all(row["path"] is None for row in rows if not row["here"])
+        assert starter["pin"] == "pinned"
+        assert {row["pin"] for row in rows} == {"pinned", "unpinned"}
+        assert not any(row["partly_here_bytes"] for row in rows)
 
     def test_can_be_only_what_is_here(self, cli: Cli) -> None:
         rows = json.loads(cli("list", "--here", "--json").out)
@@ -111,6 +114,8 @@ class TestShow:
         assert catalog.STARTER in outcome.out
         assert str(starter_path) in outcome.out
         assert "Apache-2.0" in outcome.out
+        assert "pinned, sha256 b179c9523d0e…" in outcome.out
+        assert "\nspeed           unknown until profiled\n" in outcome.out
 
     def test_of_every_model_is_text_and_data(self, cli: Cli) -> None:
         for model in catalog.load().models[:3]:
@@ -118,11 +123,13 @@ class TestShow:
             assert facts["name"] == model.name
             assert facts["parameters"] == model.parameters
             assert len(facts["files"]) == len(model.files)
+            assert facts["memory"] is None or facts["memory"]["kind"]
 
     def test_of_a_file_tells_what_its_header_says(self, cli: Cli, starter_path: Path) -> None:
         text = cli("show", starter_path)
         assert (text.code, text.err) == (0, "")
         assert "134,515,008" in text.out
+        assert "\nverdict         runs well: " in text.out
         facts = json.loads(cli("show", starter_path, "--json").out)
         assert facts["size_bytes"] == starter_path.stat().st_size
         assert (facts["architecture"], facts["quantization"]) == ("llama", "Q4_1")

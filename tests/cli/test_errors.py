@@ -58,6 +58,13 @@ def assert_refused(outcome: Outcome, code: int, *said: str) -> None:
         (["show"], Exit.USAGE, "Missing argument 'MODEL'"),
         (["show", "no-such-model"], Exit.MODEL, "no model is called"),
         (["show", "/nowhere/x.gguf"], Exit.MODEL, "there is no file"),
+        (["pull"], Exit.USAGE, "Missing argument 'MODEL'"),
+        (["pull", "no-such-model"], Exit.MODEL, "no model is called"),
+        (["pull", "./x.gguf"], Exit.MODEL, "no model is called"),
+        (["pull", "starter", "--quant", "Q9"], Exit.USAGE, "has no Q9"),
+        (["pull", "starter", "--limit-rate", "fast"], Exit.USAGE, "'fast' is no rate"),
+        (["search"], Exit.USAGE, "Missing argument 'TEXT...'"),
+        (["search", " "], Exit.USAGE, "there is no text to look for"),
         (["completion", "tcsh"], Exit.USAGE, "'tcsh' is not one of"),
         ([], Exit.USAGE, "the app needs a terminal"),
     ],
@@ -117,6 +124,7 @@ def test_every_error_has_an_exit_code(kind: type[errors.OnDeviceError]) -> None:
         errors.ModelTrouble: Exit.MODEL,
         errors.EngineTrouble: Exit.ENGINE,
         errors.StorageTrouble: Exit.STORAGE,
+        errors.DownloadTrouble: Exit.DOWNLOAD,
     }
     expected = {code for family, code in families.items() if issubclass(kind, family)}
     assert expected in ({code}, set())

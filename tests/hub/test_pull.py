@@ -48,7 +48,8 @@ from ondevice.errors import (
 from ondevice.hub import local
 from ondevice.hub import remote as remote_module
 from ondevice.hub.cache import HubCache
-from ondevice.hub.pull import pull, remote_file
+from ondevice.hub.listing import remote_files
+from ondevice.hub.pull import pull
 from ondevice.hub.remote import Hub
 from ondevice.hub.transfer import Patience
 
@@ -136,7 +137,7 @@ class TestAFile:
         loopback.faults.extend([cut_after(100_000)])
         with Hub(loopback.address) as hub:
             running = pull(hub, [file], store, QUICK)
-            with closing(running):  # type: ignore[type-var]
+            with closing(running):
                 while not isinstance(next(running), DownloadNotice):
                     pass
         assert store.part(file).read_bytes() == CONTENT[:100_000]
@@ -309,7 +310,7 @@ class TestALookUp:
         file = loopback.offer(CONTENT)
         with Hub(loopback.address) as hub:
             spec = FileSpec("llama.cpp", "Q4_0", REPOSITORY, PATH)
-            assert remote_file(hub, spec) == file
+            assert remote_files(hub, spec) == (file,)
 
     def test_of_a_pinned_file_asks_nobody(self, loopback: Loopback) -> None:
         file = loopback.offer(CONTENT)
@@ -317,14 +318,14 @@ class TestALookUp:
             "llama.cpp", "Q4_0", REPOSITORY, PATH, COMMIT, len(CONTENT), file.content_hash
         )
         with Hub(loopback.address) as hub:
-            assert remote_file(hub, spec) == file
+            assert remote_files(hub, spec) == (file,)
         assert loopback.requests == []
 
     def test_refuses_another_file_than_the_one_that_is_known(self, loopback: Loopback) -> None:
         loopback.offer(CONTENT)
         spec = FileSpec("llama.cpp", "Q4_0", REPOSITORY, PATH, None, None, "0" * 64)
         with Hub(loopback.address) as hub, pytest.raises(HubMisbehaved, match="not 0000"):
-            remote_file(hub, spec)
+            remote_files(hub, spec)
 
     @pytest.mark.parametrize(
         "said",

@@ -1,0 +1,100 @@
+"""How a download is told: a line on stderr that is redrawn, a log there, or events on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+
+import click
+
+from ondevice import units
+from ondevice.domain.download import (
+    Downloaded,
+    DownloadEvent,
+    DownloadNotice,
+    DownloadProgress,
+)
+from ondevice.domain.text import clean_line
+from ondevice.errors import OnDeviceError
+
+LOG_EVERY_S = 5.0
+
+
+class ProgressLine:
+    """Shows events as they come; `end` leaves the last line standing."""
+
+    def __init__(self) -> None:
+        self._redraws = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+        self._width = 0
+        self._logged = float("-inf")
+
+    def show(self, event: DownloadEvent) -> None:
+        if isinstance(event, Downloaded):
+            self.end()
+        elif isinstance(event, DownloadNotice):
+            self.end()
+            click.echo(clean_line(event.message, 300), err=True)
+        elif self._redraws:
+            self._redraw(line(event))
+        elif event.done_bytes == event.total_bytes or self._is_due():
+            click.echo(line(event), err=True)
+
+    def end(self) -> None:
+        """Whatever is written next begins on a line of its own."""
+        if self._width:
+            click.echo(err=True)
+            self._width = 0
+
+    def _redraw(self, text: str) -> None:
+        # Over the old one and not an erasing sequence: that needs nothing of the terminal.
+        text = text[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write(f"\r{text.ljust(self._width)}")
+        sys.stderr.flush()
+        self._width = len(text)
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._logged < LOG_EVERY_S:
+            return False
+        self._logged = now
+        return True
+
+
+class EventLines:
+    """Tells another program: one JSON document a line."""
+
+    def show(self, event: DownloadEvent) -> None:
+        match event:
+            case DownloadProgress(done, total, rate):
+                self._write("progress", done_bytes=done, total_bytes=total, rate_bytes_per_s=rate)
+            case DownloadNotice(code, message):
+                self._write("notice", code=code, message=message)
+            case Downloaded(path, fetched):
+                self._write("done", path=str(path), fetched_bytes=fetched)
+
+    def end(self) -> None:
+        """Every line is whole by itself."""
+
+    def failed(self, error: OnDeviceError) -> None:
+        """The last line, where there is no `done`."""
+        kind = type(error).__name__
+        self._write("error", error=kind, message=error.message, hint=error.hint)
+
+    def _write(self, event: str, **facts: object) -> None:
+        click.echo(json.dumps({"event": event, **facts}))
+
+
+def line(event: DownloadProgress) -> str:
+    """`412 MB of 2.2 GB · 18 % · 4.2 MB/s · 7 min 20 s left`."""
+    parts = [f"{units.size(event.done_bytes)} of {units.size(event.total_bytes)}"]
+    if event.total_bytes:
+        parts.append(f"{100 * event.done_bytes // event.total_bytes} %")
+    if event.done_bytes < event.total_bytes:
+        rate = event.rate_bytes_per_s
+        parts.append(f"{units.size(round(rate))}/s" if rate is not None else "rate unknown")
+        if event.eta_s is not None:
+            parts.append(f"{units.duration(event.eta_s)} left")
+    return " · ".join(parts)

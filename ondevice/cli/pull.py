@@ -1,0 +1,216 @@
+"""`ondevice pull`: what a model takes and whether it runs here, then the model, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import click
+
+from ondevice import acquire, catalog, errors, settings, units
+from ondevice.acquire import PullPlan
+from ondevice.cli.exits import Exit
+from ondevice.cli.options import BYTES_PER_S, CONTEXT
+from ondevice.cli.progress import EventLines, ProgressLine
+from ondevice.domain.download import Downloaded, DownloadEvent
+from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.text import clean_line
+from ondevice.hardware import probe
+from ondevice.hub import local, names, records, remote
+from ondevice.hub.cache import HubCache
+from ondevice.hub.pull import bytes_here
+from ondevice.hub.records import Records
+from ondevice.hub.remote import Hub
+from ondevice.hub.transfer import Patience
+from ondevice.paths import user_paths
+from ondevice.verdict import verdict_document, verdict_lines
+
+
+@click.command()
+@click.argument("model")
+@click.option("-q", "--quant", help="Quantization, such as Q8_0; default: the catalogue's first.")
+@click.option("--engine", type=click.Choice(["llama.cpp", "onnx"]), help="Form for this engine.")
+@click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context for the memory verdict.")
+@click.option("-y", "--yes", is_flag=True, help="Fetch it even if it would not run here.")
+@click.option("--accept-terms", is_flag=True, help="I have read the model's terms and accept them.")
+@click.option("--limit-rate", type=BYTES_PER_S, help="Fetch no faster: bytes per second, 5M.")
+@click.option("--dry-run", is_flag=True, help="Only say what it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--events", is_flag=True, help="Print what happens, one JSON document a line.")
+def pull(model: str, **options: Any) -> None:
+    """Fetch MODEL: a catalogue name, or owner/name or owner/name/file.gguf of a hub.
+
+    An interrupted download goes on where it ended.
+    """
+    try:
+        _pull(model, options)
+    except errors.OnDeviceError as error:
+        if options["events"]:
+            EventLines().failed(error)
+        raise
+
+
+def _pull(model: str, options: dict[str, Any]) -> None:
+    paths = user_paths()
+    own, cache = records.of(paths), HubCache(local.hub_cache())
+    with _hub() as hub:
+        spec, file = _wanted(model, catalog.load(paths.user_catalogue), hub, options)
+        chosen = settings.load(paths.settings)
+        n_ctx = options["ctx"] or chosen.context or None
+        options["limit_rate"] = options["limit_rate"] or chosen.download_bytes_per_s or None
+        plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), n_ctx)
+        _tell(plan, own, options)
+        result = None if options["dry_run"] else _fetch(hub, plan, cache, own, options)
+    if options["as_json"]:
+        kept = result and {"path": str(result.path), "fetched_bytes": result.fetched_bytes}
+        click.echo(json.dumps({"plan": _document(plan, own), "result": kept}, indent=2))
+    elif result and not options["events"]:
+        click.echo(str(result.path))
+
+
+@contextlib.contextmanager
+def _hub() -> Iterator[Hub | None]:
+    """None where the network is forbidden: what is here or pinned can be told all the same."""
+    if remote.is_offline():
+        yield None
+        return
+    with remote.from_environment() as hub:
+        yield hub
+
+
+def _wanted(
+    model: str, known: catalog.Catalog, hub: Hub | None, options: dict[str, Any]
+) -> tuple[ModelSpec, FileSpec]:
+    quantization, engine = options["quant"], options["engine"]
+    spec = known.get(model)
+    if spec is None and names.split(model) is not None:
+        asked = quantization or engine
+        found = None if asked else acquire.on_disk(model)
+        return found or acquire.on_hub(hub, model, quantization, engine)
+    spec = known.find(model)
+    return spec, acquire.choose(spec, quantization, engine)
+
+
+def _tell(plan: PullPlan, own: Records, options: dict[str, Any]) -> None:
+    """The verdict. It is talk, except where it is all that was asked for."""
+    if options["as_json"] or options["events"]:
+        return
+    for label, value in _lines(plan, own):
+        click.echo(f"{label:<10}{clean_line(value, 300)}", err=not options["dry_run"])
+
+
+def _lines(plan: PullPlan, own: Records) -> Iterator[tuple[str, str]]:
+    file = plan.file
+    yield "model", f"{plan.spec.title} · {file.quantization} ({file.engine})"
+    if file.engine not in local.RUNNABLE:
+        yield "engine", f"nothing here runs files of {file.engine} yet"
+    if plan.here:
+        yield "here", f"{plan.here} · {units.size(plan.bytes_total)}"
+    else:
+        have = f" · {units.size(plan.bytes_here)} are here" if plan.bytes_here else ""
+        free = units.size(plan.free_disk_bytes)
+        yield "fetch", f"{units.size(plan.bytes_to_fetch)}{have} · the disk has {free} free"
+    yield "from", f"{file.repository} {file.path} · {own.state(file)}"
+    yield "licence", plan.spec.licence + (f" · terms: {plan.spec.terms}" if plan.spec.terms else "")
+    if plan.gated:
+        yield "gated", "the hub wants an account that accepted the terms, and HF_TOKEN"
+    yield from verdict_lines(plan.verdict, plan.problem)
+
+
+def _fetch(
+    hub: Hub | None, plan: PullPlan, cache: HubCache, own: Records, options: dict[str, Any]
+) -> Downloaded:
+    if plan.here is None:
+        plan = _agree(plan, own, options)
+    elif not options["as_json"]:
+        click.echo("It is here already.", err=True)
+    shown = EventLines() if options["events"] else ProgressLine()
+    patience = Patience(limit_bytes_per_s=options["limit_rate"])
+    event: DownloadEvent | None = None
+    try:
+        with (
+            _terminable(),
+            contextlib.closing(acquire.get(hub, plan, cache, own, patience)) as events,
+        ):
+            for event in events:
+                shown.show(event)
+    except KeyboardInterrupt as stop:
+        shown.end()
+        kept = f"{units.size(bytes_here(plan.remote, cache))} of {units.size(plan.bytes_total)}"
+        click.echo(f"Stopped; {kept} are kept. Pull again to go on.", err=True)
+        code = Exit.TERMINATED if isinstance(stop, _Terminated) else Exit.CANCELLED
+        raise click.exceptions.Exit(code) from None
+    except errors.OnDeviceError:
+        shown.end()
+        raise
+    assert isinstance(event, Downloaded)  # the last one, or it raises
+    return event
+
+
+def _agree(plan: PullPlan, own: Records, options: dict[str, Any]) -> PullPlan:
+    """Terms are accepted by a person, and what does not fit is wanted all the same."""
+    told = options["as_json"] or options["events"]  # nobody saw the verdict
+    talks = sys.stdin.isatty() and sys.stderr.isatty() and not told
+    if plan.terms and (
+        options["accept_terms"]
+        or (talks and click.confirm(f"Accept the terms at {plan.terms}?", err=True))
+    ):
+        plan = acquire.accept(plan, own)
+    if plan.terms is None and plan.fits is False and not options["yes"]:
+        why = plan.problem or "it does not fit this machine"
+        if not talks:
+            raise errors.UsageTrouble(
+                f"{plan.spec.name} would not run here: {why}", hint="Fetch it all the same: --yes"
+            )
+        click.confirm(f"It would not run here: {clean_line(why)}. Fetch it?", abort=True, err=True)
+    return plan
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends the download as Ctrl-C does."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _document(plan: PullPlan, own: Records) -> dict[str, Any]:
+    file = plan.file
+    return {
+        "model": plan.spec.name,
+        "engine": file.engine,
+        "quantization": file.quantization,
+        "repository": file.repository,
+        "path": file.path,
+        "pin": own.state(file),
+        "files": [
+            {"path": each.path, "size_bytes": each.size_bytes, "hash": each.content_hash}
+            for each in plan.remote
+        ],
+        "revision": plan.remote[0].commit if plan.remote else file.revision,
+        "here": str(plan.here) if plan.here else None,
+        "bytes_total": plan.bytes_total,
+        "bytes_here": plan.bytes_here,
+        "bytes_to_fetch": plan.bytes_to_fetch,
+        "free_disk_bytes": plan.free_disk_bytes,
+        "licence": plan.spec.licence,
+        "terms": plan.spec.terms,
+        "terms_accepted": plan.spec.terms is None or own.accepted(plan.spec.terms) is not None,
+        "gated": plan.gated,
+        "memory": verdict_document(plan.verdict),
+        "memory_unknown_because": plan.problem,
+        "speed": None,
+    }

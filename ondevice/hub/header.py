@@ -1,0 +1,40 @@
+"""The header of a GGUF file that is not here: its first bytes, asked for by Range."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from ondevice.domain.download import RemoteFile
+from ondevice.errors import HubUnreachable
+from ondevice.gguf.header import Header, header_from
+from ondevice.hub.remote import Hub
+
+MOST_BYTES = 32 << 20
+"""The largest vocabularies in use make headers of about 10 MB."""
+PATIENCE_S = 60.0
+
+
+def remote_header(hub: Hub, file: RemoteFile) -> Header:
+    """Read as it comes, and no further. Raises DownloadTrouble and ModelTrouble."""
+    most = min(MOST_BYTES, file.size_bytes)
+    with hub.beginning(file, max(1, most)) as body:
+        return header_from(_Stream(body.chunks(), most), file.size_bytes)
+
+
+class _Stream:
+    """Chunks of any size, read in pieces of a wanted one."""
+
+    def __init__(self, chunks: Iterator[bytes], due_bytes: int) -> None:
+        self._chunks, self._due_bytes = chunks, due_bytes
+        self._held = b""
+        self._deadline = time.monotonic() + PATIENCE_S
+
+    def read(self, size: int, /) -> bytes:
+        if not self._held and self._due_bytes > 0:
+            self._held = next(self._chunks, b"")
+            self._due_bytes -= len(self._held)
+            if not self._held or time.monotonic() > self._deadline:
+                raise HubUnreachable("the header did not come", "Check the connection.")
+        piece, self._held = self._held[:size], self._held[size:]
+        return piece

@@ -1,0 +1,49 @@
+"""Which licences a hub names come with terms of their own, and where those are.
+
+open        a plain open licence: nothing is asked
+with terms  a person accepts them once, for mirrors of the model as well
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+_OPEN = re.compile(
+    r"(?!.*-n[cd](?:-|$))"  # neither for trade nor changed: terms to know of
+    r"(?:apache|mit|bsd|0bsd|isc|cc0|cc-by|cc|unlicense|zlib|mpl|lgpl|gpl|agpl|wtfpl|odc|pddl|ms-pl"
+    r"|cdla|artistic|afl|ecl|epl|eupl|osl|postgresql|ncsa|bsl)(?:-[-.0-9a-z]*)?"
+)
+_TERMS = {
+    "gemma": "https://ai.google.dev/gemma/terms",
+    "llama2": "https://ai.meta.com/llama/license/",
+    "llama3": "https://www.llama.com/llama3/license/",
+    "llama3.1": "https://www.llama.com/llama3_1/license/",
+    "llama3.2": "https://www.llama.com/llama3_2/license/",
+    "llama3.3": "https://www.llama.com/llama3_3/license/",
+    "falcon-llm-license": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
+    "falcon-mamba-7b": "https://falconllm.tii.ae/falcon-mamba-7b-terms-and-conditions.html",
+}
+
+
+def terms_of(licence: str | None, link: str | None, page: str) -> str | None:
+    """Address of the terms of `licence`; None for an open one and where none is named.
+
+    `link` is what the repository gives as its address, `page` the repository's own.
+    """
+    if licence is None:
+        return None
+    name = licence.lower()
+    if name in _TERMS:
+        return _TERMS[name]
+    if _OPEN.fullmatch(name):
+        return None
+    return link if link and _is_address(link) else page
+
+
+def _is_address(link: str) -> bool:
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.netloc) and link.isprintable() and " " not in link

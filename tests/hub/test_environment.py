@@ -1,0 +1,176 @@
+"""What the environment says holds for what is asked and for the bytes, through real sockets."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from proxying import Proxy, certificate
+from pulls import ask_and_start, fail, finish
+from serving import FileHub
+
+from ondevice.hub.cache import HubCache
+
+CONTENT = random.Random(7).randbytes(3_000_000)
+SECRET = "hf_secret"
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy and no token of the machine itself."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("HF_TOKEN"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Path:
+    path = tmp_path / "content"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture
+def hub(content: Path) -> Iterator[FileHub]:
+    served = FileHub(content)
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    opened = Proxy()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(cache: Path) -> HubCache:
+    return HubCache(cache)
+
+
+def steps(hub: FileHub) -> list[tuple[str, str]]:
+    """What a pull asks for: what the file is, where its bytes are, and them."""
+    file = hub.file
+    of = f"/{file.repository}/resolve"
+    return [
+        ("HEAD", f"{hub.address}{of}/main/{file.path}"),
+        ("GET", f"{hub.address}{of}/{file.commit}/{file.path}"),
+        ("GET", f"{hub.bytes_address}/bytes/{file.content_hash}"),
+    ]
+
+
+def comes_whole(hub: FileHub, store: HubCache, **env: str) -> None:
+    """The pull succeeds, and every one of its steps reached the hub."""
+    finish(ask_and_start(hub, store, **env))
+    assert store.snapshot(hub.file).read_bytes() == CONTENT
+    reached = [(method, path) for method, path, _ in hub.requests]
+    assert reached == [(method, "/" + url.split("/", 3)[3]) for method, url in steps(hub)]
+
+
+class TestAMirror:
+    def test_is_asked_and_gives_the_bytes(self, hub: FileHub, store: HubCache) -> None:
+        comes_whole(hub, store, HF_ENDPOINT=f"{hub.address}/")
+
+    def test_that_is_no_address_is_one_line(self, hub: FileHub, store: HubCache) -> None:
+        line = fail(ask_and_start(hub, store, HF_ENDPOINT="http://hub:port"))
+        assert line.startswith("HubUnreachable: the hub's address is not usable")
+
+
+class TestAProxy:
+    @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+    def test_forwards_what_is_asked_and_the_bytes(
+        self, hub: FileHub, proxy: Proxy, store: HubCache, name: str
+    ) -> None:
+        comes_whole(hub, store, NO_PROXY="", **{name: proxy.address})
+        assert [(method, url) for method, url, _ in proxy.requests] == steps(hub)
+
+    def test_tunnels_to_a_hub_behind_tls_and_sees_no_token(
+        self, content: Path, tmp_path: Path, proxy: Proxy, store: HubCache
+    ) -> None:
+        tls, trusted = certificate(tmp_path)
+        hub = FileHub(content, tls=tls)
+        env = {"HTTPS_PROXY": proxy.address, "SSL_CERT_FILE": str(trusted)}
+        comes_whole(hub, store, NO_PROXY="", HF_TOKEN=SECRET, **env)
+        hub.close()
+        goals = {each.removeprefix("https://") for each in (hub.address, hub.bytes_address)}
+        assert {(method, url) for method, url, _ in proxy.requests} == {
+            ("CONNECT", goal) for goal in goals
+        }
+        assert SECRET not in str(proxy.requests)
+
+    def test_is_left_out_for_a_host_that_needs_none(
+        self, hub: FileHub, proxy: Proxy, store: HubCache
+    ) -> None:
+        comes_whole(hub, store, NO_PROXY="127.0.0.1", HTTP_PROXY=proxy.address)
+        assert proxy.requests == []
+
+    def test_is_told_its_password_and_the_hub_is_not(
+        self, hub: FileHub, proxy: Proxy, store: HubCache
+    ) -> None:
+        comes_whole(hub, store, NO_PROXY="", HTTP_PROXY=f"http://me:secret@{proxy.host}")
+        assert all("Proxy-Authorization" in headers for _, _, headers in proxy.requests)
+        assert not any("Proxy-Authorization" in headers for _, _, headers in hub.requests)
+
+    @pytest.mark.parametrize(
+        ("address", "said"),
+        [("http://127.0.0.1:1", "does not answer"), ("gopher://x", "address is not usable")],
+        ids=["absent", "of another kind"],
+    )
+    def test_that_is_none_is_one_line(
+        self, hub: FileHub, store: HubCache, address: str, said: str
+    ) -> None:
+        line = fail(ask_and_start(hub, store, NO_PROXY="", HTTP_PROXY=address))
+        assert line.startswith("HubUnreachable: ")
+        assert said in line
+        assert hub.requests == []
+
+
+def in_the_variable(_: Path) -> dict[str, str]:
+    return {"HF_TOKEN": SECRET}
+
+
+def in_the_tools_file(folder: Path) -> dict[str, str]:
+    (folder / "hf").mkdir(exist_ok=True)
+    (folder / "hf" / "token").write_text(f"{SECRET}\n")
+    return {"HF_HOME": str(folder / "hf")}
+
+
+def in_a_file_of_ones_own(folder: Path) -> dict[str, str]:
+    (folder / "mine").write_text(SECRET)
+    return {"HF_TOKEN_PATH": str(folder / "mine")}
+
+
+class TestAToken:
+    @pytest.mark.parametrize(
+        "place",
+        [in_the_variable, in_the_tools_file, in_a_file_of_ones_own],
+        ids=lambda f: f.__name__,
+    )
+    def test_is_shown_to_the_hub_and_not_to_the_host_of_the_bytes(
+        self,
+        hub: FileHub,
+        store: HubCache,
+        tmp_path: Path,
+        place: Callable[[Path], dict[str, str]],
+    ) -> None:
+        comes_whole(hub, store, **place(tmp_path))
+        shown = [headers.get("Authorization") for _, _, headers in hub.requests]
+        assert shown == [f"Bearer {SECRET}", f"Bearer {SECRET}", None]
+
+    def test_in_a_file_is_left_there_when_it_is_not_to_be_used(
+        self, hub: FileHub, store: HubCache, tmp_path: Path
+    ) -> None:
+        comes_whole(hub, store, **in_the_tools_file(tmp_path), HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
+        assert not any("Authorization" in headers for _, _, headers in hub.requests)
+
+
+class TestOffline:
+    @pytest.mark.parametrize("value", ["1", "true", "YES"])
+    def test_asks_nobody_and_says_why(self, hub: FileHub, store: HubCache, value: str) -> None:
+        line = fail(ask_and_start(hub, store, HF_HUB_OFFLINE=value))
+        assert line == "HubUnreachable: HF_HUB_OFFLINE forbids the network | Unset it to download."
+        assert hub.requests == []
