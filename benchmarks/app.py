@@ -220,7 +220,7 @@ def answer_in_app(home: Path) -> tuple[float, int]:
     try:
         screen.write(QUESTION.encode() + b"\r")
         with contextlib.closing(sqlite3.connect(home / "data" / "ondevice.db")) as database:
-            while (row := _finished(database)) is None:
+            while (row := finished(database)) is None:
                 screen.take(0.2)
         return row
     finally:
@@ -228,7 +228,8 @@ def answer_in_app(home: Path) -> tuple[float, int]:
         (home / "data" / "ondevice.db").unlink()
 
 
-def _finished(database: sqlite3.Connection) -> tuple[float, int] | None:
+def finished(database: sqlite3.Connection) -> tuple[float, int] | None:
+    """Decode tok/s and tokens of the first whole answer; None while there is none."""
     query = "SELECT decode_tok_per_s, completion_tokens FROM message WHERE role = 'assistant'"
     row: tuple[float, int] | None = database.execute(f"{query} AND state = 'complete'").fetchone()
     return row

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar
@@ -19,23 +17,24 @@ from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
 from ondevice.domain.generation import LoadOptions
+from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.storage.sessions import Sessions
-from ondevice.tui import choices, messages
+from ondevice.tui import choices, leaving, messages
 from ondevice.tui.doors import Doors
+from ondevice.tui.downloads import Downloads
 from ondevice.tui.live import Live
 from ondevice.tui.screens.chat import ChatScreen
-from ondevice.tui.screens.help import HelpScreen
+from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.theme import THEME
+from ondevice.tui.turn import find_prices
 from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.topbar import TopBar
 
-LEAVING_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-LONGEST_LEAVE_S = 4.0
-"""After a signal; stopping an engine that hangs takes 2.5 s of it."""
+SHOW_DOWNLOADS_S = 1.0
+OF_CHAT = ("models", "baseline", "sessions")
 KEY_NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn"}
 
 
@@ -46,7 +45,7 @@ class OnDeviceApp(App[int]):
     CSS_PATH = "styles/chat.tcss"  # here, as a screen's own is parsed apart: 30 ms of the start
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Keys, and what the numbers mean."),
-        Binding("f2", "model", "Model", id="app.model", tooltip="Choose another model."),
+        Binding("f2", "models", "Models", id="app.models", tooltip="Choose or get a model."),
         Binding(
             "f3",
             "baseline",
@@ -99,6 +98,9 @@ class OnDeviceApp(App[int]):
         self._model = model
         self._live = live or Live()
         self.chat_screen = ChatScreen(chat, options, max_tokens, self._live)
+        self.downloads = Downloads(
+            doors.fetch, lambda download: self.post_message(messages.DownloadEnded(download))
+        )
         self._leaving = False
         self.register_theme(THEME)
         self.theme = THEME.name
@@ -121,7 +123,9 @@ class OnDeviceApp(App[int]):
         return self.chat_screen
 
     def on_mount(self) -> None:
-        self._leave_on_signals()
+        if not self.is_headless:
+            leaving.on_signals(lambda code: self.post_message(messages.LeaveAsked(code)))
+        self.set_interval(SHOW_DOWNLOADS_S, self._show_downloads)
         if self.trouble:
             self.notify(clean_line(self.trouble), severity="warning", markup=False)
 
@@ -145,8 +149,14 @@ class OnDeviceApp(App[int]):
 
     def get_key_display(self, binding: Binding) -> str:
         """Keys as keyboards write them: F1, Esc, Ctrl+J."""
+        if binding.key_display:
+            return binding.key_display
         parts = binding.key.split("+")
         return "+".join(KEY_NAMES.get(part, part.capitalize()) for part in parts)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What belongs to the chat is not offered elsewhere."""
+        return action not in OF_CHAT or isinstance(self.screen, ChatScreen)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         """What the palette lists: what the keys do, and themes."""
@@ -166,24 +176,6 @@ class OnDeviceApp(App[int]):
         threading.Thread(target=self._chat.close, daemon=True).start()
         self._close_messages_no_wait()
 
-    def _leave_on_signals(self) -> None:
-        """Textual restores the terminal only when the app ends by itself."""
-        if self.is_headless:
-            return
-
-        def leave(number: int, _frame: object) -> None:
-            # A thread, as the main one may be stuck: writing to a terminal that takes nothing.
-            threading.Thread(target=self._leave_soon, args=(128 + number,), daemon=True).start()
-
-        for number in LEAVING_SIGNALS:
-            signal.signal(number, leave)
-
-    def _leave_soon(self, code: int) -> None:
-        """Leave in good order, or else at once; the next start marks a half answer."""
-        self.post_message(messages.LeaveAsked(code))
-        time.sleep(LONGEST_LEAVE_S)
-        os._exit(code)
-
     @on(messages.LeaveAsked)
     def _leave_as_asked(self, event: messages.LeaveAsked) -> None:
         self._leave(event.code)
@@ -196,6 +188,7 @@ class OnDeviceApp(App[int]):
         if self._leaving:
             return
         self._leaving = True
+        self.downloads.close()
         if self.chat_screen.busy:
             self._chat.cancel()  # its numbers are stored with it
         else:
@@ -213,34 +206,45 @@ class OnDeviceApp(App[int]):
     # Choosing
 
     def action_help(self) -> None:
-        """Show keys and definitions."""
-        sources = (Composer, ChatScreen, OnDeviceApp)
-        listed = [
-            binding
-            for source in sources
-            for binding in source.BINDINGS
-            if isinstance(binding, Binding) and binding.id
-        ]
-        self.push_screen(HelpScreen(listed))
+        """Show the keys of this screen, and definitions of its numbers."""
+        numbers = getattr(self.screen, "NUMBERS", CHAT_NUMBERS)
+        chat = numbers is CHAT_NUMBERS
+        sources = (Composer, ChatScreen) if chat else (type(self.screen),)
+        self.push_screen(HelpScreen(named_bindings(*sources, OnDeviceApp), numbers))
 
-    def action_model(self) -> None:
-        """Choose a model."""
-        if self.chat_screen.stop_first():
-            return
-        try:
-            listed = choices.of_models(self._doors)
-        except OnDeviceError as error:
-            self.notify(clean_line(error.message), severity="warning", markup=False)
-            return
-        running = self._chat.file.name if self._chat.info and self._chat.file else None
+    def action_models(self) -> None:
+        """Look at all models: choose one, get one."""
+        from ondevice.tui.screens.models import ModelsScreen  # deferred: tables take 60 ms
 
-        def chosen(key: str | None) -> None:
-            if key is not None and key != running:
-                self._load_model(key)
+        def chosen(file: ModelFile | None) -> None:
+            serving = self._chat.file.path if self._chat.info and self._chat.file else None
+            if file is not None and file.path != serving:
+                self.chat_screen.load(file)
 
-        empty = "No model is called that. A GGUF file runs by its path: ondevice -m FILE"
-        title = "Models · dim ones are not on this machine"
-        self.push_screen(PickScreen(title, listed, empty), chosen)
+        running = self.chat_screen.query_one(TopBar).running
+        self.push_screen(ModelsScreen(self._doors, self.downloads, running), chosen)
+
+    def _show_downloads(self) -> None:
+        """In the first line of every screen, while one is under way."""
+        running, waiting = self.downloads.running, self.downloads.waiting
+        more = f" +{waiting}" if waiting else ""
+        words = f"↓ {running.form.name} {running.words}{more}" if running else ""
+        for bar in self.screen.query(TopBar):
+            bar.show_download(words)
+
+    @on(messages.DownloadEnded)
+    def _say_download(self, event: messages.DownloadEnded) -> None:
+        done = event.download
+        failed = done.state == "failed"
+        words = f": {done.said}" if failed else " is here. F2 and Enter use it."
+        self.notify(
+            clean_line(f"{done.form.name}{words}", 300),
+            title="Download failed" if failed else "Downloaded",
+            severity="error" if failed else "information",
+            markup=False,
+        )
+        if not isinstance(self.screen, ChatScreen):
+            self.screen.post_message(event)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""
@@ -255,13 +259,7 @@ class OnDeviceApp(App[int]):
     @work(thread=True, exclusive=True, exit_on_error=False, group="prices")
     def _find_prices(self, key: str) -> None:
         # in a thread: the first look-up ever imports 220 ms of price tables
-        try:
-            found = messages.PriceFound(
-                self._doors.price(key), self._doors.price(self._doors.frontier)
-            )
-            self.post_message(found)
-        except OnDeviceError as error:
-            self.post_message(messages.PriceFailed(error))
+        find_prices(self._doors, key, self.post_message)
 
     @on(messages.ModelReady)
     def _find_first_prices(self) -> None:

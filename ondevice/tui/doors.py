@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ondevice.catalog import Catalog
 from ondevice.domain.cost import Price
-from ondevice.domain.model import ModelFile, ModelSpec
+from ondevice.domain.model import ModelFile
+from ondevice.tui.downloads import Command
+
+if TYPE_CHECKING:  # loaded when somebody looks at models
+    from ondevice.acquire import PullPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
     """Filled in by the CLI; a test opens others."""
 
-    catalog: Callable[[], Catalog]
     resolve: Callable[[str], ModelFile]
-    find: Callable[[ModelSpec], ModelFile | None]
     baselines: Callable[[], list[tuple[str, str, str]]]
     """(key, title, why)"""
     price: Callable[[str], Price]
@@ -24,3 +26,8 @@ class Doors:
     """What costs are compared with at first."""
     frontier: str
     """The baseline shown beside the chosen one."""
+    shelf: Callable[[], list[PullPlan]]
+    """Every form of every model, and what having it takes."""
+    accept_terms: Callable[[str], None]
+    remove: Callable[[PullPlan], None]
+    fetch: Command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
@@ -12,6 +13,10 @@ from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import OnDeviceError
+
+if TYPE_CHECKING:  # what gets models is loaded when somebody looks at them
+    from ondevice.acquire import PullPlan
+    from ondevice.tui.downloads import Download
 
 
 @dataclass
@@ -99,6 +104,21 @@ class PriceFailed(Message):
     """There is no such price; the one before stays."""
 
     error: OnDeviceError
+
+
+@dataclass
+class ShelfRead(Message):
+    """What is known of every model; with `error` what went wrong before or meanwhile."""
+
+    plans: list[PullPlan]
+    error: OnDeviceError | None = None
+
+
+@dataclass
+class DownloadEnded(Message, bubble=False):
+    """A download is done, or has failed."""
+
+    download: Download
 
 
 @dataclass

@@ -265,3 +265,24 @@ def test_a_browser_needs_a_desktop(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     assert system.has_desktop(environment) is has
+
+
+@pytest.mark.parametrize(("platform", "level"), [("linux", 19), ("darwin", 19), ("win32", 0x40)])
+def test_a_process_of_low_priority_has_the_lowest_of_its_platform(
+    monkeypatch: pytest.MonkeyPatch, platform: str, level: int
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr("psutil.Process", lambda pid: Asked(pid, given))
+    system.lower_priority(123)
+    assert given == [(123, level)]
+
+
+class Asked:
+    """A process that notes which priority it is to have."""
+
+    def __init__(self, pid: int, given: list[tuple[int, int]]) -> None:
+        self.pid, self._given = pid, given
+
+    def nice(self, level: int) -> None:
+        self._given.append((self.pid, level))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -15,7 +16,7 @@ from textual.screen import Screen
 from textual.selection import SELECT_ALL
 from textual.widgets import Static
 
-from ondevice.catalog import Catalog
+from ondevice.acquire import PullPlan
 from ondevice.chat import Chat
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import LoadOptions
@@ -38,6 +39,15 @@ BASELINES = {"small": ("0.04", "0.04"), "frontier": ("2", "12"), "dear": ("20", 
 """US dollars per million tokens, in and out."""
 
 
+FETCH = """
+import json, sys, time
+for event in json.loads(sys.argv[-1]):
+    print(json.dumps(event), flush=True)
+if event["event"] != "done":
+    time.sleep(3600)
+"""
+
+
 async def wait_until(pilot: Pilot[int], happened: Callable[[], object]) -> None:
     """Let the app run until `happened()` is true."""
     until = time.monotonic() + PATIENCE_S
@@ -48,7 +58,7 @@ async def wait_until(pilot: Pilot[int], happened: Callable[[], object]) -> None:
 
 def spec(name: str) -> ModelSpec:
     """A catalogue entry."""
-    file = FileSpec("llama.cpp", "Q4_K_M", "someone/something", "file.gguf", size_bytes=98_362_432)
+    file = FileSpec("echo", "Q4_K_M", "someone/something", f"{name}.gguf", size_bytes=98_362_432)
     return ModelSpec(
         name=name,
         family="test",
@@ -83,6 +93,10 @@ class Stage:
         self.live = live
         self.baselines = dict(BASELINES)
         self.files: dict[str, ModelFile] = {}
+        self.accepted: list[str] = []
+        """Addresses of terms."""
+        self.fetched: list[dict[str, object]] = []
+        """What a download says before it waits to be ended; one that says it is done ends."""
         self.specs = [spec(name), spec("second-model"), spec("absent-model")]
         self.add(name, **script)
         self.add("second-model", pieces=["second"])
@@ -98,13 +112,15 @@ class Stage:
     def make_app(self, model: str) -> OnDeviceApp:
         """An app over the same rooms."""
         doors = Doors(
-            catalog=lambda: Catalog(models=tuple(self.specs), problems=()),
             resolve=self._resolve,
-            find=lambda spec: self.files.get(spec.name),
             baselines=lambda: [(key, f"Cloud {key}", "why not") for key in self.baselines],
             price=self._price,
             baseline="small",
             frontier="frontier",
+            shelf=lambda: [self._plan(each) for each in self.specs],
+            accept_terms=self.accepted.append,
+            remove=self._remove,
+            fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
         )
         return OnDeviceApp(
             self.chat, self.sessions, doors, model, LoadOptions(n_ctx=2048), 4096, self.live
@@ -114,6 +130,24 @@ class Stage:
         if name not in self.files:
             raise ModelNotHere(f"{name} is not on this machine", hint="Install it first.")
         return self.files[name]
+
+    def _plan(self, each: ModelSpec) -> PullPlan:
+        here = self.files.get(each.name)
+        size = each.files[0].size_bytes
+        return PullPlan(
+            spec=each,
+            file=each.files[0],
+            remote=(),
+            here=here.path if here else None,
+            bytes_total=size,
+            bytes_here=size or 0 if here else 0,
+            free_disk_bytes=100 << 30,
+            terms=None if each.terms in self.accepted else each.terms,
+            gated=each.gated,
+        )
+
+    def _remove(self, plan: PullPlan) -> None:
+        del self.files[plan.spec.name]
 
     def _price(self, key: str) -> Price:
         paid, made = self.baselines[key]
@@ -134,7 +168,8 @@ class Stage:
         return self.sessions.messages(recent[0].id) if recent else []
 
     def close(self) -> None:
-        """End the engine and close the database."""
+        """End the engine and downloads, and close the database."""
+        self.app.downloads.close()
         self.chat.close()
         self.database.close()
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from stage import Person, Stage
 from terminal import Terminal
+from textual.widgets import DataTable
 
 from ondevice.chat import Chat, ChatEvent
 from ondevice.domain.generation import EngineInfo, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.storage.sessions import Sessions
-from ondevice.tui.screens.pick import PickScreen
 
 MakeStage = Callable[..., Stage]
 
@@ -64,8 +64,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 async def choose(person: Person, model: str) -> None:
     await person.press("f2")
-    await person.until(lambda: isinstance(person.screen, PickScreen))
-    await person.press(*model, "enter")
+    await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+    await person.press("slash", *model, "enter", "enter")
 
 
 async def test_another_model_chosen_while_one_loads_is_no_failure(make_stage: MakeStage) -> None:

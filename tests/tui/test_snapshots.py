@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from stage import Person, Stage
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import DataTable, OptionList
 
 from ondevice.chat import Chat, ChatEvent
 from ondevice.domain.generation import (
@@ -84,11 +84,16 @@ async def helped(person: Person) -> None:
 
 
 async def picking(person: Person) -> None:
-    await person.press("f2")
+    await person.press("f3")
     await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
 
 
-SCENES = [empty, answered, helped, picking]
+async def shelved(person: Person) -> None:
+    await person.press("f2")
+    await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+
+
+SCENES = [empty, answered, helped, picking, shelved]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])

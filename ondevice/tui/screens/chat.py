@@ -12,7 +12,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat, ChatEvent
@@ -28,6 +27,7 @@ from ondevice.tui.turn import load_model, read_memory, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.keys import Keys
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
@@ -65,14 +65,14 @@ class ChatScreen(Screen[None]):
         """Messages about another file come too late."""
 
     def compose(self) -> ComposeResult:
-        yield TopBar()
+        yield TopBar("Chat")
         with Horizontal(id="columns"):
             with Vertical(id="talk"):
                 yield Conversation()
                 yield MeterLine(id="line")
                 yield Composer()
             yield MeterPanel(id="panel")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         self.set_interval(PAINT_METER_S, self.paint_meter)

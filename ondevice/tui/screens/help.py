@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import ModuleType
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -20,6 +21,11 @@ _TERM = re.compile(r"^(\S.*?) {2,}(\S.*(?:\n {3,}\S.*)*)$", re.MULTILINE)
 """`name   what it is`, as the modules that own a number define it, over one line or more."""
 
 
+Numbers = tuple[ModuleType, ...]
+CHAT_NUMBERS: Numbers = (metrics, cost, meter)
+"""Modules whose docstrings define what the chat shows."""
+
+
 class HelpScreen(ModalScreen[None]):
     """Keys and definitions."""
 
@@ -28,9 +34,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,f1,q", "dismiss", "Back", id="help.back", tooltip="Leave the help."),
     ]
 
-    def __init__(self, bindings: list[Binding]) -> None:
+    def __init__(self, bindings: list[Binding], numbers: Numbers) -> None:
         super().__init__()
-        self._listed = bindings
+        self._listed, self._numbers = bindings, numbers
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:
@@ -40,7 +46,7 @@ class HelpScreen(ModalScreen[None]):
             for binding in self._listed:
                 yield _row(self._keys(binding), binding.tooltip or binding.description)
             yield Static("What the numbers mean", classes="heading")
-            for term, words in definitions():
+            for term, words in definitions(self._numbers):
                 yield _row(term, words)
 
     def _keys(self, binding: Binding) -> str:
@@ -48,9 +54,15 @@ class HelpScreen(ModalScreen[None]):
         return ", ".join(self.app.get_key_display(one) for one in each)
 
 
-def definitions() -> Iterator[tuple[str, str]]:
+def named_bindings(*sources: type) -> list[Binding]:
+    """The keys that have a name, of screens and widgets."""
+    every = [binding for source in sources for binding in getattr(source, "BINDINGS", ())]
+    return [each for each in every if isinstance(each, Binding) and each.id]
+
+
+def definitions(numbers: Numbers = CHAT_NUMBERS) -> Iterator[tuple[str, str]]:
     """Each number with its definition, from the modules that own them."""
-    for module in (metrics, cost, meter):
+    for module in numbers:
         for term, words in _TERM.findall(module.__doc__ or ""):
             yield term, " ".join(words.split())
     yield meter.NOT_YET, "not yet: there is no such number of this turn"

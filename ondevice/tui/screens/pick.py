@@ -1,4 +1,4 @@
-"""Choose one of a list: models, baselines, conversations."""
+"""Choose one of a list: baselines, conversations."""
 
 from __future__ import annotations
 

@@ -1,0 +1,265 @@
+"""Every model that is known, in one table: whether it fits, whether it is here, and getting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import DataTable, Input, Static
+
+from ondevice.acquire import PullPlan
+from ondevice.domain import fit as domain_fit
+from ondevice.domain.model import ModelFile
+from ondevice.domain.text import clean, clean_line
+from ondevice.errors import OnDeviceError
+from ondevice.tui import messages, model_rows
+from ondevice.tui.doors import Doors
+from ondevice.tui.downloads import Downloads
+from ondevice.tui.screens.confirm import ConfirmScreen, labelled
+from ondevice.tui.widgets.keys import Keys
+from ondevice.tui.widgets.topbar import TopBar
+
+PAINT_S = 0.5
+SORTS: dict[str, Callable[[PullPlan], Any]] = {
+    "here first": lambda plan: plan.here is None,
+    "name": lambda plan: plan.spec.name,
+    "smallest first": lambda plan: plan.bytes_total or 1 << 62,
+    "parameters": lambda plan: plan.spec.parameters,
+    "fits best": model_rows.fit_order,
+}
+
+
+class Table(DataTable[Text]):
+    """A table whose Enter is named in the last line."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Use or get")]
+
+
+class ModelsScreen(Screen[ModelFile | None]):
+    """The table. Returns the file to use, or None."""
+
+    CSS_PATH = "../styles/models.tcss"
+    AUTO_FOCUS = "#table"
+    NUMBERS = (domain_fit,)
+    """Modules whose docstrings define what is shown."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f2", "back", "Back", id="models.back", tooltip="Back to the chat."),
+        Binding("enter", "take", "Use or get", id="models.take",
+                tooltip="Chat with the model if it is here; otherwise download it."),
+        Binding("space", "pause", "Pause", id="models.pause",
+                tooltip="Pause the download, or go on with it."),
+        Binding("delete", "remove", "Delete", id="models.remove",
+                tooltip="Delete the model's files, after a question."),
+        Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by something else."),
+        Binding("slash", "filter", "Filter", id="models.filter",
+                tooltip="Show only models that match what you type.", key_display="/"),
+    ]  # fmt: skip
+
+    def __init__(self, doors: Doors, downloads: Downloads, running: str) -> None:
+        super().__init__()
+        self._doors, self._downloads, self._serving = doors, downloads, running
+        self._plans: dict[str, PullPlan] = {}
+        self._sort = "here first"
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("Models")
+        yield Input(placeholder="Type to filter", id="filter", compact=True, max_length=80)
+        yield Table(id="table", cursor_type="row", cell_padding=0)
+        yield Static(Content("Looking …"), id="none")
+        with VerticalScroll(id="detail", can_focus=False):
+            yield Static(id="facts")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(TopBar).show(self._serving)
+        self.query_one("#filter").display = False
+        self.set_interval(PAINT_S, self._paint_downloads)
+        self._look()
+
+    def on_resize(self) -> None:
+        self._fill()
+
+    # What there is
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="shelf")
+    def _look(self) -> None:
+        try:
+            self.post_message(messages.ShelfRead(self._doors.shelf()))
+        except OnDeviceError as error:
+            self.post_message(messages.ShelfRead([], error))
+
+    @on(messages.ShelfRead)
+    def _show_shelf(self, event: messages.ShelfRead) -> None:
+        if event.error is not None:
+            self._say(f"{event.error.message} {event.error.hint}")
+        self._plans = {model_rows.key(plan): plan for plan in event.plans}
+        self._fill()
+
+    @on(messages.DownloadEnded)
+    def _look_again(self) -> None:
+        self._look()
+
+    def _fill(self) -> None:
+        """The rows that match, in the chosen order; the cursor stays on its model."""
+        table = self.query_one(DataTable)
+        chosen = self._chosen_key()
+        words = self.query_one(Input).value.lower().split()
+        rows = [each for each in self._plans.items() if model_rows.matches(each[1], words)]
+        rows.sort(key=lambda each: SORTS[self._sort](each[1]))
+        columns = model_rows.columns(self.size.width)
+        table.clear(columns=True)
+        for title, width in columns:
+            table.add_column(Text(title), key=title, width=width)
+        for key, plan in rows:
+            cells = model_rows.cells(plan, self._downloads.get(model_rows.form(plan)))
+            table.add_row(*(_cell(cells[title]) for title, _ in columns), key=key)
+        table.border_title = f"{len(rows)} of {len(self._plans)} · {self._sort}"
+        table.display = bool(rows)
+        nothing = self.query_one("#none", Static)
+        nothing.display = not rows
+        if self._plans:
+            nothing.update(Content("No model matches. On the hub: ondevice search TEXT"))
+        if chosen is not None and chosen in table.rows:
+            table.move_cursor(row=table.get_row_index(chosen))
+        self._show_detail()
+
+    def _paint_downloads(self) -> None:
+        table = self.query_one(DataTable)
+        for key, plan in self._plans.items():
+            download = self._downloads.get(model_rows.form(plan))
+            if download is not None and key in table.rows:
+                state = model_rows.cells(plan, download)["STATE"]
+                table.update_cell(key, "STATE", _cell(state))
+        self._show_detail()
+
+    @on(DataTable.RowHighlighted)
+    def _show_detail(self) -> None:
+        plan = self._chosen()
+        lines = model_rows.detail(plan, self._downloads.get(model_rows.form(plan))) if plan else []
+        self.query_one("#facts", Static).update(labelled(lines, self.size.width - 6))
+
+    def _chosen_key(self) -> str | None:
+        table = self.query_one(DataTable)
+        if not table.row_count:
+            return None
+        return table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
+
+    def _chosen(self) -> PullPlan | None:
+        return self._plans.get(self._chosen_key() or "")
+
+    def _say(self, words: str) -> None:
+        self.notify(clean_line(words, 300), severity="warning", markup=False)
+
+    # What one does with it
+
+    def action_back(self) -> None:
+        """Empty the filter, or go back to the chat."""
+        field = self.query_one(Input)
+        if field.display:
+            field.value = ""
+            field.display = False
+            self.query_one(DataTable).focus()
+        else:
+            self.dismiss(None)
+
+    def action_filter(self) -> None:
+        """Show the filter."""
+        self.query_one(Input).display = True
+        self.query_one(Input).focus()
+
+    def on_input_changed(self) -> None:
+        self._fill()
+
+    def on_input_submitted(self) -> None:
+        self.query_one(DataTable).focus()
+
+    def action_sort(self) -> None:
+        """The next order."""
+        orders = list(SORTS)
+        self._sort = orders[(orders.index(self._sort) + 1) % len(orders)]
+        self._fill()
+
+    @on(DataTable.RowSelected)
+    def action_take(self) -> None:
+        """Use what is here; get what is not."""
+        plan = self._chosen()
+        if plan is None:
+            return
+        if plan.here is None:
+            self._get(plan)
+        elif model_rows.can_chat(plan):
+            self.dismiss(model_rows.usable(plan))
+        else:
+            self._say(model_rows.why_no_chat(plan))
+
+    def _get(self, plan: PullPlan) -> None:
+        download = self._downloads.get(model_rows.form(plan))
+        if download is not None and download.state in ("queued", "running"):
+            self._say("It is being fetched; Space pauses it.")
+            return
+
+        def agreed(yes: bool | None) -> None:
+            if yes:
+                self._start(plan)
+
+        self.app.push_screen(ConfirmScreen(*model_rows.question(plan)), agreed)
+
+    def _start(self, plan: PullPlan) -> None:
+        try:
+            if plan.terms is not None:
+                self._doors.accept_terms(plan.terms)
+        except OnDeviceError as error:
+            self._say(f"{error.message} {error.hint}")
+            return
+        self._downloads.add(model_rows.form(plan))
+        self._paint_downloads()
+
+    def action_pause(self) -> None:
+        """Pause the chosen download, or go on with it."""
+        plan = self._chosen()
+        download = self._downloads.get(model_rows.form(plan)) if plan else None
+        if plan is None or download is None:
+            return
+        if download.state in ("queued", "running"):
+            self._downloads.pause(download.form)
+        elif download.state in ("paused", "failed"):
+            self._start(plan)
+        self._paint_downloads()
+
+    def action_remove(self) -> None:
+        """Delete the files of the chosen model, after a question."""
+        plan = self._chosen()
+        if plan is None:
+            return
+        reason = model_rows.why_not_removable(plan)
+        if reason:
+            self._say(reason)
+            return
+
+        def agreed(yes: bool | None) -> None:
+            if yes:
+                self._downloads.forget(model_rows.form(plan))
+                self._remove(plan)
+
+        self.app.push_screen(ConfirmScreen(*model_rows.farewell(plan)), agreed)
+
+    @work(thread=True, exit_on_error=False, group="shelf")
+    def _remove(self, plan: PullPlan) -> None:
+        error = None
+        try:
+            self._doors.remove(plan)
+        except OnDeviceError as trouble:
+            error = trouble
+        self.post_message(messages.ShelfRead(self._doors.shelf(), error))
+
+
+def _cell(words: str) -> Text:
+    """Untrusted words as one cell: as a string they would be read as markup."""
+    return Text(clean(words).replace("\n", " "), no_wrap=True, overflow="ellipsis")

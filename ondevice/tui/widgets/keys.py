@@ -1,0 +1,20 @@
+"""The last line: the keys of the screen."""
+
+from __future__ import annotations
+
+from textual.widgets import Footer
+
+
+class Keys(Footer):
+    """Textual's footer, without the memory of keys it showed before.
+
+    Textual 8.2 makes new widgets whenever the keys change, and what binds the old ones to `compact`
+    keeps them: half a megabyte a turn. Telling of a change is what drops them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, show_command_palette=False)
+
+    async def recompose(self) -> None:
+        await super().recompose()
+        self.mutate_reactive(Footer.compact)
