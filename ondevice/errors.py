@@ -27,7 +27,9 @@ OnDeviceError
 │   ├── HubMisbehaved      what it sends cannot be the file
 │   ├── DownloadStalled    hardly a byte for too long
 │   ├── CorruptDownload    the bytes are not those that were promised
-│   └── DiskTooSmall       there is no room for the file
+│   ├── DiskTooSmall       there is no room for the file
+│   ├── BeingFetched       another process fetches it right now
+│   └── NotChanged         the system does not let us delete or rename it
 └── StorageTrouble         the database of sessions
     ├── DatabaseBusy       another process holds it
     ├── DatabaseUnusable   unreadable, read-only or out of space
@@ -163,6 +165,14 @@ class CorruptDownload(DownloadTrouble):
 
 class DiskTooSmall(DownloadTrouble):
     """The file does not fit on the disk."""
+
+
+class BeingFetched(DownloadTrouble):
+    """Another process fetches the file right now."""
+
+
+class NotChanged(DownloadTrouble):
+    """The system does not let us delete or rename something in the cache."""
 
 
 class StorageTrouble(OnDeviceError):

@@ -10,16 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ondevice.domain.text import clean_line
-from ondevice.errors import DownloadTrouble
+from ondevice.errors import BeingFetched, NotChanged
 from ondevice.hub.cache import LOCK, HubCache, entries, is_real_folder, real_file
-
-
-class BeingFetched(DownloadTrouble):
-    """Another process fetches the file right now."""
-
-
-class NotChanged(DownloadTrouble):
-    """The system does not let us delete or rename something in the cache."""
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ondevice.errors import OnDeviceError
+from ondevice.errors import NotChanged, OnDeviceError
 from ondevice.hub import names
 from ondevice.hub.cache import (
     PART,
@@ -28,7 +28,7 @@ from ondevice.hub.cache import (
     is_there,
     real_file,
 )
-from ondevice.hub.holding import NotChanged, held, holding, lock_files
+from ondevice.hub.holding import held, holding, lock_files
 from ondevice.hub.rehash import DAMAGED, HASH
 from ondevice.hub.removal import tidy
 

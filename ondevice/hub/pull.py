@@ -38,24 +38,18 @@ def pull(
     They get their names when the last one is here: all of them or none. Closing the iterator
     cancels and keeps what has come. Raises DownloadTrouble.
     """
-    total = sum(file.size_bytes for file in files)
     _check_all_fit(files, cache)
-    before = fetched = 0
-    for file in files:
-        for event in _fetch(hub, file, cache, patience or Patience()):
-            if isinstance(event, DownloadProgress):
-                done = before + event.done_bytes
-                yield DownloadProgress(done, total, event.rate_bytes_per_s)
-            elif isinstance(event, DownloadNotice):
-                yield event
-            else:
-                fetched += event
-        before += file.size_bytes
-    try:
-        paths = [cache.point(file) for file in files]
-    except OSError as error:
-        raise disk_trouble(error, str(cache.root)) from error
-    yield Downloaded(paths[0], fetched)
+    with contextlib.ExitStack() as held:  # until the names are made: what has none may be pruned
+        try:
+            yield from _lock(files, cache, held)
+        except OSError as error:
+            raise disk_trouble(error, str(cache.root)) from error
+        fetched = yield from _fetch_all(hub, files, cache, patience or Patience())
+        try:
+            paths = [cache.point(file) for file in files]
+        except OSError as error:
+            raise disk_trouble(error, str(cache.root)) from error
+        yield Downloaded(paths[0], fetched)
 
 
 def bytes_here(files: Sequence[RemoteFile], cache: HubCache) -> int:
@@ -91,28 +85,41 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _fetch(
-    hub: Hub, file: RemoteFile, cache: HubCache, patience: Patience
-) -> Iterator[DownloadProgress | DownloadNotice | int]:
-    """One blob; the last item is the bytes that this run fetched."""
-    try:
+def _lock(
+    files: Sequence[RemoteFile], cache: HubCache, held: contextlib.ExitStack
+) -> Iterator[DownloadNotice]:
+    """Take the locks of all `files`, in one order for everybody; then make their folders."""
+    by_lock = {cache.lock(file): file for file in files}  # two files may have the same content
+    for path in sorted(by_lock):
+        cache.make_folders(by_lock[path])
+        lock = filelock.FileLock(path, mode=0o600, thread_local=False)
+        yield from _wait_for(lock, by_lock[path])
+        held.callback(lock.release, force=True)
+    for file in files:  # again, as who held a lock may have deleted empty ones
         cache.make_folders(file)
-    except OSError as error:
-        raise disk_trouble(error, str(cache.root)) from error
-    lock = filelock.FileLock(cache.lock(file), mode=0o600, thread_local=False)
-    try:
-        yield from _wait_for(lock, file)
-        if cache.has(file):
-            yield 0
-            return
-        had = _check_room(file, cache.part(file))
-        yield from fetch(hub, file, cache.part(file), patience)
-        cache.publish(file)
-        yield file.size_bytes - had
-    except OSError as error:
-        raise disk_trouble(error, file.path) from error
-    finally:
-        lock.release(force=True)
+
+
+def _fetch_all(
+    hub: Hub, files: Sequence[RemoteFile], cache: HubCache, patience: Patience
+) -> Generator[DownloadEvent, None, int]:
+    """All blobs, with the progress of the whole; returns the bytes that this run fetched."""
+    total = sum(file.size_bytes for file in files)
+    before = fetched = 0
+    for file in files:
+        if not cache.has(file):
+            try:
+                had = _check_room(file, cache.part(file))
+                for event in fetch(hub, file, cache.part(file), patience):
+                    if isinstance(event, DownloadProgress):
+                        done = before + event.done_bytes
+                        event = DownloadProgress(done, total, event.rate_bytes_per_s)
+                    yield event
+                cache.publish(file)
+            except OSError as error:
+                raise disk_trouble(error, file.path) from error
+            fetched += file.size_bytes - had
+        before += file.size_bytes
+    return fetched
 
 
 def _wait_for(lock: filelock.BaseFileLock, file: RemoteFile) -> Iterator[DownloadNotice]:

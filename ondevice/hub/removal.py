@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ondevice.domain.model import FileSpec
+from ondevice.errors import BeingFetched
 from ondevice.hub import forms
 from ondevice.hub.cache import (
     PART,
@@ -20,7 +21,7 @@ from ondevice.hub.cache import (
     is_real_folder,
     real_file,
 )
-from ondevice.hub.holding import BeingFetched, held, holding
+from ondevice.hub.holding import held, holding
 from ondevice.hub.records import Records
 
 

@@ -245,6 +245,7 @@ def disk_trouble(error: OSError, name: str) -> DiskTooSmall:
 def _open_private(path: Path) -> FileIO:
     """Open `path` for reading and writing, unbuffered, only for us; made if it is not there."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    flags |= getattr(os, "O_NOFOLLOW", 0)  # a link in its place would lead elsewhere
     try:
         return FileIO(os.open(path, flags, 0o600), "r+b")
     except OSError as error:

@@ -5,17 +5,14 @@ removal, remove   what deleting one form of a model means; delete it and nothing
 leftovers, prune  what nobody needs any more; delete it
 """
 
-from ondevice.hub.holding import BeingFetched, NotChanged
 from ondevice.hub.leftovers import Leftover, Pruned, leftovers, prune
 from ondevice.hub.rehash import Finding, KnownFile, mend, verify
 from ondevice.hub.removal import Removal, removal, remove
 
 __all__ = [
-    "BeingFetched",
     "Finding",
     "KnownFile",
     "Leftover",
-    "NotChanged",
     "Pruned",
     "Removal",
     "leftovers",

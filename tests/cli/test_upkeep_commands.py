@@ -81,7 +81,7 @@ def here(hub: Loopback, cli: Cli, home: Path) -> Path:
 
 
 def pulled(cli: Cli, *arguments: str) -> Path:
-    outcome = cli("pull", *arguments)
+    outcome = cli("pull", *arguments, "--yes")  # noise is no model that runs
     assert outcome.code == 0, outcome.err
     return Path(outcome.out.strip())
 

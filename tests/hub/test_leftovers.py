@@ -24,9 +24,9 @@ from upkeeping import (
 )
 
 from ondevice.domain.download import RemoteFile
+from ondevice.errors import BeingFetched, NotChanged
 from ondevice.hub import upkeep
 from ondevice.hub.cache import HubCache
-from ondevice.hub.upkeep import BeingFetched, NotChanged
 
 CONTENT = random.Random(1).randbytes(100_000)
 OTHER = random.Random(2).randbytes(50_000)

@@ -132,6 +132,27 @@ class TestAFile:
         file = loopback.offer(b"", "empty.txt")
         assert done(events(loopback, file, store)).path.read_bytes() == b""
 
+    def test_twice_in_one_set_is_fetched_once_and_has_both_names(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        one, other = loopback.offer(CONTENT), loopback.offer(CONTENT, "copy.gguf")
+        with Hub(loopback.address, read_s=2.0) as hub:
+            found = list(pull(hub, [one, other], store, QUICK))
+        assert done(found).fetched_bytes == len(CONTENT) == loopback.sent
+        assert store.snapshot(one).read_bytes() == store.snapshot(other).read_bytes() == CONTENT
+
+    def test_is_not_written_through_a_link_in_place_of_its_partial(
+        self, loopback: Loopback, store: HubCache, tmp_path: Path
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        store.make_folders(file)
+        other = tmp_path / "of-somebody-else"
+        other.write_bytes(b"precious")
+        store.part(file).symlink_to(other)
+        with pytest.raises(DiskTooSmall):
+            events(loopback, file, store)
+        assert other.read_bytes() == b"precious"
+
     def test_cancelled_keeps_what_has_come(self, loopback: Loopback, store: HubCache) -> None:
         file = loopback.offer(CONTENT)
         loopback.faults.extend([cut_after(100_000)])

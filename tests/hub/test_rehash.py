@@ -30,10 +30,10 @@ from upkeeping import (
 
 from ondevice import catalog
 from ondevice.domain.download import DownloadProgress, RemoteFile
+from ondevice.errors import BeingFetched
 from ondevice.hub import local, upkeep
 from ondevice.hub.cache import HubCache
 from ondevice.hub.records import Records
-from ondevice.hub.upkeep import BeingFetched
 
 CONTENT = random.Random(1).randbytes(100_000)
 OTHER = random.Random(2).randbytes(50_000)

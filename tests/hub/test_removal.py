@@ -32,9 +32,9 @@ from upkeeping import (
 
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.model import FileSpec
+from ondevice.errors import BeingFetched, NotChanged
 from ondevice.hub import local, upkeep
 from ondevice.hub.cache import HubCache
-from ondevice.hub.upkeep import BeingFetched, NotChanged
 
 CONTENT = random.Random(1).randbytes(100_000)
 OTHER = random.Random(2).randbytes(50_000)
@@ -246,7 +246,7 @@ NAMES = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     laid=st.lists(NAMES, max_size=10, unique_by=lambda each: each[:3]),
     path=st.sampled_from(["a.gguf", "cpu"]),
