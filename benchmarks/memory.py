@@ -3,8 +3,9 @@
     python benchmarks/memory.py [NAME ...]
 
 Each row is a load and one generation that fills the context, so that what was reserved is written
-to (of the large shapes the first 512 tokens, or ONDEVICE_FILL). Predicted from the header alone: private memory (RssAnon, its peak) and resident pages of the
-file. Repacking is asked for or not, so that a machine with little memory measures the same.
+to (of the large shapes the first 512 tokens, or ONDEVICE_FILL). Predicted from the header alone:
+private memory (RssAnon, its peak) and resident pages of the file. Repacking is asked for or not, so
+that a machine with little memory measures the same.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ondevice import units
 from ondevice.domain.compute import compute_bytes
 from ondevice.domain.fit import Fit, MemoryEstimate, MemoryVerdict
 from ondevice.domain.layout import (
+    BATCH,
     CELLS_TOGETHER,
     SNAPSHOT_BYTES,
     SNAPSHOTS,
@@ -32,8 +33,11 @@ SMALLEST_N_CTX: Final = 512
 RUNTIME_BYTES: Final = 22 << 20
 """The engine's process without a model's vocabulary: Python 12 MB, llama.cpp 3 MB, and what the
 first generation adds. Measured, Linux and glibc (benchmarks/memory.py)."""
-TOKEN_BYTES: Final = 150
-"""What llama.cpp keeps of one token of a vocabulary, in both directions; measured, as above."""
+TOKEN_BYTES: Final = 160
+"""What llama.cpp keeps of one token of a vocabulary: 148 for its text, kind and place in both
+directions, measured as above, and 12 to choose the next token by."""
+TREE_BYTES: Final = 120
+"""A node of the tree of characters in which RWKV's tokenizer looks tokens up: about one a token."""
 MERGE_BYTES: Final = 155
 """The same of one pair."""
 
@@ -78,10 +82,15 @@ def estimate(
         kv_bytes=kv,
         recurrent_bytes=layout.recurrent_bytes + _copies(layout, held, kv_type, snapshots),
         compute_bytes=compute_bytes(layout, held, flash_attention=flash_attention),
-        runtime_bytes=RUNTIME_BYTES + TOKEN_BYTES * layout.vocab + MERGE_BYTES * layout.merges,
+        runtime_bytes=RUNTIME_BYTES + _vocabulary_bytes(layout),
         n_ctx=n_ctx,
         kv_type=kv_type,
     )
+
+
+def _vocabulary_bytes(layout: Layout) -> int:
+    token = TOKEN_BYTES + (TREE_BYTES if layout.tree else 0)
+    return token * layout.vocab + MERGE_BYTES * layout.merges
 
 
 def _copies(layout: Layout, held: int, kv_type: KvType, snapshots: int) -> int:
@@ -89,7 +98,7 @@ def _copies(layout: Layout, held: int, kv_type: KvType, snapshots: int) -> int:
     if not layout.needs_snapshots:
         return 0
     windowed = [layer for layer in layout.attention if layer.windowed]
-    seen = min(held, layout.window)
+    seen = min(held, layout.window + BATCH)  # its cache keeps a batch beside the window
     row = kv_cache_bytes(windowed, 1, kv_type=kv_type, flash_attention=True) // CELLS_TOGETHER
     one = layout.recurrent_bytes + row * seen
     if one > SNAPSHOT_BYTES // 2:

@@ -16,7 +16,8 @@ _F32, _F16 = 4, 2
 _Q8 = 34 / 32
 """Bytes of a number in the copy of an input for quantized weights."""
 _STREAMS = 4
-"""Vectors of the model's width that a token has at the same time."""
+"""Vectors of the model's width that a token has at the same time; one less without feed-forward,
+as there is nothing to add its result to."""
 _FEED_FORWARD = 3
 """Vectors of the inner width: gate, up, and their product."""
 _GRAPH_BYTES = 3 << 20
@@ -32,7 +33,8 @@ def compute_bytes(layout: Layout, held: int, *, flash_attention: bool) -> int:
     mask = (cells + narrow) * (_F16 if flash_attention else _F32)
     written_scores = 0 if flash_attention else layout.n_heads * max(cells, narrow)
     row = max((layer.keys + layer.values for layer in layout.attention), default=0)
-    lasting = _F32 * (_STREAMS * layout.n_embd + (0 if flash_attention else row))
+    streams = _STREAMS if layout.n_ff else _STREAMS - 1
+    lasting = _F32 * (streams * layout.n_embd + (0 if flash_attention else row))
     phases = (
         _F32 * (layout.q_width + written_scores),
         _F32 * _FEED_FORWARD * layout.n_ff,

@@ -58,6 +58,8 @@ class Layout:
     """Numbers a recurrent layer computes with at once for one token; 0 without one."""
     merges: int
     """Pairs of a byte-pair vocabulary."""
+    tree: bool
+    """Whether tokens are looked up in a tree of characters, as RWKV's are."""
     file_bytes: int
     weights_bytes: int
     """Of the file, without its header."""

@@ -58,6 +58,7 @@ def catalogue_layout(spec: ModelSpec, file: FileSpec, *, arm: bool) -> Layout | 
         recurrent_bytes=_STATE_BYTES * (shape.n_recurrent_layers or 0) * (shape.state or 0),
         recurrent_width=_VECTORS[shape.recurrent] * (shape.inner or 0) if shape.recurrent else 0,
         merges=merges,
+        tree=shape.recurrent == "rwkv",
         file_bytes=file.size_bytes,
         weights_bytes=max(0, file.size_bytes - header_bytes),
         repackable_bytes=_repackable(shape, file.quantization, head_dim, arm),

@@ -13,6 +13,7 @@ REPACKED: Final = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
 """Tensor types that llama.cpp has faster forms of on every processor with AVX2 or its like."""
 REPACKED_ON_ARM: Final = REPACKED | {"Q5_K", "Q6_K", "Q8_0"}
 _MERGES = "tokenizer.ggml.merges"
+_TOKENIZER = "tokenizer.ggml.model"
 
 
 def layout_of(header: Header, size_bytes: int, *, arm: bool) -> Layout | None:
@@ -37,6 +38,7 @@ def layout_of(header: Header, size_bytes: int, *, arm: bool) -> Layout | None:
         recurrent_bytes=recurrent_bytes(facts),
         recurrent_width=recurrent_width(facts),
         merges=header.array_lengths.get(_MERGES, 0),
+        tree=header.metadata.get(_TOKENIZER) == "rwkv",
         file_bytes=size_bytes,
         weights_bytes=header.tensors.total_bytes,
         repackable_bytes=sum(
