@@ -122,6 +122,8 @@ class ModelsScreen(Screen[ModelFile | None]):
             table.add_row(*(_cell(cells[title]) for title, _ in columns), key=key)
         table.border_title = f"{len(rows)} of {len(self._plans)} · {self._sort}"
         table.display = bool(rows)
+        if rows and self.focused is None:  # what is not displayed cannot take it
+            table.focus()
         nothing = self.query_one("#none", Static)
         nothing.display = not rows
         if self._plans:
