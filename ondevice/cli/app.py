@@ -71,7 +71,8 @@ def open_app(model: str | None) -> int:
 def fetching(form: Form) -> list[str]:
     """The command that fetches `form` and tells of it line by line."""
     chosen = ["--engine", form.engine, "--quant", form.quantization]
-    return [sys.executable, "-P", "-m", "ondevice.cli.main", "pull", form.name, *chosen, "--events", "-y"]
+    pull = [sys.executable, "-P", "-m", "ondevice.cli.main", "pull"]
+    return [*pull, form.name, *chosen, "--events", "-y"]
 
 
 # The rest is imported when somebody looks at models: it takes 100 ms.
