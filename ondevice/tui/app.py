@@ -228,7 +228,7 @@ class OnDeviceApp(App[int]):
         """In the first line of every screen, while one is under way."""
         running, waiting = self.downloads.running, self.downloads.waiting
         more = f" +{waiting}" if waiting else ""
-        words = f"↓ {running.form.name} {running.words}{more}" if running else ""
+        words = f" ↓ {running.form.name} {running.words}{more} " if running else ""
         for bar in self.screen.query(TopBar):
             bar.show_download(words)
 
