@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ondevice import fit
+from ondevice.catalog import Catalog
 from ondevice.domain.download import (
     Downloaded,
     DownloadEvent,
@@ -95,6 +96,22 @@ def choose(spec: ModelSpec, quantization: str | None = None, engine: str | None 
         raise UsageTrouble(f"{spec.name} has no {wanted}", hint=f"It has {has}.")
     runnable = [file for file in asked if file.engine in local.RUNNABLE]
     return (runnable or asked)[0]
+
+
+def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | None:
+    """The entry whose repository `owner/name[/file]` names, with the file where it is in it.
+
+    What the catalogue knows, terms and hashes, holds by whatever name a model is asked for.
+    """
+    repository, path = names.split(name) or ("", "")
+    found = [
+        (spec, file)
+        for spec in catalog.models
+        for file in spec.files
+        if file.repository.lower() == repository.lower()
+    ]
+    exact = next((pair for pair in found if pair[1].path == path), None)
+    return exact or (found and (found[0][0], None)) or None
 
 
 def on_hub(

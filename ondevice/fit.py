@@ -145,18 +145,18 @@ def verdict(
     free = machine.available_bytes
     repack = may_repack(layout.file_bytes, free)
 
-    def need(tokens: int, repack: bool = False) -> MemoryEstimate:
+    def need(tokens: int) -> MemoryEstimate:
         return estimate(
             layout, tokens, kv_type=kv_type, repack=repack, flash_attention=flash_attention
         )
 
-    chosen = need(wanted, repack)
+    chosen = need(wanted)
     if chosen.total_bytes <= free:
         kind: Fit = "well" if repack or not layout.repackable_bytes else "tight"
         return MemoryVerdict(kind, chosen, machine, wanted, _reason(kind, chosen, free, wanted))
     fits = _largest(lambda tokens: need(tokens).total_bytes <= free, wanted)
     if fits is not None:
-        kind = "tight" if fits == wanted else "less_context"
+        kind = "less_context"
         return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))
     # Half of the file read again for every token is the most that still counts as running.
     half = layout.weights_bytes // 2

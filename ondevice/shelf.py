@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ondevice import acquire
 from ondevice.acquire import PullPlan
@@ -22,28 +23,29 @@ from ondevice.hub.records import Records
 
 
 def read(
-    catalog: Catalog, cache: HubCache, records: Records, machine: MachineMemory
+    catalog: Catalog,
+    cache: HubCache,
+    records: Records,
+    machine: MachineMemory,
+    n_ctx: int | None = None,
 ) -> list[PullPlan]:
     """All of them, the catalogue's in its order before what else was found."""
     free = free_bytes(cache.root)
-    rows = [
-        _glance(spec, file, records, machine, free)
-        for spec in catalog.models
-        for file in spec.files
-    ]
+
+    def glance(spec: ModelSpec, file: FileSpec) -> PullPlan:
+        verdict = acquire.verdict(spec, file, local.find_file(file), machine, n_ctx)
+        return replace(_glance(spec, file, records, free), verdict=verdict)
+
+    rows = [glance(spec, file) for spec in catalog.models for file in spec.files]
     known = {row.here.resolve() for row in rows if row.here}
-    others = (_glance(*found, records, machine, free) for found in _found(cache, records))
+    others = [glance(*found) for found in _found(cache, records)]
     return rows + [row for row in others if row.here and row.here.resolve() not in known]
 
 
-def _glance(
-    spec: ModelSpec, file: FileSpec, records: Records, machine: MachineMemory, free: int | None
-) -> PullPlan:
+def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None) -> PullPlan:
     """What can be told of one form without a hub."""
     here = local.find_file(file)
-    total = file.size_bytes
-    if here is not None and here.is_file() and total is None:
-        total = here.stat().st_size
+    total = local.size_of(here, file) if here else file.size_bytes
     accepted = here or spec.terms is None or records.accepted(spec.terms) is not None
     return PullPlan(
         spec=spec,
@@ -55,14 +57,12 @@ def _glance(
         free_disk_bytes=free,
         terms=None if accepted else spec.terms,
         gated=spec.gated,
-        verdict=acquire.verdict(spec, file, here, machine),
     )
 
 
 def _found(cache: HubCache, records: Records) -> Iterator[tuple[ModelSpec, FileSpec]]:
     """What was fetched by its name on a hub, by whatever tool."""
-    for folder in cache.folders():
-        repository = folder.name.removeprefix("models--").replace("--", "/")
+    for repository in forms.repositories(cache):
         for path in forms.fetched_from(repository, cache, records):
             with contextlib.suppress(ModelTrouble):  # what no engine opens is no model
                 if found := acquire.on_disk(f"{repository}/{path}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ondevice.domain.measured import Measured
 from ondevice.domain.memory import KvType, MachineMemory, MemoryUse
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.engines import registry
-from ondevice.gguf.header import Header, header_from_prefix, read_header
+from ondevice.gguf.header import Header, header_from, read_header
 from ondevice.gguf.shapes import SHAPES, _metadata, planned_tensors
 from ondevice.gguf.writer import header_bytes, weights_bytes
 from ondevice.measure import measure
@@ -36,9 +37,7 @@ def shape_header(name: str, quantization: str) -> tuple[Header, int]:
     tensors = planned_tensors(name, quantization)
     prefix = header_bytes(_metadata(SHAPES[name], quantization), tensors)
     size = len(prefix) + weights_bytes(tensors)
-    header = header_from_prefix(prefix, size)
-    assert header is not None
-    return header, size
+    return header_from(io.BytesIO(prefix), size), size
 
 
 def shape_layout(name: str, quantization: str) -> Layout:

@@ -36,14 +36,14 @@ def open_app(model: str | None) -> int:
             "TERM=dumb cannot place a cursor", hint='Without a screen: ondevice run "..."'
         )
     gc.disable()  # nothing dies while modules are imported: 5 % of the time
-    # deferred: 270 ms, after the checks
-    from ondevice.tui.app import OnDeviceApp
+    from ondevice.tui.app import OnDeviceApp  # deferred: 270 ms, after the checks
     from ondevice.tui.doors import Doors
 
     gc.enable()
-
     paths = user_paths()
     chosen = settings.load(paths.settings)
+
+    options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
 
     @cache  # after the first paint, and once
     def known() -> catalog.Catalog:
@@ -55,14 +55,13 @@ def open_app(model: str | None) -> int:
         price=lambda key: pricing.price(key, cache_dir=paths.cache),
         baseline=chosen.baseline or pricing.DEFAULT_BASELINE,
         frontier=pricing.FRONTIER_BASELINE,
-        shelf=lambda: _shelf(known(), paths),
+        shelf=lambda: _shelf(known(), paths, options.n_ctx),
         accept_terms=lambda terms: _records(paths).accept(terms),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
     )
     database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
-    options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, options, chosen.max_tokens)
     app.trouble = trouble
     return run_app(app, chat, database)
@@ -84,12 +83,12 @@ def _records(paths: Paths) -> Records:
     return records.of(paths)
 
 
-def _shelf(known: catalog.Catalog, paths: Paths) -> list[PullPlan]:
+def _shelf(known: catalog.Catalog, paths: Paths, n_ctx: int | None) -> list[PullPlan]:
     from ondevice import shelf
     from ondevice.hub.cache import HubCache
 
     cache = HubCache(local.hub_cache())
-    return shelf.read(known, cache, _records(paths), probe.machine_memory())
+    return shelf.read(known, cache, _records(paths), probe.machine_memory(), n_ctx)
 
 
 def _remove(plan: PullPlan, paths: Paths) -> None:

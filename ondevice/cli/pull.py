@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -89,9 +90,13 @@ def _wanted(
     quantization, engine = options["quant"], options["engine"]
     spec = known.get(model)
     if spec is None and names.split(model) is not None:
+        entry, file = acquire.listed(known, model) or (None, None)
+        if entry and file:
+            return entry, file
         asked = quantization or engine
         found = None if asked else acquire.on_disk(model)
-        return found or acquire.on_hub(hub, model, quantization, engine)
+        named, file = found or acquire.on_hub(hub, model, quantization, engine)
+        return replace(named, terms=named.terms or entry.terms) if entry else named, file
     spec = known.find(model)
     return spec, acquire.choose(spec, quantization, engine)
 

@@ -93,7 +93,7 @@ def _one(
     if found:
         return found[0]
     for file in named:
-        if file.package and forms.in_package(file):
+        if file.package and local.in_package(file):
             name = file.package.replace("_", "-")
             raise UsageTrouble(
                 f"{label} is part of the Python package {name}",

@@ -14,7 +14,7 @@ from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
-from ondevice.hub import local, records
+from ondevice.hub import local, names, records
 from ondevice.paths import user_paths
 from ondevice.verdict import verdict_document, verdict_lines
 
@@ -52,6 +52,8 @@ def _spec_verdict(spec: ModelSpec, machine: MachineMemory) -> MemoryVerdict | No
 
 
 def _file_verdict(path: Path, machine: MachineMemory) -> MemoryVerdict | None:
+    if names.parts(path.name):  # the first of several parts does not tell of the others
+        return None
     return fit.verdict_of(read_header(path), path.stat().st_size, machine)
 
 

@@ -7,7 +7,6 @@ strings) are passed over, which is why 10 MB of header take tens of milliseconds
 
 from __future__ import annotations
 
-import io
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,35 +116,6 @@ def header_from(source: Readable, size: int) -> Header:
     return _header(version, architecture, metadata, summary, data_offset)
 
 
-def header_from_prefix(prefix: bytes, size: int) -> Header | None:
-    """Read a header from the first bytes of a file that is `size` bytes long as a whole.
-
-    None when the header goes on past `prefix`: fetch more. Raises as `read_header` does.
-    """
-    source = _Prefix(prefix, size)
-    try:
-        return header_from(source, size)
-    except NotAModelFile:
-        if source.exhausted:
-            return None
-        raise
-
-
-class _Prefix:
-    """A stream of which only the start is here."""
-
-    def __init__(self, prefix: bytes, size: int) -> None:
-        self._stream = io.BytesIO(prefix)
-        self._whole = len(prefix) >= size
-        self.exhausted = False
-        """More was asked for than is here, though the file has more."""
-
-    def read(self, size: int, /) -> bytes:
-        piece = self._stream.read(size)
-        self.exhausted |= not piece and size > 0 and not self._whole
-        return piece
-
-
 def _read_version(cursor: Cursor) -> int:
     if cursor.remaining < len(MAGIC):
         raise damaged("the file is too short to be a model")
@@ -202,7 +172,8 @@ def _header(
         return metadata.number(f"{architecture}.{key}")
 
     n_layers = size("block_count")
-    if n_layers is not None and tensors.count and not 0 < n_layers <= MAX_LAYERS:
+    least = 1 if tensors.count else 0  # a vocabulary alone has none
+    if n_layers is not None and not least <= n_layers <= MAX_LAYERS:
         raise damaged(f"a model of {n_layers:,} layers")
     n_heads = size("attention.head_count")
     n_kv_heads = size("attention.head_count_kv")

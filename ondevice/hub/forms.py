@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -34,21 +33,6 @@ def pointers(file: FileSpec, snapshots: Snapshots) -> list[Pointer]:
     return [each for each in snapshots.pointers if belongs(file, each.path)]
 
 
-def in_package(file: FileSpec) -> Path | None:
-    """Where the package that carries `file` has it, of whatever size it is."""
-    if file.package is None:
-        return None
-    try:
-        spec = importlib.util.find_spec(file.package)
-    except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / Path(file.path).name
-        if path.is_file():
-            return path
-    return None
-
-
 def named(name: str, catalog: Catalog, cache: HubCache, own: Records) -> list[FileSpec]:
     """The forms of the model that `name` means, whether they are here or not.
 
@@ -72,18 +56,23 @@ def all_here(catalog: Catalog, cache: HubCache, own: Records) -> list[FileSpec]:
     """Every form that is here, wholly or in part: of the catalogue, and fetched by its name."""
     found = [file for spec in catalog.models for file in spec.files if is_here(file, cache)]
     known = {(file.repository, file.path) for file in found}
-    for folder in cache.folders():
-        repository = folder.name.removeprefix("models--").replace("--", "/")
-        for path in own.fetched_from(repository):
+    for repository in repositories(cache):
+        for path in fetched_from(repository, cache, own):
             file = _unnamed(repository, path)
             if (repository, path) not in known and is_here(file, cache):
                 found.append(file)
     return found
 
 
+def repositories(cache: HubCache) -> list[str]:
+    """`owner/name` of all that are here; other tools also keep some that have no owner."""
+    found = [each.name.removeprefix("models--").replace("--", "/") for each in cache.folders()]
+    return [each for each in found if names.split(each) == (each, "")]
+
+
 def is_here(file: FileSpec, cache: HubCache) -> bool:
     """Whether something has its name, in a package or in the cache."""
-    if in_package(file) is not None:
+    if local.in_package(file) is not None:
         return True
     folder = cache.folder(file.repository)
     return is_real_folder(folder) and bool(pointers(file, cache.snapshots(folder)))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ondevice.errors import NotChanged, OnDeviceError
+from ondevice.errors import BeingFetched, NotChanged, OnDeviceError
 from ondevice.hub import names
 from ondevice.hub.cache import (
     PART,
@@ -57,8 +57,8 @@ class Leftover:
     @property
     def hashes(self) -> list[str]:
         """Whose lock nobody may hold while it is deleted."""
-        name = _hash(self.path)
-        return [name] if HASH.fullmatch(name) and self.kind not in ("pointer", "new") else []
+        name = _hash(self.path.resolve() if self.kind == "pointer" else self.path)
+        return [name] if HASH.fullmatch(name) and self.kind != "new" else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,11 @@ def _delete(cache: HubCache, leftover: Leftover) -> int:
     with holding(cache, leftover.folder, leftover.hashes):
         if leftover.kind == "lock":  # holding has an end of it
             return leftover.size_bytes
+        if leftover.kind == "pointer" and is_there(leftover.path.resolve()):
+            raise NotChanged(f"{leftover.path.name} leads somewhere by now", hint="Try again.")
         if leftover.kind == "blob":
+            if held(cache, leftover.folder) - set(leftover.hashes):  # it may belong to that
+                raise BeingFetched("a file of its repository is being fetched", hint="Wait for it.")
             now = cache.snapshots(leftover.folder)
             if not now.complete or any(each.blob == leftover.path for each in now.pointers):
                 raise NotChanged(f"{leftover.path.name} has a name by now", hint="Try again.")

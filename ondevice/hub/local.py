@@ -102,10 +102,14 @@ def find(spec: ModelSpec) -> ModelFile | None:
 
 def find_file(file: FileSpec) -> Path | None:
     """Where `file` lies on this machine, or None."""
-    return _in_package(file) or _in_hub_cache(file)
+    carried = in_package(file)
+    if carried is not None and _is_whole(carried, file):
+        return carried
+    return _in_hub_cache(file)
 
 
-def _in_package(file: FileSpec) -> Path | None:
+def in_package(file: FileSpec) -> Path | None:
+    """Where the package that carries `file` has it, of whatever size it is."""
     if file.package is None:
         return None
     try:
@@ -114,7 +118,7 @@ def _in_package(file: FileSpec) -> Path | None:
         return None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / Path(file.path).name
-        if _is_whole(path, file):
+        if path.is_file():
             return path
     return None
 

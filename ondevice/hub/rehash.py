@@ -24,7 +24,7 @@ from typing import Literal
 
 from ondevice.domain.download import DownloadProgress, RemoteFile
 from ondevice.domain.model import FileSpec
-from ondevice.hub import forms
+from ondevice.hub import forms, local, names
 from ondevice.hub.cache import HubCache, Pointer
 from ondevice.hub.holding import holding
 from ondevice.hub.records import Records
@@ -142,13 +142,17 @@ def _known(
         path = name if os.path.lexists(name) else None
         yield KnownFile(label, path, file.size_bytes, file.content_hash)
         return
-    carried = forms.in_package(file)
+    carried = local.in_package(file)
     if carried is not None:
         yield KnownFile(label, carried, file.size_bytes, file.sha256, file.package)
     found = forms.pointers(file, cache.snapshots(cache.folder(file.repository)))
     pinned = (own.pinned(file) or ()) if own else ()
     for pointer in found:
         yield _of_pointer(file, pointer, pinned)
+    have = {pointer.path for pointer in found}
+    for member in names.parts(file.path) or [each.path for each in pinned]:
+        if found and member not in have:
+            yield KnownFile(f"{file.repository}/{member}", None, None, None)
     if carried is None and not found:
         yield KnownFile(label, None, file.size_bytes, file.sha256)
 
@@ -156,16 +160,18 @@ def _known(
 def _of_pointer(file: FileSpec, pointer: Pointer, pinned: tuple[RemoteFile, ...]) -> KnownFile:
     """The pin says what its own revision is; of another one only the cache knows."""
     label = f"{file.repository}/{pointer.path}"
-    at_pin = file.revision in (None, pointer.commit) and pointer.path == file.path
-    if at_pin and file.sha256:
+    name = pointer.blob.name if pointer.blob else ""
+    known = HASH.fullmatch(name) is not None
+    # Without a revision the entry may mean another one than this: then the blob's name knows.
+    at_pin = file.revision == pointer.commit or (file.revision is None and not known)
+    if at_pin and file.sha256 and pointer.path == file.path:
         whole = pointer.path.endswith(".gguf") and "-of-" not in pointer.path
         size = file.size_bytes if whole else None
         return KnownFile(label, pointer.name, size, file.sha256)
     for each in pinned:
         if (each.commit, each.path) == (pointer.commit, pointer.path):
             return KnownFile(label, pointer.name, each.size_bytes, each.content_hash)
-    name = pointer.blob.name if pointer.blob else ""
-    return KnownFile(label, pointer.name, None, name if HASH.fullmatch(name) else None)
+    return KnownFile(label, pointer.name, None, name if known else None)
 
 
 def _once(files: Iterable[KnownFile]) -> Iterator[KnownFile]:

@@ -216,7 +216,7 @@ class _Transfer:
 
     def _brake(self, began: float, fetched: int) -> None:
         limit = self._patience.limit_bytes_per_s
-        if limit and (early := fetched / limit - (time.monotonic() - began)) > 0:
+        while limit and (early := fetched / limit - (time.monotonic() - began)) > 0:
             time.sleep(min(early, 1.0))
 
     def _progress(self) -> DownloadProgress:

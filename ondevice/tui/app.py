@@ -243,8 +243,8 @@ class OnDeviceApp(App[int]):
             severity="error" if failed else "information",
             markup=False,
         )
-        if not isinstance(self.screen, ChatScreen):
-            self.screen.post_message(event)
+        for screen in self.screen_stack[1:]:  # a question may stand above the table
+            screen.post_message(event)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""

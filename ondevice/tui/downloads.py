@@ -6,6 +6,7 @@ that an answer goes first; and one that can be ended at any moment, as a partial
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -18,6 +19,8 @@ from ondevice.domain.download import DownloadProgress
 from ondevice.domain.text import clean_line
 from ondevice.hardware.system import lower_priority
 
+LONGEST_END_S = 10.0
+"""A process that was told to end writes what it has and does."""
 State = Literal["queued", "running", "paused", "failed", "done"]
 
 
@@ -104,10 +107,14 @@ class Downloads:
                 self._end_process()
 
     def forget(self, form: Form) -> None:
-        """Take `form` off the list; its partial stays."""
+        """Take `form` off the list and wait until nothing fetches it; its partial stays."""
+        running = self._process if self.running and self.running.form == form else None
         self.pause(form)
         with self._lock:
             self._rows.pop(form, None)
+        if running is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(LONGEST_END_S)
 
     def close(self) -> None:
         """Stop everything; partials stay."""

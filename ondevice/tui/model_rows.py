@@ -100,10 +100,12 @@ def detail(plan: PullPlan, download: Download | None) -> Iterator[tuple[str, str
     yield "model", f"{spec.title} · {parameters} parameters · context {trained} · {spec.use}"
     if download is not None and download.said and plan.here is None:
         yield download.state, download.said
-    yield from verdict_lines(plan.verdict)
+    if plan.file.engine not in local.RUNNABLE:
+        yield "engine", why_no_chat(plan)
     yield "licence", spec.licence + (f" · terms: {spec.terms}" if spec.terms else "")
     if plan.gated:
         yield "gated", "the hub wants an account that accepted the terms, and HF_TOKEN"
+    yield from verdict_lines(plan.verdict)
     for each in spec.quality:
         how = f", {each.how}" if each.how else ""
         yield "quality", f"{each.benchmark} {each.score:g} (by {each.measured_by}{how})"
@@ -123,6 +125,8 @@ def question(plan: PullPlan) -> tuple[str, Lines, str]:
         ("fetch", f"{units.size(plan.bytes_to_fetch)}{have} · the disk has {free} free"),
         ("licence", plan.spec.licence),
     ]
+    if plan.file.engine not in local.RUNNABLE:
+        lines.append(("engine", why_no_chat(plan)))
     if plan.terms:
         lines.append(("terms", f"{plan.terms} — with Y you accept them"))
     if plan.gated:

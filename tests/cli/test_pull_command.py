@@ -255,6 +255,15 @@ class TestTerms:
         assert_refused(outcome, Exit.USAGE, TERMS, "--accept-terms")
         assert hub.requests == []
 
+    @pytest.mark.parametrize("name", [REPOSITORY, f"{REPOSITORY}/{PATH}"])
+    def test_hold_by_whatever_name_the_model_is_asked_for(
+        self, name: str, hub: Loopback, cli: Cli, home: Path
+    ) -> None:
+        offer_model(home, hub.offer(CONTENT), more=f"terms = '{TERMS}'")
+        assert_refused(cli("pull", name, "-y"), Exit.USAGE, TERMS, "--accept-terms")
+        assert list(home.rglob(f"{PATH}*")) == []
+        assert cli("pull", name, "-y", "--accept-terms").code == 0
+
     def test_are_accepted_once(
         self, hub: Loopback, cli: Cli, home: Path, environment: dict[str, str]
     ) -> None:

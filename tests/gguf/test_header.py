@@ -20,7 +20,7 @@ from mutate import Parts, mutations, take_apart
 
 from ondevice.errors import ModelNotHere, NotAModelFile, OnDeviceError, UnsupportedModel
 from ondevice.gguf.cursor import FETCH_BYTES
-from ondevice.gguf.header import Header, header_from, header_from_prefix, read_header
+from ondevice.gguf.header import Header, header_from, read_header
 from ondevice.gguf.shapes import write_shape
 
 MUTANTS = 420
@@ -249,6 +249,14 @@ def test_what_ends_or_hangs_the_engine_is_refused_before_it(tiny: Path, name: st
         read(data)
 
 
+def test_layers_beyond_the_limit_are_refused_without_tensors_too() -> None:
+    architecture, layers = b"general.architecture", b"llama.block_count"
+    text = struct.pack("<Q", len(architecture)) + architecture + struct.pack("<IQ", 8, 5) + b"llama"
+    number = struct.pack("<Q", len(layers)) + layers + struct.pack("<IQ", 10, 1 << 39)
+    with pytest.raises(NotAModelFile, match="layers"):
+        read(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + text + number + b"\0" * 32)
+
+
 def test_announced_counts_allocate_nothing(tiny: Path) -> None:
     hostile = [
         data
@@ -282,35 +290,6 @@ def test_overwritten_headers_are_read_or_refused(parts: Parts, data: st.DataObje
         broken[at : at + len(patch)] = patch
     error = refusal(bytes(broken) + parts.weights)
     assert error is None or error.message.isprintable()
-
-
-def test_a_prefix_that_holds_the_header_reads_like_the_file(parts: Parts, tiny: Path) -> None:
-    whole, header = read_header(tiny), parts.header()
-    size = tiny.stat().st_size
-    assert header_from_prefix(header, size) == whole
-    assert header_from_prefix(tiny.read_bytes(), size) == whole
-
-
-@given(data=st.data())
-def test_a_prefix_that_ends_within_the_header_asks_for_more(
-    parts: Parts, data: st.DataObject
-) -> None:
-    header = parts.header().rstrip(b"\0")
-    size = len(header) + len(parts.weights)
-    end = data.draw(st.integers(0, len(header) - 9))
-    assert header_from_prefix(header[:end], size) is None
-
-
-@pytest.mark.parametrize("size", [16, 300, 1 << 30], ids=["all here", "nearly", "far from all"])
-def test_a_prefix_that_is_no_model_is_refused_at_once(size: int) -> None:
-    with pytest.raises(NotAModelFile, match="is a web page"):
-        header_from_prefix(b"<!doctype html>.", size)
-
-
-def test_a_file_that_ends_within_its_header_is_damaged_not_short(parts: Parts) -> None:
-    header = parts.header()[:200]
-    with pytest.raises(NotAModelFile):
-        header_from_prefix(header, len(header))
 
 
 def test_the_matrices_an_engine_may_repack_are_counted(tiny: Path) -> None:

@@ -125,6 +125,27 @@ class TestLeftovers:
         assert isinstance(pruned.problem, NotChanged)
         assert name.read_bytes() == CONTENT
 
+    def test_that_lead_somewhere_again_stay(self, store: HubCache) -> None:
+        name = put(store, CONTENT)
+        blob = name.resolve()
+        blob.unlink()
+        known = upkeep.leftovers(store)
+        assert [each.kind for each in known] == ["pointer"]
+        blob.write_bytes(CONTENT)
+        (pruned,) = upkeep.prune(store, known)
+        assert isinstance(pruned.problem, NotChanged)
+        assert name.read_bytes() == CONTENT
+
+    def test_wait_for_a_set_of_which_a_part_is_being_fetched(self, store: HubCache) -> None:
+        part = put(store, CONTENT)
+        blob = part.resolve()
+        part.unlink()
+        known = upkeep.leftovers(store)
+        with held_by_another_process(store, "a" * 64):
+            (pruned,) = upkeep.prune(store, known)
+        assert isinstance(pruned.problem, BeingFetched)
+        assert blob.read_bytes() == CONTENT
+
     def test_of_a_repository_that_is_gone_are_its_locks(self, store: HubCache) -> None:
         lock = store.root / ".locks" / "models--a--b" / f"{'a' * 40}.lock"
         lock.parent.mkdir(parents=True)

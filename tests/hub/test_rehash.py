@@ -104,6 +104,18 @@ class TestVerify:
         assert states(store, FILE) == ["unknown"]
         assert states(store, pinned(CONTENT)) == ["sound"]
 
+    def test_judges_another_revision_by_its_own_name(self, store: HubCache) -> None:
+        put(store, CONTENT)
+        put(store, OTHER, commit=OTHER_COMMIT)
+        unpinned = replace(pinned(OTHER), revision=None)
+        assert [each.state for each in findings(store, unpinned)] == ["sound", "sound"]
+
+    def test_misses_a_part_of_a_split_model(self, store: HubCache) -> None:
+        first = "m-00001-of-00002.gguf"
+        put(store, CONTENT, first)
+        told = findings(store, replace(FILE, path=first))
+        assert [each.state for each in told] == ["sound", "missing"]
+
     def test_knows_what_was_pinned_locally(self, store: HubCache, tmp_path: Path) -> None:
         name = put(store, CONTENT)
         name.unlink()

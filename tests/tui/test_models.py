@@ -55,6 +55,12 @@ async def choose(person: Person, name: str) -> None:
     await person.until(lambda: name in detail(person))
 
 
+async def ask(person: Person, key: str) -> None:
+    """Press what is followed by a question, and wait for it."""
+    await person.press(key)
+    await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+
+
 async def test_what_is_here_comes_first_and_says_so(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test(size=(120, 40)) as pilot:
@@ -97,13 +103,11 @@ async def test_a_model_is_fetched_after_a_question_and_used_when_it_is_here(
         person = await Person(stage, pilot).ready()
         await look(person)
         await choose(person, "absent-model")
-        await person.press("enter")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await ask(person, "enter")
         assert "94 MB · the disk has 100 GB free" in question(person)
         await person.press("enter", "n")
         assert stage.app.downloads.get(ABSENT) is None
-        await person.press("enter")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await ask(person, "enter")
         await person.press("y")
         await person.until(lambda: "50% 10 B/s 5.0 s" in rows(person)[2])
         await person.press("escape")
@@ -137,15 +141,13 @@ async def test_terms_are_accepted_once_and_only_by_a_yes(make_stage: MakeStage) 
         person = await Person(stage, pilot).ready()
         await look(person)
         await choose(person, "absent-model")
-        await person.press("enter")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await ask(person, "enter")
         assert TERMS in question(person)
         await person.press("escape")
         assert stage.accepted == []
-        await person.press("enter")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
-        await person.press("y")
-        assert stage.accepted == [TERMS]
+        await ask(person, "enter")
+        await person.press("Y")  # as with Caps Lock
+        await person.until(lambda: stage.accepted == [TERMS])
 
 
 async def test_why_a_download_failed_stands_in_the_detail(make_stage: MakeStage) -> None:
@@ -155,8 +157,7 @@ async def test_why_a_download_failed_stands_in_the_detail(make_stage: MakeStage)
         person = await Person(stage, pilot).ready()
         await look(person)
         await choose(person, "absent-model")
-        await person.press("enter")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await ask(person, "enter")
         await person.press("y")
         await person.until(lambda: "the disk is full. Make room." in detail(person))
 
@@ -167,17 +168,25 @@ async def test_deleting_asks_first_and_then_the_model_is_gone(make_stage: MakeSt
         person = await Person(stage, pilot).ready()
         await look(person)
         await choose(person, "second-model")
-        await person.press("delete")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await ask(person, "delete")
         await person.press("escape")
         assert "second-model" in stage.files
-        await person.press("delete")
-        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await ask(person, "delete")
         await person.press("y")
         await person.until(lambda: "second-model" not in stage.files)
         await choose(person, "absent-model")
         await person.press("delete")
         assert "Nothing of it is here." in person.notices()[-1]
+
+
+async def test_the_arrow_keys_move_at_once(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        await person.until(lambda: isinstance(person.app.focused, DataTable))
+        await person.press("down", "down")
+        await person.until(lambda: "absent-model" in detail(person))
 
 
 async def test_the_filter_narrows_the_table_and_escape_empties_it(make_stage: MakeStage) -> None:

@@ -36,8 +36,8 @@ class ConfirmScreen(ModalScreen[bool]):
 
     CSS_PATH = "../styles/confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Do it."),
-        Binding("escape,n", "answer(False)", "No", id="confirm.no", tooltip="Leave it."),
+        Binding("y,Y", "answer(True)", "Yes", id="confirm.yes", tooltip="Do it."),
+        Binding("escape,n,N", "answer(False)", "No", id="confirm.no", tooltip="Leave it."),
     ]
 
     def __init__(self, title: str, lines: Lines, yes: str) -> None:

@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
+from textual.worker import Worker, WorkerState
 
 from ondevice.acquire import PullPlan
 from ondevice.domain import fit as domain_fit
@@ -73,7 +74,7 @@ class ModelsScreen(Screen[ModelFile | None]):
         yield Input(placeholder="Type to filter", id="filter", compact=True, max_length=80)
         yield Table(id="table", cursor_type="row", cell_padding=0)
         yield Static(Content("Looking …"), id="none")
-        with VerticalScroll(id="detail", can_focus=False):
+        with VerticalScroll(id="detail"):
             yield Static(id="facts")
         yield Keys()
 
@@ -99,8 +100,14 @@ class ModelsScreen(Screen[ModelFile | None]):
     def _show_shelf(self, event: messages.ShelfRead) -> None:
         if event.error is not None:
             self._say(f"{event.error.message} {event.error.hint}")
-        self._plans = {model_rows.key(plan): plan for plan in event.plans}
+        if event.plans:
+            self._plans = {model_rows.key(plan): plan for plan in event.plans}
         self._fill()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A bug in a worker must not look like waiting."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            raise event.worker.error
 
     @on(messages.DownloadEnded)
     def _look_again(self) -> None:
@@ -121,8 +128,9 @@ class ModelsScreen(Screen[ModelFile | None]):
             cells = model_rows.cells(plan, self._downloads.get(model_rows.form(plan)))
             table.add_row(*(_cell(cells[title]) for title, _ in columns), key=key)
         table.border_title = f"{len(rows)} of {len(self._plans)} · {self._sort}"
+        appears = bool(rows) and not table.display
         table.display = bool(rows)
-        if rows and self.focused is None:  # what is not displayed cannot take it
+        if appears and not isinstance(self.focused, Input):  # it lost it while it was not there
             table.focus()
         nothing = self.query_one("#none", Static)
         nothing.display = not rows
@@ -213,15 +221,15 @@ class ModelsScreen(Screen[ModelFile | None]):
 
         self.app.push_screen(ConfirmScreen(*model_rows.question(plan)), agreed)
 
+    @work(thread=True, exit_on_error=False, group="start")
     def _start(self, plan: PullPlan) -> None:
         try:
             if plan.terms is not None:
                 self._doors.accept_terms(plan.terms)
         except OnDeviceError as error:
-            self._say(f"{error.message} {error.hint}")
-            return
-        self._downloads.add(model_rows.form(plan))
-        self._paint_downloads()
+            self.post_message(messages.ShelfRead([], error))
+        else:
+            self._downloads.add(model_rows.form(plan))
 
     def action_pause(self) -> None:
         """Pause the chosen download, or go on with it."""
@@ -247,19 +255,18 @@ class ModelsScreen(Screen[ModelFile | None]):
 
         def agreed(yes: bool | None) -> None:
             if yes:
-                self._downloads.forget(model_rows.form(plan))
                 self._remove(plan)
 
         self.app.push_screen(ConfirmScreen(*model_rows.farewell(plan)), agreed)
 
     @work(thread=True, exit_on_error=False, group="shelf")
     def _remove(self, plan: PullPlan) -> None:
-        error = None
+        self._downloads.forget(model_rows.form(plan))
         try:
             self._doors.remove(plan)
-        except OnDeviceError as trouble:
-            error = trouble
-        self.post_message(messages.ShelfRead(self._doors.shelf(), error))
+        except OnDeviceError as error:
+            self.post_message(messages.ShelfRead([], error))
+        self._look()
 
 
 def _cell(words: str) -> Text:

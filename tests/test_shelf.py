@@ -1,0 +1,64 @@
+"""What stands on this machine's shelf, whatever else lies in the cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ondevice import catalog, shelf
+from ondevice.domain.memory import MachineMemory
+from ondevice.gguf.shapes import write_shape
+from ondevice.hub.cache import HubCache
+from ondevice.hub.records import Records
+
+MACHINE = MachineMemory(16 << 30, 11 << 30)
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubCache:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("ONDEVICE_HOME", str(tmp_path / "ondevice"))
+    return HubCache(tmp_path / "hub")
+
+
+def put(cache: HubCache, folder: str, name: str = "tiny.gguf") -> Path:
+    """A model there, as another tool leaves it."""
+    blob = cache.root / folder / "blobs" / ("a" * 64)
+    link = cache.root / folder / "snapshots" / COMMIT / name
+    for each in (blob, link):
+        each.parent.mkdir(parents=True)
+    write_shape("tiny-llama", "Q4_0", blob)
+    link.symlink_to(os.path.relpath(blob, link.parent))
+    ref = cache.root / folder / "refs" / "main"
+    ref.parent.mkdir()
+    ref.write_text(COMMIT)
+    return link
+
+
+def test_what_other_tools_fetched_is_on_it_and_what_has_no_owner_spoils_nothing(
+    cache: HubCache, tmp_path: Path
+) -> None:
+    put(cache, "models--gpt2")
+    put(cache, "models--someone--tiny")
+    rows = shelf.read(catalog.load(), cache, Records(tmp_path / "downloads.json"), MACHINE)
+    (found,) = [row for row in rows if row.file.repository == "someone/tiny"]
+    assert found.spec.name == "someone/tiny/tiny.gguf"
+    assert found.here is not None
+    assert found.verdict is not None
+    assert found.bytes_total == found.here.stat().st_size
+    assert not [row for row in rows if "gpt2" in row.spec.name]
+
+
+def test_a_longer_context_takes_more(cache: HubCache, tmp_path: Path) -> None:
+    records = Records(tmp_path / "downloads.json")
+
+    def needs(n_ctx: int) -> int:
+        rows = shelf.read(catalog.load(), cache, records, MACHINE, n_ctx)
+        verdict = next(row.verdict for row in rows if row.spec.name == "smollm2-135m-instruct")
+        assert verdict is not None
+        return verdict.estimate.kv_bytes
+
+    assert needs(8192) == 4 * needs(2048)
