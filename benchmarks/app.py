@@ -92,6 +92,14 @@ class Screen:
             self.take(1.0)
         self.new = b""
 
+    def settle(self) -> None:
+        """Take until nothing is written for a while, as keys go to what has the focus by then."""
+        before = -1
+        while before != len(self.new):
+            before = len(self.new)
+            self.take(0.4)
+        self.new = b""
+
     def write(self, data: bytes) -> None:
         """Send `data`, taking what is written meanwhile."""
 

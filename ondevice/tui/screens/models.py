@@ -153,7 +153,9 @@ class ModelsScreen(Screen[ModelFile | None]):
     def _show_detail(self) -> None:
         plan = self._chosen()
         lines = model_rows.detail(plan, self._downloads.get(model_rows.form(plan))) if plan else []
-        self.query_one("#facts", Static).update(labelled(lines, self.size.width - 6))
+        facts, shown = labelled(lines, self.size.width - 6), self.query_one("#facts", Static)
+        if not (isinstance(shown.content, Content) and facts.is_same(shown.content)):
+            shown.update(facts)  # a layout of the whole screen
 
     def _chosen_key(self) -> str | None:
         table = self.query_one(DataTable)

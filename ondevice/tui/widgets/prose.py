@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 
 from rich.segment import Segment
 from textual.content import Content
@@ -144,13 +145,16 @@ class Prose(Widget):
         """Make the rows of what is not final, a step further than before."""
         if self._endless:
             self._final, self._final_rows, self._gap = self.shown, len(self._rows), None
-        del self._rows[self._final_rows :]
-        self._strips = {y: strip for y, strip in self._strips.items() if y < self._final_rows}
+        first, before = self._final_rows, self._rows[self._final_rows :]
+        del self._rows[first:]
         self.shown = min(len(self.text), self.shown + step)
         if self.markdown:
             self._lay_out_markdown(self.text[self._final : self.shown])
         else:
             self._lay_out_lines(self.text[: min(self.shown, SHOWN_CHARACTERS)])
+        for y, (old, new) in enumerate(zip_longest(before, self._rows[first:]), first):
+            if old is None or new is None or not new.looks_like(old):
+                self._strips.pop(y, None)
 
     def _lay_out_markdown(self, text: str) -> None:
         from ondevice.tui.widgets.markdown import parts  # deferred: 60 ms of the start

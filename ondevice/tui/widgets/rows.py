@@ -25,6 +25,10 @@ class Row:
     style: str = ""
     """Of the row's whole width."""
 
+    def looks_like(self, other: Row) -> bool:
+        """Whether both are painted the same; contents are equal to Textual if their texts are."""
+        return self.style == other.style and self.content.is_same(other.content)
+
 
 def wrapped(content: Content, width: int) -> Iterator[Row]:
     """Rows of at most `width` columns, broken between words where that is possible."""
