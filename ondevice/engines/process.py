@@ -285,4 +285,8 @@ def _crashed(child: Child) -> errors.OnDeviceError:
     else:
         last = clean_line(said.splitlines()[-1]) if said else ""
         message = f"the engine stopped: {reason}" + (f" ({last})" if last else "")
-    return errors.EngineCrashed(message, hint="Load the model again to go on.", log_tail=said)
+    hint = "Load the model again to go on"
+    # also what llama.cpp does where it was compiled wrongly for this processor (see the Makefile)
+    faulty = "SIGSEGV" in reason or "SIGILL" in reason
+    hint += "; if it stops again, try --repack off." if faulty else "."
+    return errors.EngineCrashed(message, hint=hint, log_tail=said)
