@@ -84,8 +84,10 @@ class Stage:
         name: str = "echo-model",
         make_chat: Callable[[Sessions], Chat] = Chat,
         live: Live | None = None,
+        more: dict[str, dict[str, Any]] | None = None,
         **script: Any,
     ) -> None:
+        """`script` is of the model `name`, `more` holds those of further ones."""
         self.folder = folder
         self.database = Database(folder / "data" / "ondevice.db")
         self.sessions = Sessions(self.database)
@@ -100,6 +102,9 @@ class Stage:
         self.specs = [spec(name), spec("second-model"), spec("absent-model")]
         self.add(name, **script)
         self.add("second-model", pieces=["second"])
+        for other, its_script in (more or {}).items():
+            self.specs.append(spec(other))
+            self.add(other, **its_script)
         self.app = self.make_app(name)
 
     def add(self, name: str, **script: Any) -> ModelFile:

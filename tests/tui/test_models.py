@@ -189,6 +189,15 @@ async def test_the_arrow_keys_move_at_once(make_stage: MakeStage) -> None:
         await person.until(lambda: "absent-model" in detail(person))
 
 
+async def test_enter_in_the_filter_takes_the_only_match(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person, "slash", *"second")
+        await person.press("enter")
+        await person.until(lambda: "second-model" in person.text("#running"))
+
+
 async def test_the_filter_narrows_the_table_and_escape_empties_it(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test() as pilot:

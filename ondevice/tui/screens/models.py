@@ -190,7 +190,11 @@ class ModelsScreen(Screen[ModelFile | None]):
         self._fill()
 
     def on_input_submitted(self) -> None:
-        self.query_one(DataTable).focus()
+        """Take the only match; among several the arrow keys choose."""
+        table = self.query_one(DataTable)
+        table.focus()
+        if table.row_count == 1:
+            self.action_take()
 
     def action_sort(self) -> None:
         """The next order."""
