@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ondevice import catalog, pricing, settings, units
 from ondevice.chat import Chat
 from ondevice.domain.generation import LoadOptions
-from ondevice.errors import StorageTrouble, UsageTrouble
+from ondevice.errors import OnDeviceError, StorageTrouble, UsageTrouble
 from ondevice.hardware import probe
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
@@ -42,7 +43,6 @@ def open_app(model: str | None) -> int:
     gc.enable()
     paths = user_paths()
     chosen = settings.load(paths.settings)
-
     options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
 
     @cache  # after the first paint, and once
@@ -57,6 +57,7 @@ def open_app(model: str | None) -> int:
         frontier=pricing.FRONTIER_BASELINE,
         shelf=lambda: _shelf(known(), paths, options.n_ctx),
         accept_terms=lambda terms: _records(paths).accept(terms),
+        judge=lambda plan: _judge(plan, paths, options.n_ctx),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
     )
@@ -69,7 +70,7 @@ def open_app(model: str | None) -> int:
 
 def fetching(form: Form) -> list[str]:
     """The command that fetches `form` and tells of it line by line."""
-    chosen = ["--engine", form.engine, "--quant", form.quantization]
+    chosen = ["--engine", form.engine, "--quant", form.quantization, "--file", form.path]
     pull = [sys.executable, "-P", "-m", "ondevice.cli.main", "pull"]
     return [*pull, form.name, *chosen, "--events", "-y"]
 
@@ -91,11 +92,27 @@ def _shelf(known: catalog.Catalog, paths: Paths, n_ctx: int | None) -> list[Pull
     return shelf.read(known, cache, _records(paths), probe.machine_memory(), n_ctx)
 
 
-def _remove(plan: PullPlan, paths: Paths) -> None:
+def _judge(plan: PullPlan, paths: Paths, n_ctx: int | None) -> PullPlan:
+    """The same plan as the hub completes it, the verdict by its file's header."""
+    from ondevice import acquire
+    from ondevice.hub import remote
+    from ondevice.hub.cache import HubCache
+
+    cache, machine = HubCache(local.hub_cache()), probe.machine_memory()
+    try:
+        with remote.from_environment() as hub:
+            own = _records(paths)
+            return acquire.plan(hub, plan.spec, plan.file, cache, own, machine, n_ctx)
+    except OnDeviceError as error:
+        return replace(plan, problem=error.message)
+
+
+def _remove(plan: PullPlan, paths: Paths) -> int:
     from ondevice.hub import upkeep
     from ondevice.hub.cache import HubCache
 
-    upkeep.remove(HubCache(local.hub_cache()), plan.file, _records(paths))
+    cache, own = HubCache(local.hub_cache()), _records(paths)
+    return upkeep.remove(cache, plan.file, own).freed_bytes
 
 
 def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:

@@ -29,5 +29,8 @@ class Doors:
     shelf: Callable[[], list[PullPlan]]
     """Every form of every model, and what having it takes."""
     accept_terms: Callable[[str], None]
-    remove: Callable[[PullPlan], None]
+    judge: Callable[[PullPlan], PullPlan]
+    """Asks the hub about what the catalogue does not know; `problem` says why it could not."""
+    remove: Callable[[PullPlan], int]
+    """Returns the bytes that are free again."""
     fetch: Command

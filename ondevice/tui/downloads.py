@@ -30,6 +30,8 @@ class Form(NamedTuple):
     name: str
     engine: str
     quantization: str
+    path: str
+    """In its repository: two forms may be alike in all else."""
 
 
 Command = Callable[[Form], list[str]]

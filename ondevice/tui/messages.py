@@ -115,6 +115,21 @@ class ShelfRead(Message):
 
 
 @dataclass
+class PlanJudged(Message):
+    """A hub was asked about a model before it is fetched."""
+
+    plan: PullPlan
+
+
+@dataclass
+class ModelDeleted(Message):
+    """The files of a model are gone."""
+
+    plan: PullPlan
+    freed_bytes: int
+
+
+@dataclass
 class DownloadEnded(Message, bubble=False):
     """A download is done, or has failed."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +21,7 @@ from textual.widgets import Static
 from ondevice.acquire import PullPlan
 from ondevice.chat import Chat
 from ondevice.domain.cost import Price
+from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
@@ -99,6 +102,10 @@ class Stage:
         """Addresses of terms."""
         self.fetched: list[dict[str, object]] = []
         """What a download says before it waits to be ended; one that says it is done ends."""
+        self.judged = threading.Event()
+        """Set once the hub is to answer what a model takes."""
+        self.verdict: MemoryVerdict | None = None
+        """What it then says."""
         self.specs = [spec(name), spec("second-model"), spec("absent-model")]
         self.add(name, **script)
         self.add("second-model", pieces=["second"])
@@ -122,8 +129,9 @@ class Stage:
             price=self._price,
             baseline="small",
             frontier="frontier",
-            shelf=lambda: [self._plan(each) for each in self.specs],
+            shelf=lambda: [self._plan(each, file) for each in self.specs for file in each.files],
             accept_terms=self.accepted.append,
+            judge=self._judge,
             remove=self._remove,
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
         )
@@ -136,12 +144,12 @@ class Stage:
             raise ModelNotHere(f"{name} is not on this machine", hint="Install it first.")
         return self.files[name]
 
-    def _plan(self, each: ModelSpec) -> PullPlan:
+    def _plan(self, each: ModelSpec, file: FileSpec) -> PullPlan:
         here = self.files.get(each.name)
-        size = each.files[0].size_bytes
+        size = file.size_bytes
         return PullPlan(
             spec=each,
-            file=each.files[0],
+            file=file,
             remote=(),
             here=here.path if here else None,
             bytes_total=size,
@@ -151,8 +159,13 @@ class Stage:
             gated=each.gated,
         )
 
-    def _remove(self, plan: PullPlan) -> None:
-        del self.files[plan.spec.name]
+    def _judge(self, plan: PullPlan) -> PullPlan:
+        assert self.judged.wait(PATIENCE_S)
+        return replace(plan, verdict=self.verdict, problem="the header did not come")
+
+    def _remove(self, plan: PullPlan) -> int:
+        self.files.pop(plan.spec.name, None)
+        return plan.bytes_here
 
     def _price(self, key: str) -> Price:
         paid, made = self.baselines[key]
