@@ -85,7 +85,7 @@ def answer(home: Path, download: bool) -> float:
 def begin_download(screen: Screen) -> None:
     screen.write(KEY_F2)
     screen.until("here first")
-    for keys, shown in ((b"/", ""), (b"fetched", "1 of "), (b"\r", ""), (b"\r", "disk has")):
+    for keys, shown in ((b"/", ""), (b"fetched", "1 of "), (b"\r", "disk has")):
         screen.write(keys)
         screen.until(shown)
         screen.settle()

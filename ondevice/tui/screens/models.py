@@ -295,7 +295,5 @@ class ModelsScreen(Screen[ModelFile | None]):
 
     @on(messages.ModelDeleted)
     def _say_deleted(self, event: messages.ModelDeleted) -> None:
-        self.notify(
-            clean_line(f"{event.plan.spec.name}: {units.size(event.freed_bytes)} are free again."),
-            markup=False,
-        )
+        words = f"{event.plan.spec.name}: {units.size(event.freed_bytes)} are free again."
+        self.notify(clean_line(words), markup=False)
