@@ -22,6 +22,10 @@ COMMANDS = {
     "verify": ("ondevice.cli.verify:verify", "Hash the models here again: are they unharmed?"),
     "rm": ("ondevice.cli.rm:rm", "Delete a model from this machine."),
     "prune": ("ondevice.cli.prune:prune", "Delete what unfinished downloads left."),
+    "settings": (
+        "ondevice.cli.settings:settings",
+        "Show and change what the app and commands use.",
+    ),
     "doctor": ("ondevice.cli.doctor:doctor", "Check this machine and this installation."),
     "completion": ("ondevice.cli.completion:completion", "Print the shell completion script."),
 }

@@ -50,6 +50,15 @@ class Prompt:
         return len(self.text or "") + sum(len(message.content) for message in self.messages)
 
 
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, 10.0),
+    "top_k": (0, 1_000_000),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repeat_penalty": (0.01, 10.0),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is chosen. Values outside their range raise ValueError."""
@@ -66,14 +75,7 @@ class Sampling:
     """None draws one; the seed used is not a secret, so equal seeds repeat a run."""
 
     def __post_init__(self) -> None:
-        bounds = {
-            "temperature": (0.0, 10.0),
-            "top_k": (0, 1_000_000),
-            "top_p": (0.0, 1.0),
-            "min_p": (0.0, 1.0),
-            "repeat_penalty": (0.01, 10.0),
-        }
-        for name, (low, high) in bounds.items():
+        for name, (low, high) in SAMPLING_BOUNDS.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; it must be from {low} to {high}")

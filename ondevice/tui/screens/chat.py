@@ -15,11 +15,11 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat, ChatEvent
-from ondevice.domain.generation import LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
+from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.screens.link import LinkScreen
@@ -42,21 +42,18 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer; it is kept."),
-        Binding(
-            "f5",
-            "reload",
-            "Reload",
-            id="chat.reload",
-            tooltip="Load the model again, after its engine stopped.",
-        ),
+        Binding("f5", "reload", "Reload", id="chat.reload",
+                tooltip="Load the model again: its engine stopped, or settings changed."),
         # F6 and F7 are the text area's own.
         Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
-    ]
+    ]  # fmt: skip
 
-    def __init__(self, chat: Chat, options: LoadOptions, max_tokens: int, live: Live) -> None:
+    def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
         super().__init__()
-        self._chat, self._options, self._max_tokens = chat, options, max_tokens
-        self._live = live
+        self._chat, self._live = chat, live
+        self.settings = settings
+        """Replaced whole when one changes."""
+        self._loaded_with = settings.load_options
         self._answer: Answer | None = None
         """The one being made."""
         self.busy = False
@@ -90,7 +87,8 @@ class ChatScreen(Screen[None]):
         if action == "stop":
             return self._answer is not None
         if action == "reload":
-            return not (self._live.info or self._loading) and self._chat.file is not None
+            loaded = self._live.info and self._loaded_with == self.settings.load_options
+            return not (loaded or self._loading) and self._chat.file is not None
         return True
 
     # Model
@@ -106,7 +104,8 @@ class ChatScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
     def _load(self, file: ModelFile) -> None:
-        load_model(self._chat, file, self._options, self.post_message)
+        self._loaded_with = self.settings.load_options
+        load_model(self._chat, file, self._loaded_with, self.post_message)
 
     @on(messages.ModelLoading)
     def _show_loading(self, event: messages.ModelLoading) -> None:
@@ -141,7 +140,7 @@ class ChatScreen(Screen[None]):
         await self._conversation.add(Trouble(event.error.message, hint))
 
     def action_reload(self) -> None:
-        """Load the model again, for one whose engine stopped."""
+        """Load the model again: one whose engine stopped, or with settings that changed."""
         if self._chat.file is not None:
             self.load(self._chat.file)
 
@@ -158,7 +157,8 @@ class ChatScreen(Screen[None]):
         self.refresh_bindings()
         self.query_one(Composer).accepted(event.text)
         self._live.begin_turn()
-        events = self._chat.send(event.text, Sampling(), self._max_tokens)  # Esc counts from here
+        sampling, most = self.settings.sampling, self.settings.max_tokens
+        events = self._chat.send(event.text, sampling, most)  # Esc counts from here
         await self._conversation.add(Question(event.text), self._answer)
         self._generate(events)
 

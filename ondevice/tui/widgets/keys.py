@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from textual.widgets import Footer
 
+NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
+
+
+def as_written(key: str) -> str:
+    """A key as keyboards write it: F1, Esc, Ctrl+J."""
+    return "+".join(NAMES.get(part, part.capitalize()) for part in key.split("+"))
+
 
 class Keys(Footer):
     """Textual's footer, without the memory of keys it showed before.
