@@ -30,10 +30,11 @@ from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.turn import find_prices
 from ondevice.tui.widgets.composer import Composer
-from ondevice.tui.widgets.keys import as_written
+from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
+UNLISTED = ("app.interrupt", "app.palette")
 OF_CHAT = ("models", "baseline", "sessions", "settings")
 
 
@@ -45,7 +46,7 @@ class OnDeviceApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Keys, and what the numbers mean."),
         Binding("f2", "models", "Models", id="app.models", tooltip="Choose or get a model."),
-        Binding("f3", "baseline", "Baseline", id="app.baseline",
+        Binding("f3", "baseline", "Baseline", id="app.baseline", show=False,
                 tooltip="Choose the cloud model that costs are compared with."),
         Binding("f4", "sessions", "Sessions", id="app.sessions", tooltip="An earlier session."),
         Binding("f9", "settings", "Settings", id="app.settings",
@@ -137,7 +138,7 @@ class OnDeviceApp(App[int]):
         chat = self.chat_screen
         for source, namespace in ((self, "app"), (chat, "screen")):
             for binding in source.BINDINGS:
-                if isinstance(binding, Binding) and binding.show:
+                if isinstance(binding, Binding) and binding.id not in UNLISTED:
                     action = partial(self.run_action, f"{namespace}.{binding.action}")
                     yield SystemCommand(binding.description, binding.tooltip, action)
         yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)
@@ -149,7 +150,7 @@ class OnDeviceApp(App[int]):
         from ondevice.tui.screens.settings import SettingsScreen  # deferred: it knows every screen
 
         running = self.chat_screen.query_one(TopBar).running
-        self.push_screen(SettingsScreen(self._doors, self.keys, running))
+        self.push_screen(SettingsScreen(self._doors, self.chat_screen, running))
 
     @on(messages.SettingsChanged)
     def _use_settings(self, event: messages.SettingsChanged) -> None:
@@ -166,9 +167,7 @@ class OnDeviceApp(App[int]):
         if keymap or self.keys:
             from ondevice.tui.keymap import use  # deferred: it imports every screen
 
-            self.keys, refused = use(self, keymap)
-            self.chat_screen.query_one(Composer).use_keys(self.keys)
-            self._warn(*refused)
+            self._warn(*use(self, keymap))
 
     def _warn(self, *faults: str) -> None:
         for fault in faults:
@@ -207,7 +206,7 @@ class OnDeviceApp(App[int]):
         if self.chat_screen.busy:
             self.chat_screen.action_stop()
         else:
-            self.notify("F10 quits.", markup=False)
+            self.notify(f"{key_of(self.screen, 'app.quit')} quits.", markup=False)
 
     # Choosing
 
@@ -216,7 +215,8 @@ class OnDeviceApp(App[int]):
         numbers = getattr(self.screen, "NUMBERS", CHAT_NUMBERS)
         sources = (Composer, ChatScreen) if numbers is CHAT_NUMBERS else (type(self.screen),)
         named = named_bindings(*sources, OnDeviceApp, keys=self.keys)
-        self.push_screen(HelpScreen(named, numbers))
+        offered = [each for each in named if self.check_action(each.action, ())]
+        self.push_screen(HelpScreen(offered, numbers))
 
     def action_models(self) -> None:
         """Look at all models: choose one, get one."""
@@ -239,7 +239,8 @@ class OnDeviceApp(App[int]):
     def _say_download(self, event: messages.DownloadEnded) -> None:
         done = event.download
         failed = done.state == "failed"
-        words = f": {done.said}" if failed else " is here. F2 and Enter use it."
+        shown = key_of(self.screen, "app.models")
+        words = f": {done.said}" if failed else f" is here. {shown} shows it."
         self.notify(
             clean_line(f"{done.form.name}{words}", 300),
             title="Download failed" if failed else "Downloaded",

@@ -12,18 +12,24 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.keys import Keys, _normalize_key_list, key_to_character
+from textual.keys import REPLACED_KEYS, Keys, _normalize_key_list, key_to_character
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import DataTable, OptionList, TextArea
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
+from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.keys import as_written
+from ondevice.tui.widgets.meter import MeterPanel
+
+if TYPE_CHECKING:
+    from ondevice.tui.app import OnDeviceApp
 
 EVERYWHERE, CHAT = "app", "chat"
 FOCUSED: dict[str, type[Widget]] = {
@@ -33,6 +39,13 @@ FOCUSED: dict[str, type[Widget]] = {
     "settings": OptionList,
 }
 """What has the focus on a screen, and so gets its keys first."""
+NAMED = {
+    "send": "composer.send",
+    "newline": "composer.newline",
+    "up": "composer.page_up",
+    "help": "app.help",
+}
+"""What the conversation's texts name."""
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 RESERVED = {
     "ctrl+s": "stops the output of many terminals",
@@ -102,12 +115,6 @@ def refuse(id: str, keys: str, others: Mapping[str, str]) -> None:
         raise SettingsInvalid(refused[id], hint or "Choose another key; F1 lists those in use.")
 
 
-def rebound(binding: Binding, keymap: Mapping[str, str]) -> Binding:
-    """`binding` with the keys that hold."""
-    keys = keymap.get(binding.id or "")
-    return binding.with_key(keys) if keys else binding
-
-
 def _classes() -> Iterator[tuple[str, type]]:
     """Screens and widgets of ours that may bind keys, with the screen they work on."""
     from ondevice.tui import app, screens, widgets  # deferred: the app imports this module
@@ -140,7 +147,7 @@ def _alone(id: str, keys: str) -> str:
 
 def _unknown(key: str) -> str:
     *modifiers, base = key.split("+") if key != "+" else [key]
-    if set(modifiers) <= MODIFIERS and (base in _names() or key_to_character(base)):
+    if set(modifiers) <= MODIFIERS and (base in _names() or _character(base)):
         return ""
     near = get_close_matches(base, _names(), n=1)
     advice = f"; did you mean {'+'.join([*modifiers, near[0]])}?" if near else ""
@@ -151,7 +158,7 @@ def _taken_by_nature(key: str, screen: str) -> str:
     if key in RESERVED:
         return f"{key} {RESERVED[key]}"
     widget = FOCUSED.get(screen)
-    if widget is TextArea and key_to_character(key):
+    if widget is TextArea and "+" not in key and _character(key):
         return f"{key} would be typed"
     if widget is not None and key in _own_keys(widget):
         return f"{key} is one of those that move and edit there"
@@ -173,6 +180,12 @@ def _clash(chosen: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
+def _character(key: str) -> str:
+    """What is typed by a key without a modifier, if anything is."""
+    character = key_to_character(REPLACED_KEYS.get(key, key)) or ""
+    return character if character.isprintable() else ""  # esc is a name of Unicode, too
+
+
 def _spelled(key: str) -> str:
     """As Textual names it: `?` is question_mark, `F5` is f5."""
     key = key.strip()
@@ -192,8 +205,19 @@ def _own_keys(widget: type[Widget]) -> frozenset[str]:
     return frozenset(each.key for each in Binding.make_bindings(bindings))
 
 
-def use(app: App[int], wanted: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Make the keys of `wanted` hold; returns those that do, and why others do not."""
-    good, refused = accept(wanted) if wanted else ({}, {})
-    app.set_keymap(good)
-    return good, list(refused.values())
+def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
+    """Make the keys of `wanted` hold, and be named where a text names them.
+
+    Returns why some cannot.
+    """
+    app.keys, refused = accept(wanted) if wanted else ({}, {})
+    app.set_keymap(app.keys)
+    chat = app.chat_screen
+    chat.query_one(Composer).use_keys(app.keys)
+    named = {
+        what: " or ".join(map(as_written, app.keys.get(name, actions()[name].keys).split(",")))
+        for what, name in NAMED.items()
+    }
+    chat.query_one(Conversation).name_keys(named)
+    chat.query_one(MeterPanel).border_subtitle = f"{named['help']} explains"
+    return list(refused.values())

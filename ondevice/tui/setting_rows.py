@@ -50,7 +50,7 @@ class Row(NamedTuple):
     def words(self) -> str:
         """What it may be."""
         if self.setting.name == KEYS:
-            return "a key such as f12, ctrl+t or f6, or several with commas"
+            return "a key such as f12 or ctrl+t, or several with commas"
         kind = self.setting.kind
         return "any text" if isinstance(kind, Entries | Text) else kind.words
 

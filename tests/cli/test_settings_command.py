@@ -166,17 +166,17 @@ def test_a_folder_that_takes_no_file_is_an_error_with_a_hint(cli: Cli) -> None:
 
 def test_run_uses_the_settings_and_an_option_goes_before_them(cli: Cli, path: Path) -> None:
     path.write_text(
-        "context = 384\nthreads = 1\nkv_type = 'q8_0'\nmax_tokens = 5\n"
+        "context = 512\nthreads = 1\nkv_type = 'q8_0'\nmax_tokens = 5\n"
         "[sampling]\ntemperature = 0\n"
     )
     first, again = (json.loads(cli("run", "--json", "Count to nine.").out) for _ in range(2))
-    assert (first["n_ctx"], first["threads"]) == (384, 1)
+    assert (first["n_ctx"], first["threads"]) == (512, 1)
     assert first["usage"]["completion_tokens"] == 5
     assert [notice["code"] for notice in first["notices"]] == ["flash_attention"]
     assert first["text"] == again["text"]
-    asked = ("-n", "3", "-c", "512", "--kv-type", "f16", "-t", "0")
+    asked = ("-n", "3", "-c", "768", "--kv-type", "f16", "-t", "0")
     other = json.loads(cli("run", "--json", *asked, "Count to nine.").out)
-    assert (other["n_ctx"], other["usage"]["completion_tokens"]) == (512, 3)
+    assert (other["n_ctx"], other["usage"]["completion_tokens"]) == (768, 3)
     assert other["notices"] == []
 
 

@@ -27,7 +27,7 @@ from ondevice.tui.turn import load_model, read_memory, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
-from ondevice.tui.widgets.keys import Keys
+from ondevice.tui.widgets.keys import Keys, key_of
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
@@ -50,9 +50,7 @@ class ChatScreen(Screen[None]):
 
     def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
         super().__init__()
-        self._chat, self._live = chat, live
-        self.settings = settings
-        """Replaced whole when one changes."""
+        self._chat, self.settings, self._live = chat, settings, live
         self._loaded_with = settings.load_options
         self._answer: Answer | None = None
         """The one being made."""
@@ -99,12 +97,12 @@ class ChatScreen(Screen[None]):
             return
         self._live.lose_engine()
         self._loading = file = replace(file)  # the same one may be chosen twice
+        self._loaded_with = self.settings.load_options
         self._say_model(f"loading {file.name}")
         self._load(file)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
     def _load(self, file: ModelFile) -> None:
-        self._loaded_with = self.settings.load_options
         load_model(self._chat, file, self._loaded_with, self.post_message)
 
     @on(messages.ModelLoading)
@@ -136,8 +134,8 @@ class ChatScreen(Screen[None]):
                 self._say_model("no model")
         elif event.file is not None:
             return
-        hint = f"{event.error.hint} F2 shows what is on this machine.".strip()
-        await self._conversation.add(Trouble(event.error.message, hint))
+        hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
+        await self._conversation.add(Trouble(event.error.message, hint.strip()))
 
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""
@@ -194,7 +192,7 @@ class ChatScreen(Screen[None]):
         self._live.begin_turn()
         if event.engine_stopped:
             self._live.lose_engine()
-            self._say_model("the engine stopped · F5 loads it again")
+            self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
         await self._conversation.add(Trouble(event.error.message, event.error.hint))
 
     @on(messages.Noticed)
@@ -228,12 +226,14 @@ class ChatScreen(Screen[None]):
         """Whether an answer is running; then that is said."""
         if self.busy:
             made = self._answer is None
-            self._say("The answer is being stored." if made else "Esc stops the answer first.")
+            stops = f"{key_of(self, 'chat.stop')} stops the answer first."
+            self._say("The answer is being stored." if made else stops)
         return self.busy
 
     def _load_first(self) -> bool:
         """Whether no model is ready; then that is said."""
-        advice = "It is being loaded." if self._loading else "F2 chooses one."
+        chooses = f"{key_of(self, 'app.models')} chooses one."
+        advice = "It is being loaded." if self._loading else chooses
         if self._live.info is None:
             self._say(f"No model is ready. {advice}")
         return self._live.info is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ondevice.domain.text import clean, clean_line
+from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.settings import Reading, typed
 from ondevice.settings.definition import NEXT_LOAD
@@ -26,7 +26,7 @@ from ondevice.tui.screens.confirm import labelled
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.setting_rows import Row
-from ondevice.tui.widgets.keys import Keys, as_written
+from ondevice.tui.widgets.keys import Keys, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 
@@ -52,10 +52,10 @@ class SettingsScreen(Screen[None]):
                 tooltip="Go back to the default."),
     ]  # fmt: skip
 
-    def __init__(self, doors: Doors, keys: Mapping[str, str], running: str) -> None:
+    def __init__(self, doors: Doors, chat: Screen[None], running: str) -> None:
+        """`chat` is the screen whose keys the explanations name."""
         super().__init__()
-        self._doors, self._serving = doors, running
-        self._reload_key = as_written(keys.get("chat.reload", "f5"))
+        self._doors, self._chat, self._serving = doors, chat, running
         self._reading = doors.settings.read()
         self._rows: dict[str, Row] = {}
 
@@ -69,7 +69,7 @@ class SettingsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(TopBar).show(self._serving)
-        self.query_one(List).border_title = clean_line(str(self._doors.settings.path), 70)
+        self.query_one(List).border_title = clean_line(self._doors.settings.path.name)
 
     def on_resize(self) -> None:
         self._fill()
@@ -103,7 +103,8 @@ class SettingsScreen(Screen[None]):
     @on(OptionList.OptionHighlighted)
     def _show_detail(self) -> None:
         row = self._chosen()
-        lines = setting_rows.detail(row, self._reload_key) if row else []
+        reloads = key_of(self._chat, "chat.reload")
+        lines = setting_rows.detail(row, reloads) if row else []
         facts = labelled(lines, self.size.width - 6)
         self.query_one("#facts", Static).update(facts)
 
@@ -166,5 +167,5 @@ class SettingsScreen(Screen[None]):
         self._show_detail()
         self.app.post_message(messages.SettingsChanged(self._reading.settings))
         if row.setting.holds == NEXT_LOAD:
-            words = f"Back in the chat {self._reload_key} loads the model again with it."
-            self.notify(clean(words), markup=False)
+            reloads = key_of(self._chat, "chat.reload")
+            self.notify(f"In the chat {reloads} loads the model again with it.", markup=False)

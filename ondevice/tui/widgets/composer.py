@@ -12,6 +12,7 @@ from textual.widgets import TextArea
 
 from ondevice import units
 from ondevice.domain.text import clean
+from ondevice.tui.widgets.keys import as_written
 
 LONGEST_TEXT = 400_000
 """Characters: more than any context here holds, and where editing gets slow."""
@@ -66,7 +67,6 @@ class Composer(TextArea):
     def __init__(self) -> None:
         super().__init__(
             id="composer",
-            placeholder="Ask anything. Enter sends, Shift+Enter breaks the line.",
             soft_wrap=True,
             tab_behavior="focus",
             show_line_numbers=False,
@@ -86,6 +86,8 @@ class Composer(TextArea):
         newline = keymap.get("composer.newline", ",".join(NEWLINES)).split(",")
         self._keys = dict.fromkeys(newline, self.action_newline)
         self._keys |= dict.fromkeys(send, self.action_send)
+        sends, breaks = as_written(send[0]), as_written(newline[0])
+        self.placeholder = f"Ask anything. {sends} sends, {breaks} breaks the line."
 
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""

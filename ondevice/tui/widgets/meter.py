@@ -8,7 +8,7 @@ threads        those that decode now, of those to start with; "adapted" while ot
                take cores, "fixed" by --threads
 frontier       cost avoided against a frontier model; a small model does not replace one
 since start    cost avoided by all answers since the app was started
-against        the cloud model that is compared with; F3 chooses another
+against        the cloud model that is compared with; another can be chosen
 price of       the day that model's price was read
 
 `-` means not yet; "unknown" means that it cannot be known.
