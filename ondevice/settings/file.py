@@ -180,7 +180,8 @@ def _reading(document: Document) -> Reading:
             checked, bad = _entries(name, setting.kind, checked)
             troubles += bad
             given |= {f"{name}.{entry}" for entry in checked}
-        given.add(name)
+        if checked != {}:  # a table without entries says nothing
+            given.add(name)
         values[setting.field] = checked
     return Reading(Settings(**values), frozenset(given), tuple(troubles))
 

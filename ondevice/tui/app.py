@@ -34,7 +34,6 @@ from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
-UNLISTED = ("app.interrupt", "app.palette")
 OF_CHAT = ("models", "baseline", "sessions", "settings")
 
 
@@ -138,7 +137,10 @@ class OnDeviceApp(App[int]):
         chat = self.chat_screen
         for source, namespace in ((self, "app"), (chat, "screen")):
             for binding in source.BINDINGS:
-                if isinstance(binding, Binding) and binding.id not in UNLISTED:
+                if isinstance(binding, Binding) and binding.id not in (
+                    "app.interrupt",
+                    "app.palette",
+                ):
                     action = partial(self.run_action, f"{namespace}.{binding.action}")
                     yield SystemCommand(binding.description, binding.tooltip, action)
         yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)

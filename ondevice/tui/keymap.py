@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.keys import REPLACED_KEYS, Keys, _normalize_key_list, key_to_character
+from textual.keys import REPLACED_KEYS, Keys, key_to_character
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import DataTable, OptionList, TextArea
@@ -79,7 +79,7 @@ def actions() -> dict[str, Action]:
         for binding in vars(kind).get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id:
                 about = binding.tooltip or binding.description
-                keys = _normalize_key_list(binding.key)
+                keys = _spelled(binding.key)
                 if binding.id not in found or binding.tooltip:  # a table may repeat its screen's
                     found[binding.id] = Action(binding.id, keys, about, screen)
     return found
@@ -93,7 +93,7 @@ def accept(wanted: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     refused: dict[str, str] = {}
     good: dict[str, str] = {}
     for name, keys in wanted.items():
-        spelled = ",".join(_spelled(key) for key in keys.split(","))
+        spelled = _spelled(keys)
         reason = _alone(name, spelled)
         if reason:
             refused[name] = reason
@@ -186,10 +186,16 @@ def _character(key: str) -> str:
     return character if character.isprintable() else ""  # esc is a name of Unicode, too
 
 
-def _spelled(key: str) -> str:
-    """As Textual names it: `?` is question_mark, `F5` is f5."""
-    key = key.strip()
-    return _normalize_key_list(key if len(key) == 1 else key.lower())
+def _spelled(keys: str) -> str:
+    """As Textual names them: `?` is question_mark, `F5` is f5."""
+    return ",".join(_spelled_one(key.strip()) for key in keys.split(","))
+
+
+def _spelled_one(key: str) -> str:
+    if len(key) != 1:
+        return key.lower()
+    (binding,) = Binding.make_bindings([Binding(key, "")])
+    return binding.key
 
 
 @cache

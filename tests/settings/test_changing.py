@@ -51,7 +51,7 @@ def text(file: SettingsFile) -> str:
 
 def test_a_new_file_holds_every_setting_as_a_comment_at_its_default(file: SettingsFile) -> None:
     file.create()
-    assert file.read() == Reading(Settings(), given=frozenset({"presets", "keymap"}))
+    assert file.read() == Reading(Settings())
     for setting in SETTINGS:
         assert setting.about.split()[0] in text(file)
         if not isinstance(setting.kind, Entries):
