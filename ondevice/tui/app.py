@@ -34,6 +34,7 @@ from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
+UNLISTED = ("app.interrupt", "app.palette")
 OF_CHAT = ("models", "baseline", "sessions", "settings")
 
 
@@ -137,10 +138,7 @@ class OnDeviceApp(App[int]):
         chat = self.chat_screen
         for source, namespace in ((self, "app"), (chat, "screen")):
             for binding in source.BINDINGS:
-                if isinstance(binding, Binding) and binding.id not in (
-                    "app.interrupt",
-                    "app.palette",
-                ):
+                if isinstance(binding, Binding) and binding.id not in UNLISTED:
                     action = partial(self.run_action, f"{namespace}.{binding.action}")
                     yield SystemCommand(binding.description, binding.tooltip, action)
         yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)
@@ -157,11 +155,14 @@ class OnDeviceApp(App[int]):
     @on(messages.SettingsChanged)
     def _use_settings(self, event: messages.SettingsChanged) -> None:
         """Colours, keys and the baseline at once; the chat takes the rest when it needs it."""
-        before, self.chat_screen.settings = self.chat_screen.settings, event.settings
-        if before.baseline != event.settings.baseline:
-            self._find_prices(event.settings.baseline or self._doors.baseline)
-        self._warn(*theme.use(self, event.settings.theme))
-        self._use_keys()
+        now, before = event.settings, self.chat_screen.settings
+        self.chat_screen.settings = now
+        if now.baseline != before.baseline:
+            self._find_prices(now.baseline or self._doors.baseline)
+        if now.theme != before.theme:
+            self._warn(*theme.use(self, now.theme))
+        if now.keymap != before.keymap:
+            self._use_keys()
         self.chat_screen.refresh_bindings()
 
     def _use_keys(self) -> None:
@@ -239,10 +240,9 @@ class OnDeviceApp(App[int]):
 
     @on(messages.DownloadEnded)
     def _say_download(self, event: messages.DownloadEnded) -> None:
-        done = event.download
+        done, shows = event.download, key_of(self.screen, "app.models")
         failed = done.state == "failed"
-        shown = key_of(self.screen, "app.models")
-        words = f": {done.said}" if failed else f" is here. {shown} shows it."
+        words = f": {done.said}" if failed else f" is here. {shows} shows it."
         self.notify(
             clean_line(f"{done.form.name}{words}", 300),
             title="Download failed" if failed else "Downloaded",
@@ -255,12 +255,8 @@ class OnDeviceApp(App[int]):
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""
         listed = choices.of_baselines(self._doors)
-
-        def chosen(key: str | None) -> None:
-            if key is not None:
-                self._find_prices(key)
-
-        self.push_screen(PickScreen("Compare costs with", listed, "Nothing matches."), chosen)
+        picker = PickScreen("Compare costs with", listed, "Nothing matches.")
+        self.push_screen(picker, lambda key: self._find_prices(key) if key else None)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="prices")
     def _find_prices(self, key: str) -> None:
