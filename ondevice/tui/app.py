@@ -72,14 +72,12 @@ class OnDeviceApp(App[int]):
         # Ctrl+Q belongs to the terminal's flow control.
         self._bindings.key_to_bindings.pop("ctrl+q", None)
         self._chat, self._sessions, self._doors = chat, sessions, doors
-        self._model = model
-        self._live = live or Live()
+        self._model, self._live = model, live or Live()
         self.chat_screen = ChatScreen(chat, settings, self._live)
         self.downloads = Downloads(
             doors.fetch, lambda download: self.post_message(messages.DownloadEnded(download))
         )
         self._leaving = False
-        self.register_theme(theme.THEME)
         self.troubles = theme.use(self, settings.theme)
         """Said once when the app opens."""
         self.keys: dict[str, str] = {}
@@ -240,11 +238,10 @@ class OnDeviceApp(App[int]):
 
     @on(messages.DownloadEnded)
     def _say_download(self, event: messages.DownloadEnded) -> None:
-        done, shows = event.download, key_of(self.screen, "app.models")
-        failed = done.state == "failed"
-        words = f": {done.said}" if failed else f" is here. {shows} shows it."
+        done, failed = event.download, event.download.state == "failed"
+        here = f" is here. {key_of(self.screen, 'app.models')} shows it."
         self.notify(
-            clean_line(f"{done.form.name}{words}", 300),
+            clean_line(f"{done.form.name}{f': {done.said}' if failed else here}", 300),
             title="Download failed" if failed else "Downloaded",
             severity="error" if failed else "information",
             markup=False,
@@ -255,8 +252,12 @@ class OnDeviceApp(App[int]):
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""
         listed = choices.of_baselines(self._doors)
-        picker = PickScreen("Compare costs with", listed, "Nothing matches.")
-        self.push_screen(picker, lambda key: self._find_prices(key) if key else None)
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self._find_prices(key)
+
+        self.push_screen(PickScreen("Compare costs with", listed, "Nothing matches."), chosen)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="prices")
     def _find_prices(self, key: str) -> None:

@@ -37,6 +37,7 @@ def refuse(name: str) -> None:
 
 def use(app: App[int], name: str) -> list[str]:
     """Show the app in these colours; returns why not, where there are none of that name."""
+    app.register_theme(THEME)
     try:
         refuse(name)
     except SettingsInvalid as error:
