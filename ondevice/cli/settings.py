@@ -127,7 +127,7 @@ def _look_closer(file: SettingsFile, name: str, value: Any) -> None:
 
 def _lines(reading: Reading) -> Iterator[str]:
     rows = [
-        (setting.name, _shown(setting, reading), "" if _given(setting, reading) else "default")
+        (setting.name, _shown(setting, reading), "file" if _given(setting, reading) else "default")
         for setting in SETTINGS
     ]
     names = max(len(name) for name, _, _ in rows)

@@ -76,6 +76,8 @@ def test_a_value_is_set_read_and_unset(cli: Cli, path: Path) -> None:
     assert done(cli, "unset", "threads") == ""
     assert done(cli, "get", "threads") == "0\n"
     assert done(cli, "get", "tariff_usd_per_kwh") == ""
+    sources = {line.split()[0]: "  file  " in line for line in done(cli).splitlines()}
+    assert (sources["watts"], sources["threads"]) == (True, False)
     assert done(cli, "path") == f"{path}\n"
 
 
