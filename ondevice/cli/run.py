@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +16,7 @@ from ondevice import catalog, errors, pricing, units
 from ondevice.cli.options import CONTEXT, settings_for
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import (
+    Adapter,
     EngineInfo,
     EngineNotice,
     GenerationRequest,
@@ -30,6 +35,8 @@ from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
 TOKENS = click.IntRange(1, 1_000_000_000)
+MOST_SCHEMA_BYTES = 1 << 20
+INPUT = click.Path(path_type=Path)
 SAMPLED = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
 USED = (
     "model",
@@ -64,6 +71,13 @@ USED = (
 @click.option("--kv-type", type=click.Choice(["f16", "q8_0"]), help="Numbers of the KV cache.")
 @click.option("--flash-attention", type=click.Choice(["on", "off"]), help="Default: off on a CPU.")
 @click.option("--repack", type=click.Choice(["on", "off"]), help="Default: on if memory allows.")
+@click.option("--schema", type=INPUT, metavar="FILE", help="JSON schema the answer keeps to.")
+@click.option(
+    "--lora",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="LoRA adapter for this model; may be repeated.",
+)
 @click.option("--ignore-eos", is_flag=True, help="For measuring: an end token does not end it.")
 @click.option("--baseline", help="Cloud model that the cost is compared with.")
 def run(prompt: tuple[str, ...], **options: Any) -> None:
@@ -124,7 +138,35 @@ def _request(
         max_tokens=options["max_tokens"] or chosen.max_tokens,
         stop=options["stop"],
         ignore_eos=options["ignore_eos"],
+        schema=_schema(options["schema"]),
     )
+
+
+def _schema(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_SCHEMA_BYTES + 1).decode("utf-8")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise errors.UsageTrouble(
+            f"the schema {clean_line(str(path))} cannot be read: {why}", hint="Check the path."
+        ) from error
+
+
+def _adapter(text: str) -> Adapter:
+    """FILE or FILE:SCALE; a file that has the whole name is that file."""
+    name, colon, scale = text.rpartition(":")
+    with contextlib.suppress(ValueError):
+        if colon and not os.path.exists(text):  # noqa: PTH110 - pathlib's raises for a long name
+            found = float(scale)
+            if not math.isfinite(found):
+                raise errors.UsageTrouble(
+                    f"the scale of a LoRA adapter is {scale}", hint="Give a number, such as 0.5."
+                )
+            return Adapter(Path(name).absolute(), found)
+    return Adapter(Path(text).absolute())
 
 
 def _load_options(options: dict[str, Any], chosen: Settings) -> LoadOptions:
@@ -136,6 +178,7 @@ def _load_options(options: dict[str, Any], chosen: Settings) -> LoadOptions:
         flash_attention=on_off[options["flash_attention"]],
         repack=on_off[options["repack"]],
         kv_type=options["kv_type"] or usual.kv_type,
+        adapters=tuple(map(_adapter, options["lora"])),
     )
 
 
@@ -226,6 +269,7 @@ def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str
         },
         "threads": done.threads,
         "n_ctx": done.n_ctx,
+        "lora": [{"file": storable(str(each.path)), "scale": each.scale} for each in info.adapters],
         "notices": [
             {"code": notice.code, "message": notice.message}
             for notice in (*info.notices, *measured.notices)

@@ -1,0 +1,103 @@
+"""What a model thinks and what it answers, told apart while it streams."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ondevice.domain.thinking import USUAL, Split, ThinkingStream, ThinkingStyle, for_history, split
+
+BEGUN = ThinkingStyle(begun_by_prompt=True)
+OTHER = ThinkingStyle("[THINK]", "[/THINK]")
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "expected"),
+    [
+        pytest.param("hello", USUAL, Split("", "hello", True), id="no thinking"),
+        pytest.param(
+            "<think>\nhm\n</think>\n\nhello", USUAL, Split("hm\n", "hello", True), id="both"
+        ),
+        pytest.param(
+            "\n <think>hm</think>hi", USUAL, Split("hm", "hi", True), id="blanks in front"
+        ),
+        pytest.param("<think>hm</thin", USUAL, Split("hm</thin", "", False), id="cut off"),
+        pytest.param("<thi", USUAL, Split("", "<thi", True), id="the beginning of a tag"),
+        pytest.param(
+            "see <think>x</think>", USUAL, Split("", "see <think>x</think>", True), id="later on"
+        ),
+        pytest.param(
+            "<think></think>\n\nhi <think>x</think>",
+            USUAL,
+            Split("", "hi <think>x</think>", True),
+            id="only the first",
+        ),
+        pytest.param("hm</think>\nhi", BEGUN, Split("hm", "hi", True), id="begun by the prompt"),
+        pytest.param("<think>hm</think>hi", BEGUN, Split("hm", "hi", True), id="begun by both"),
+        pytest.param("hm", BEGUN, Split("hm", "", False), id="begun and cut off"),
+        pytest.param("[THINK]hm[/THINK]hi", OTHER, Split("hm", "hi", True), id="other tags"),
+        pytest.param("", USUAL, Split("", "", True), id="nothing"),
+    ],
+)
+def test_an_answer_has_two_parts(text: str, style: ThinkingStyle, expected: Split) -> None:
+    assert split(text, style) == expected
+
+
+STYLES = st.sampled_from([USUAL, BEGUN, OTHER])
+TEXT = st.lists(st.sampled_from(["<think>", "</think>", "<thi", "nk>", "\n", " ", "hm", "["]))
+
+
+@given(TEXT.map("".join), STYLES, st.lists(st.integers(0, 60)))
+def test_how_the_text_comes_does_not_matter(text: str, style: ThinkingStyle, at: list[int]) -> None:
+    cuts = sorted({0, len(text), *(min(each, len(text)) for each in at)})
+    stream = ThinkingStream(style)
+    pieces = [stream.feed(text[a:b]) for a, b in pairwise(cuts)] + [stream.feed("", last=True)]
+    thinking, answer = ("".join(part) for part in zip(*pieces, strict=True))
+    assert Split(thinking, answer, not stream.thinking) == split(text, style)
+
+
+@given(TEXT.map("".join), STYLES)
+def test_nothing_but_tags_and_blanks_at_their_sides_is_left_out(
+    text: str, style: ThinkingStyle
+) -> None:
+    def signs(some: str) -> int:
+        return len("".join(some.split()))
+
+    found = split(text, style)
+    tags = 0
+    if text.lstrip().startswith(style.opening):
+        tags += len(style.opening)
+    if found.closed and (tags or style.begun_by_prompt):
+        tags += len(style.closing)
+    assert signs(found.thinking) + signs(found.answer) + tags == signs(text)
+
+
+@given(TEXT.map("".join), STYLES)
+def test_while_it_streams_what_was_shown_stays(text: str, style: ThinkingStyle) -> None:
+    stream = ThinkingStream(style)
+    thinking = answer = ""
+    for sign in text:
+        more_thinking, more_answer = stream.feed(sign)
+        thinking, answer = thinking + more_thinking, answer + more_answer
+        assert not (more_thinking and more_answer) or stream.thinking is False
+    whole = split(text, style)
+    assert whole.thinking.startswith(thinking)
+    assert whole.answer.startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        pytest.param(USUAL, "hi", id="the answer alone"),
+        pytest.param(
+            ThinkingStyle(stripped_by_template=True),
+            "<think>hm</think>\nhi",
+            id="all of it where the template strips it",
+        ),
+    ],
+)
+def test_what_goes_back_into_the_history(style: ThinkingStyle, expected: str) -> None:
+    assert for_history("<think>hm</think>\nhi", style) == expected
