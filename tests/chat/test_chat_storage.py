@@ -29,7 +29,7 @@ def test_trouble_in_the_middle_is_said_once_and_the_answer_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ondevice.chat.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 0.0)
     load(chat, tmp_path, pieces=["word "], repeat=40, delay_s=0.01)
     events = say(chat)
     seen = until_text(events)
@@ -55,7 +55,7 @@ def test_trouble_that_has_passed_by_the_end_costs_no_answer(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ondevice.chat.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 0.0)
     load(chat, tmp_path, pieces=["word "], repeat=40, delay_s=0.01)
     events = say(chat)
     until_text(events)
