@@ -26,6 +26,8 @@ COMMANDS = {
         "ondevice.cli.settings:settings",
         "Show and change what the app and commands use.",
     ),
+    "sessions": ("ondevice.cli.sessions:sessions", "The conversations kept here: list, export ..."),
+    "costs": ("ondevice.cli.costs:costs", "Show what answers used, cost and avoided."),
     "doctor": ("ondevice.cli.doctor:doctor", "Check this machine and this installation."),
     "completion": ("ondevice.cli.completion:completion", "Print the shell completion script."),
 }

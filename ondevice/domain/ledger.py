@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal, Inexact, localcontext
+from math import fsum
 from typing import Literal
 
 from ondevice.domain.cost import Price, cost_avoided
@@ -133,11 +134,11 @@ def total(entries: Iterable[Entry], key: str = "", title: str | None = None) -> 
         prompt_tokens=sum(entry.usage.prompt_tokens for entry in every),
         cached_tokens=sum(entry.usage.cached_tokens for entry in every),
         completion_tokens=sum(entry.usage.completion_tokens for entry in every),
-        seconds=sum(entry.seconds or 0.0 for entry in every),
+        seconds=fsum(entry.seconds or 0.0 for entry in every),
         usd=exact_sum(entry.usd for entry in answers if entry.usd is not None),
         unpriced=sum(entry.usd is None for entry in answers),
         electricity_usd=exact_sum(each.usd for each in known if each.usd is not None),
-        joules=sum(entry.electricity.joules or 0.0 for entry in every),
+        joules=fsum(entry.electricity.joules or 0.0 for entry in every),
         electricity_unknown=len(every) - len(known),
         batch_usd=_batch(answers),
     )

@@ -67,6 +67,11 @@ class SessionTree:
         """The messages that are shown."""
         return path_to(self.head_id, {message.id: message for message in self.messages})
 
+    @property
+    def leaves(self) -> list[StoredMessage]:
+        """The ends of all paths, see `leaves`."""
+        return leaves(self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

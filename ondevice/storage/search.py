@@ -9,10 +9,11 @@ from ondevice.storage.rows import MESSAGES, message_of, session_of
 
 EXCERPT_WORDS = 16
 _STOP_WORDS = """
-    a an and are as at be been but by can could did do does for from had has have he her him his how
-    i if in into is it its me my no not of on or our she so than that the their them then there these
-    they this to was we were what when where which who why will with would you your
-    das dem den der des die ein eine einem einen einer es für ich ist mit nicht sie und von wie wir zu
+    a an and are as at be been but by can could did do does for from had has have he her him his
+    how i if in into is it its me my no not of on or our she so than that the their them then there
+    these they this to was we were what when where which who why will with would you your
+    das dem den der des die ein eine einem einen einer es für ich ist mit nicht sie und von wie wir
+    zu
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words that are in nearly every message: they find nothing and cost the most."""
@@ -35,9 +36,12 @@ def words_of(text: str) -> list[str]:
 
 
 def query_of(words: list[str]) -> str:
-    """All of `words` as FTS5 reads it: each in quotes, or its signs would be commands."""
+    """All of `words` as FTS5 reads it: each in quotes, or its signs would be commands.
+
+    The last one may go on, unless a sign ends it.
+    """
     quoted = ['"' + word.replace('"', '""') + '"' for word in words]
-    return " ".join(quoted) + "*"
+    return " ".join(quoted) + ("*" if words[-1][-1].isalnum() else "")
 
 
 def _in_title(words: list[str], title: str) -> bool:

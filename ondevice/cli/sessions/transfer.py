@@ -1,0 +1,86 @@
+"""`ondevice sessions export` and `import`: a conversation as a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from ondevice.chat import transfer
+from ondevice.cli.sessions.looking import tree_of
+from ondevice.cli.storage import make_database
+from ondevice.domain.session import SessionTree
+from ondevice.domain.text import clean, clean_line
+from ondevice.errors import NotASession, UsageTrouble
+from ondevice.storage.sessions import Sessions
+
+
+@click.command(short_help="Write one as Markdown or JSON.")
+@click.argument("session", metavar="ID", type=int)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "json"]), help="Default: as FILE ends, or md."
+)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE.")
+def export(session: int, form: str | None, output: Path | None, force: bool) -> None:
+    """Write a conversation as Markdown (what is shown) or JSON (all of it, to be imported)."""
+    tree = tree_of(session)
+    form = form or ("json" if output is not None and output.suffix == ".json" else "md")
+    data = transfer.to_json(tree) if form == "json" else _markdown(tree, output)
+    if output is None:
+        # the terminal's own encoding may not have every character of a conversation
+        sys.stdout.buffer.write(data)
+        return
+    _write(output, data, force)
+    click.echo(f"Written: {clean_line(str(output), 400)}", err=True)
+
+
+@click.command("import", short_help="Take in one that was exported as JSON.")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+def import_session(file: Path) -> None:
+    """Take in a conversation that was exported as JSON; `-` reads it from a pipe."""
+    tree = transfer.from_json(_read(file))
+    with make_database() as database:
+        session = Sessions(database).restore(tree)
+    click.echo(f"Session {session.id}: {clean_line(session.title)}", err=True)
+    click.echo(str(session.id))
+
+
+def _markdown(tree: SessionTree, output: Path | None) -> bytes:
+    text = transfer.to_markdown(tree)
+    return (clean(text) if output is None and sys.stdout.isatty() else text).encode()
+
+
+def _read(file: Path) -> bytes:
+    label = clean_line(str(file), 200)
+    try:
+        if str(file) == "-":
+            data = sys.stdin.buffer.read(transfer.MOST_BYTES + 1)
+        else:
+            with file.open("rb") as stream:
+                data = stream.read(transfer.MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageTrouble(f"{label} cannot be read: {error.strerror}", "Check it.") from error
+    if len(data) > transfer.MOST_BYTES:
+        raise NotASession(f"{label} is too large for a session", hint="The limit is 256 MB.")
+    return data
+
+
+def _write(output: Path, data: bytes, force: bool) -> None:
+    """All of it or nothing, for the user's eyes only."""
+    label = clean_line(str(output), 200)
+    if output.exists() and not force:
+        raise UsageTrouble(f"{label} is there already", hint="Add --force to replace it.")
+    part = output.with_name(f"{output.name}.{os.getpid()}.part")
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        part.replace(output)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise UsageTrouble(f"{label} cannot be written: {error.strerror}", "Check it.") from error
