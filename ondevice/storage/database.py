@@ -244,6 +244,7 @@ def _scrub(connection: sqlite3.Connection) -> None:
     # An index entry that was deleted is only marked until its segment is merged; the option that
     # changes this came with SQLite 3.42.
     connection.execute("INSERT INTO found_in(found_in) VALUES ('rebuild')")
+    # Pages that were split keep copies of rows: without this 4 of 40 databases still had words.
     connection.execute("VACUUM")
     (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -47,18 +48,21 @@ def talk(sessions: Sessions, draw: random.Random, mark: str, turns: int = 12) ->
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(4), id="4"),
-        pytest.param(range(100, 160), id="60", marks=pytest.mark.soak),
+        # in the latter two pages were split so that stale words are where no row is any more
+        pytest.param([1, 2, 1014, 1034], id="4"),
+        pytest.param(range(2000, 2100), id="100", marks=pytest.mark.soak),
     ],
 )
-def test_no_byte_of_a_deleted_session_is_left_in_any_file(seeds: range, tmp_path: Path) -> None:
+def test_no_byte_of_a_deleted_session_is_left_in_any_file(
+    seeds: Sequence[int], tmp_path: Path
+) -> None:
     for seed in seeds:
         path = tmp_path / str(seed) / "ondevice.db"
         draw = random.Random(seed)
         with closing(Database(path)) as database:
             sessions = Sessions(database)
             names = [draw.choice([MARK, "kept"]) for _ in range(6)] + [MARK, "kept"]
-            made = [(name, talk(sessions, draw, name)) for name in names]
+            made = [(name, talk(sessions, draw, name, 40)) for name in names]
             if seed % 2:
                 database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
             assert traces(path)
@@ -68,7 +72,7 @@ def test_no_byte_of_a_deleted_session_is_left_in_any_file(seeds: range, tmp_path
             assert {number: sessions.tree(number) for number in before} == before
             assert len(sessions.recent()) == len(before)
             assert sessions.search(MARK) == []
-            assert len(sessions.search("kept", limit=10_000)) == len(before) * 25
+            assert len(sessions.search("kept", limit=10_000)) == len(before) * 81
             assert database.rows("PRAGMA integrity_check")[0][0] == "ok"
         assert traces(path) == []
         assert [file.name for file in path.parent.iterdir()] == ["ondevice.db"]

@@ -83,7 +83,8 @@ def show(session: int, paths: bool, as_json: bool) -> None:
         facts = f" · {facts_of(each)}" if facts_of(each) else ""
         click.echo(f"\n{each.id} {speaker(each)}{facts}{mark}")
         text = clean_line(each.content) if paths else each.content
-        click.echo(clean(text) if sys.stdout.isatty() else text)
+        # not click's echo: it takes escapes out of a pipe, where data must stay as it is
+        sys.stdout.write((clean(text) if sys.stdout.isatty() else text) + "\n")
 
 
 def tree_of(session_id: int) -> SessionTree:
