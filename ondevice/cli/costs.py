@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ondevice import pricing, units
-from ondevice.cli.storage import open_database
+from ondevice.cli.storage import open_database, print_json
 from ondevice.cli.table import print_table
 from ondevice.domain.ledger import Entry, Grouping, Totals, total, totals
 from ondevice.domain.text import clean_line
@@ -41,8 +41,6 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
         entries = [entry.at_price(price) for entry in entries]
     rows, everything = totals(entries, by), total(entries)
     if as_json:
-        import json  # deferred: only for this
-
         document = {
             "by": by,
             "since": day.isoformat() if day else None,
@@ -50,7 +48,7 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
             "rows": [_facts(row, by) for row in rows],
             "total": _facts(everything),
         }
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
     elif not entries:
         before = " since that day" if day else " yet"
         click.echo(f"No answer was counted{before}. `ondevice` opens the chat.", err=True)

@@ -15,6 +15,8 @@ from ondevice.storage import rows, search
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
 
+EVERY = 1_000_000_000
+"""As a limit."""
 TITLE_CHARACTERS = 60
 UNTITLED = "New conversation"
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from ondevice import units
-from ondevice.cli.rm import confirm
-from ondevice.cli.sessions.looking import EVERY, NOTHING_KEPT
-from ondevice.cli.storage import open_database
+from ondevice.cli.confirm import confirm
+from ondevice.cli.storage import NOTHING_KEPT, open_database, print_json
 from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
 from ondevice.errors import UnknownSession, UsageTrouble
 from ondevice.storage.database import Database
-from ondevice.storage.sessions import Sessions
+from ondevice.storage.sessions import EVERY, Sessions
 
 LISTED = 20
 ACCOUNTS_STAY = (
@@ -20,7 +19,7 @@ ACCOUNTS_STAY = (
 )
 
 
-@click.command(short_help="Delete conversations for good.")
+@click.command()
 @click.argument("sessions", metavar="[ID]...", type=int, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every conversation.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -36,9 +35,7 @@ def delete(sessions: tuple[int, ...], everything: bool, yes: bool, as_json: bool
             raise UnknownSession(f"there is no session {sessions[0]}", hint=NOTHING_KEPT)
         gone = _delete(database, sessions, yes, as_json) if database else []
     if as_json:
-        import json  # deferred: only for this
-
-        click.echo(json.dumps({"deleted": [each.id for each in gone]}))
+        print_json({"deleted": [each.id for each in gone]})
     elif gone:
         click.echo(f"Deleted: {_count(len(gone))}.", err=True)
     else:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ondevice.cli.sessions.looking import tree_of
-from ondevice.cli.storage import make_database
+from ondevice.cli.storage import make_database, tree_of
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
 from ondevice.storage.sessions import Sessions
 
 
-@click.command(short_help="Give one another title.")
+@click.command()
 @click.argument("session", metavar="ID", type=int)
 @click.argument("title")
 def rename(session: int, title: str) -> None:

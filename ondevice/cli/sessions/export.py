@@ -1,4 +1,4 @@
-"""`ondevice sessions export` and `import`: a conversation as a file."""
+"""`ondevice sessions export`: a conversation as a file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from pathlib import Path
 import click
 
 from ondevice.chat import transfer
-from ondevice.cli.sessions.looking import tree_of
-from ondevice.cli.storage import make_database
+from ondevice.cli.storage import tree_of
 from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean, clean_line
-from ondevice.errors import NotASession, UsageTrouble
-from ondevice.storage.sessions import Sessions
+from ondevice.errors import UsageTrouble
 
 
-@click.command(short_help="Write one as Markdown or JSON.")
+@click.command()
 @click.argument("session", metavar="ID", type=int)
 @click.option(
     "--format", "form", type=click.Choice(["md", "json"]), help="Default: as FILE ends, or md."
@@ -38,35 +36,9 @@ def export(session: int, form: str | None, output: Path | None, force: bool) -> 
     click.echo(f"Written: {clean_line(str(output), 400)}", err=True)
 
 
-@click.command("import", short_help="Take in one that was exported as JSON.")
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-def import_session(file: Path) -> None:
-    """Take in a conversation that was exported as JSON; `-` reads it from a pipe."""
-    tree = transfer.from_json(_read(file))
-    with make_database() as database:
-        session = Sessions(database).restore(tree)
-    click.echo(f"Session {session.id}: {clean_line(session.title)}", err=True)
-    click.echo(str(session.id))
-
-
 def _markdown(tree: SessionTree, output: Path | None) -> bytes:
     text = transfer.to_markdown(tree)
     return (clean(text) if output is None and sys.stdout.isatty() else text).encode()
-
-
-def _read(file: Path) -> bytes:
-    label = clean_line(str(file), 200)
-    try:
-        if str(file) == "-":
-            data = sys.stdin.buffer.read(transfer.MOST_BYTES + 1)
-        else:
-            with file.open("rb") as stream:
-                data = stream.read(transfer.MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageTrouble(f"{label} cannot be read: {error.strerror}", "Check it.") from error
-    if len(data) > transfer.MOST_BYTES:
-        raise NotASession(f"{label} is too large for a session", hint="The limit is 256 MB.")
-    return data
 
 
 def _write(output: Path, data: bytes, force: bool) -> None:
