@@ -103,6 +103,15 @@ class Conversation:
             self._sessions.move_head(self.session.id, self._stored(message_id))
         self._head = message_id
 
+    def mark_useful(self, message_id: int, useful: bool = True) -> None:
+        """Note what the person thinks of an answer; the ledger divides by it."""
+        message = self._message(message_id)
+        if message is None or message.role != "assistant":
+            raise UsageTrouble("this is no answer", hint="Only an answer can be marked useful.")
+        if self._sessions is not None and self._is_stored(message):
+            self._sessions.mark_useful(message_id, useful)
+        self._tree[message_id] = replace(message, useful=useful)
+
     # Turns. Each yields Stored for the question if there is a new one, the events of `measure`,
     # then Stored for the answer. Each raises what the engine raises, after the part that came is
     # stored as interrupted.
@@ -182,6 +191,7 @@ class Conversation:
         return message
 
     def _message(self, message_id: int | None) -> StoredMessage | None:
+        """Raises UnknownSession."""
         if message_id is None:
             return None
         if message_id not in self._tree:

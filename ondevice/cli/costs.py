@@ -70,18 +70,19 @@ def _name(row: Totals, by: Grouping) -> str:
 
 
 def _cells(row: Totals) -> tuple[str, ...]:
-    power = row.electricity_unknown < row.entries
+    priced = row.unpriced < row.answers or not row.answers
+    powered = row.electricity_unknown < row.entries
     return (
         units.count(row.answers),
         units.count(row.useful),
         units.short_count(row.prompt_tokens),
         units.short_count(row.cached_tokens),
         units.short_count(row.completion_tokens),
-        units.money(row.usd) if row.unpriced < row.answers else units.UNKNOWN,
-        units.money(row.electricity_usd) if power else units.UNKNOWN,
-        units.money(row.net_usd),
-        units.money(row.usd_per_useful) if row.useful else "-",
-        units.money(row.batch_usd) if row.batch_usd is not None else "-",
+        units.money(row.usd if priced else None),
+        units.money(row.electricity_usd if powered else None),
+        units.money(row.net_usd if priced else None),
+        units.money(row.usd_per_useful if priced else None) if row.useful else "-",
+        "-" if row.batch_usd is None else units.money(row.batch_usd),
     )
 
 

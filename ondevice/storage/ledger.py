@@ -9,12 +9,11 @@ from decimal import Decimal
 from ondevice.domain.electricity import Electricity
 from ondevice.domain.generation import Usage
 from ondevice.domain.ledger import Entry, batch_usd
-from ondevice.errors import UnknownSession
 from ondevice.storage.database import Database
 
 
 class Ledger:
-    """Reads the accounts. Rows are written with the answers they are of, see `Sessions.finish`."""
+    """Reads the accounts. They are written with the answers they are of, see `Sessions`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -28,18 +27,6 @@ class Ledger:
             session_id or 0,
         )
         return [_entry(row) for row in rows]
-
-    def mark_useful(self, message_id: int, useful: bool = True) -> None:
-        """Note what the person thinks of an answer. Raises UnknownSession if it has no numbers."""
-        with self._database.transaction() as connection:
-            marked = connection.execute(
-                "UPDATE answer SET useful = ? WHERE id = ?", (useful, message_id)
-            )
-            if not marked.rowcount:
-                raise UnknownSession(
-                    f"message {message_id} is no answer with numbers",
-                    hint="Only a stored answer can be marked.",
-                )
 
 
 def _entry(row: sqlite3.Row) -> Entry:

@@ -10,7 +10,7 @@ from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
 from ondevice.domain.session import Found, MessageState, Session, SessionTree, StoredMessage
 from ondevice.domain.text import clean_line, storable
-from ondevice.errors import UnknownSession
+from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.storage import rows, search
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
@@ -100,7 +100,13 @@ class Sessions:
             due = [(session_id,) for session_id in session_ids]
             connection.executemany("DELETE FROM answer WHERE session_id = ? AND NOT counted", due)
             connection.executemany("DELETE FROM session WHERE id = ?", due)
-        self._database.scrub()
+        try:
+            self._database.scrub()
+        except StorageTrouble as error:
+            raise type(error)(
+                f"deleted, but the old bytes are not overwritten yet: {error.message}",
+                hint="That is tried again whenever ondevice starts.",
+            ) from error
 
     def _set(self, session_id: int, column: str, value: str) -> None:
         with self._database.transaction() as connection:
@@ -242,6 +248,18 @@ class Sessions:
             raise _unknown(message.session_id)
         (row,) = self._database.rows(f"{MESSAGES} WHERE message.id = ?", message.id)
         return message_of(row)
+
+    def mark_useful(self, message_id: int, useful: bool = True) -> None:
+        """Note what the person thinks of an answer. Raises UnknownSession if it has no numbers."""
+        with self._database.transaction() as connection:
+            marked = connection.execute(
+                "UPDATE answer SET useful = ? WHERE id = ?", (useful, message_id)
+            )
+            if not marked.rowcount:
+                raise UnknownSession(
+                    f"message {message_id} is no answer with numbers",
+                    hint="Only a stored answer can be marked.",
+                )
 
     def _mark_abandoned(self) -> None:
         """Half answers whose process is gone are interrupted ones."""

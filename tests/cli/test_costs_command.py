@@ -20,7 +20,6 @@ from ondevice.domain.generation import GenerationDone, Timings, Usage
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MemoryUse
 from ondevice.storage.database import Database
-from ondevice.storage.ledger import Ledger
 from ondevice.storage.sessions import Sessions
 
 DONE = GenerationDone("stop", Usage(1000, 0, 500), Timings(0.5, 0.4, 9.5), 2, 4096)
@@ -100,7 +99,7 @@ def test_as_data_sums_are_exact_text(cli: Cli, path: Path) -> None:
 def test_a_useful_answer_has_its_price(cli: Cli, path: Path) -> None:
     account(path, ("small", PRICE, None), ("small", PRICE, None))
     with closing(Database(path)) as database:
-        Ledger(database).mark_useful(1)
+        Sessions(database).mark_useful(1)
     whole = json.loads(cli("costs", "--json").out)["total"]
     assert (whole["useful"], whole["net_usd_per_useful"]) == (1, "0.004")
 

@@ -154,7 +154,7 @@ wait()
         session = talk(sessions, random.Random(2), MARK)
         reader = another_process(self.READ_ON)
         assert heard(reader) == "reading"
-        with pytest.raises(DatabaseBusy):
+        with pytest.raises(DatabaseBusy, match="deleted, but the old bytes are not overwritten"):
             sessions.delete([session.id])
         assert sessions.recent() == []
         assert traces(path)

@@ -146,24 +146,24 @@ class TestUseful:
     def test_is_what_the_person_says(self, database: Database) -> None:
         sessions, ledger = Sessions(database), Ledger(database)
         numbers = [answered(sessions, sessions.create("x").id, MEASURED) for _ in range(3)]
-        ledger.mark_useful(numbers[1])
+        sessions.mark_useful(numbers[1])
         assert [entry.useful for entry in ledger.entries()] == [False, True, False]
         assert sessions.messages(2)[-1].useful
-        ledger.mark_useful(numbers[1], False)
+        sessions.mark_useful(numbers[1], False)
         assert not any(entry.useful for entry in ledger.entries())
 
     def test_is_no_question_and_no_answer_without_numbers(self, database: Database) -> None:
         sessions = Sessions(database)
         question = sessions.add(sessions.create("x").id, "user", "why?")
         with pytest.raises(UnknownSession, match="no answer with numbers"):
-            Ledger(database).mark_useful(question.id)
+            Sessions(database).mark_useful(question.id)
 
     def test_divides_what_was_avoided(self, database: Database) -> None:
         sessions, ledger = Sessions(database), Ledger(database)
         numbers = [answered(sessions, sessions.create("x").id, MEASURED) for _ in range(4)]
         assert total(ledger.entries()).usd_per_useful is None
         for number in numbers[:2]:
-            ledger.mark_useful(number)
+            sessions.mark_useful(number)
         assert total(ledger.entries()).usd_per_useful == Decimal("0.0000350") * 2
 
 

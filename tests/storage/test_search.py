@@ -92,7 +92,9 @@ def test_there_are_no_more_hits_than_asked_for(sessions: Sessions) -> None:
     assert len(sessions.search("many", limit=7)) == 7
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
+)
 @given(text=st.text(st.characters(codec=None, exclude_categories=()), max_size=40))
 def test_any_text_is_a_search(text: str, sessions: Sessions) -> None:
     sessions.search(text)

@@ -137,7 +137,9 @@ def test_any_text_is_stored_as_valid_text(text: str, path: Path, sessions: Sessi
     assert content.decode() == storable(text)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40
+)
 @given(text=st.text(st.characters(codec=None, exclude_categories=()), max_size=300))
 def test_what_is_stored_reads_back(text: str, sessions: Sessions) -> None:
     session = sessions.create(text)

@@ -90,7 +90,9 @@ class TestPaths:
             sessions.add(99, "user", "a")
         assert sessions.tree(session.id).messages == ()
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+    @settings(
+        deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30
+    )
     @given(places=st.lists(st.integers(0, 30), min_size=1, max_size=30))
     def test_every_path_of_any_tree_leads_from_a_first_message_to_its_leaf(
         self, places: list[int], sessions: Sessions

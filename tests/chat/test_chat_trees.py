@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from chatting import LONG, last, load, open_chat, say, stored, until_text
 
-from ondevice.chat import Chat, ChatEvent, Stored
+from ondevice.chat import Chat, ChatEvent, Conversation, Stored
+from ondevice.chat.transfer import from_json, to_json
 from ondevice.domain.generation import ChatMessage, Sampling
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import EngineCrashed, UnknownSession, UsageTrouble
@@ -187,6 +188,41 @@ class TestTheSystemPrompt:
         chat.conversation.set_system_prompt("be long")
         assert chat.conversation.system_prompt == "be long"
         assert Sessions(database).recent()[0].system_prompt == "be long"
+
+
+class TestUseful:
+    def test_is_an_answer_that_the_person_marks(self, either: Chat, tmp_path: Path) -> None:
+        load(either, tmp_path)
+        list(say(either, "one"))
+        question, answer = either.conversation.messages
+        either.conversation.mark_useful(answer.id)
+        assert last(either).useful
+        either.conversation.mark_useful(answer.id, False)
+        assert last(either) == answer
+        with pytest.raises(UsageTrouble, match="no answer"):
+            either.conversation.mark_useful(question.id)
+
+    def test_is_kept(self, chat: Chat, database: Database, tmp_path: Path) -> None:
+        load(chat, tmp_path)
+        list(say(chat, "one"))
+        chat.conversation.mark_useful(last(chat).id)
+        assert Sessions(database).messages(1) == chat.conversation.messages
+
+
+class TestAnExport:
+    def test_of_any_conversation_holds_all_of_its_paths(
+        self, either: Chat, database: Database, tmp_path: Path
+    ) -> None:
+        load(either, tmp_path)
+        either.conversation.set_system_prompt("be brief")
+        list(say(either, "one"))
+        list(resend(either, either.conversation.messages[0], "other"))
+        either.conversation.go_to(either.conversation.leaves()[1].id)
+        before = either.conversation.tree
+        session = Sessions(database).restore(from_json(to_json(before)))
+        after = Conversation(Sessions(database), session).tree
+        assert (after.session.title, after.session.system_prompt) == ("one", "be brief")
+        assert to_json(after) == to_json(before)
 
 
 class TestAPrivateConversation:

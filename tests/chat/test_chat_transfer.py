@@ -36,7 +36,7 @@ WORDS = [
 ]
 
 
-def random_session(sessions: Sessions, ledger: Ledger, draw: random.Random) -> SessionTree:
+def random_session(sessions: Sessions, draw: random.Random) -> SessionTree:
     """A stored session of any shape: branches, several beginnings, half answers, numbers."""
 
     def text() -> str:
@@ -59,7 +59,7 @@ def random_session(sessions: Sessions, ledger: Ledger, draw: random.Random) -> S
         known = measured if draw.random() < 0.9 else None
         sessions.finish(row, text(), "interrupted" if half else "complete", ending, known)
         if known and draw.random() < 0.3:
-            ledger.mark_useful(row.id)
+            sessions.mark_useful(row.id)
         ids.append(row.id)
     sessions.move_head(session.id, draw.choice(ids) or None)
     return sessions.tree(session.id)
@@ -79,7 +79,7 @@ def check_round_trips(folder: Path, count: int) -> None:
     draw = random.Random(count)
     here, there = Database(folder / "here.db"), Database(folder / "there.db")
     for number in range(count):
-        tree = random_session(Sessions(here), Ledger(here), draw)
+        tree = random_session(Sessions(here), draw)
         document = to_json(tree)
         stored = Sessions(draw.choice([here, there])).restore(from_json(document))
         for database in (here, there):
@@ -201,7 +201,7 @@ def test_what_is_no_exported_session_is_refused_in_one_line(data: bytes) -> None
     assert caught.value.hint
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_is_whole(data: st.DataObject) -> None:
     document = bytearray(to_json(a_tree()))
