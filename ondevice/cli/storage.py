@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean_line
 from ondevice.errors import UnknownSession
 from ondevice.paths import user_paths
-from ondevice.storage.database import Database
+from ondevice.storage.database import Database, named
 from ondevice.storage.sessions import Sessions
 
 NOTHING_KEPT = "No conversation is kept here yet. `ondevice` begins one."
@@ -22,7 +23,7 @@ NOTHING_KEPT = "No conversation is kept here yet. `ondevice` begins one."
 def open_database() -> Iterator[Database | None]:
     """None where nothing was ever kept: looking makes no file. Raises StorageTrouble."""
     path = user_paths().database
-    if not path.exists():
+    if not _is_there(path):
         yield None
         return
     with closing(Database(path)) as database:
@@ -30,6 +31,16 @@ def open_database() -> Iterator[Database | None]:
             name, kept = clean_line(str(database.set_aside)), database.recovered
             click.echo(f"ondevice: damaged, set aside: {name}; recovered: {kept}", err=True)
         yield database
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):  # the latter: HOME=/dev/null
+        return False
+    except OSError as error:
+        raise named(error, path) from error
+    return True
 
 
 @contextmanager

@@ -124,7 +124,8 @@ class Database:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA secure_delete=ON")
-            connection.execute("PRAGMA temp_store=MEMORY")  # no words in temporary files
+            # VACUUM writes a copy of all that is left: into memory, not into temporary files
+            connection.execute("PRAGMA temp_store=MEMORY")
             self._check(connection)
             self._migrate(connection, version)
         except BaseException:

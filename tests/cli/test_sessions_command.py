@@ -16,7 +16,7 @@ from ondevice.domain.session import SessionTree
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
-ESCAPE = "\x1b[31mred\x1b]52;c;aGk=\x07"
+ESCAPE = "\x1b[31mred\x1b]52;c;aGk=\x07\x9b2J"
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ class TestSearch:
         assert (outcome.code, outcome.err) == (0, "")
         assert outcome.out.splitlines() == [
             "    1  Rain in Lisbon · message 2",
-            "       Perhaps. [31mred]52;c;aGk=",
+            "       Perhaps. [31mred]52;c;aGk=2J",
         ]
 
     def test_as_data_says_session_message_and_excerpt(self, cli: Cli, kept: Path) -> None:
@@ -150,7 +150,7 @@ class TestShow:
             "Certainly.",
             "",
             "2 small",
-            "Perhaps. [31mred]52;c;aGk=",
+            "Perhaps. [31mred]52;c;aGk=2J",
         ]
 
     def test_as_data_has_every_field(self, cli: Cli, kept: Path) -> None:
@@ -167,11 +167,12 @@ class TestShow:
     ) -> None:
         with closing(Database(kept)) as database:
             Sessions(database).move_head(1, 2)
-        arguments = ["sessions", "show", "1"]
-        shown = pexpect.run(f"{SCRIPT} {' '.join(arguments)}", env=environment).decode()
-        assert "Perhaps. [31mred]52;c;aGk=" in shown
-        assert "\x1b" not in shown
-        assert ESCAPE in cli(*arguments).out  # data stays as it is
+        for command in ("show 1", "export 1", "export 1 --format json"):
+            shown = pexpect.run(f"{SCRIPT} sessions {command}", env=environment).decode()
+            assert "Perhaps. " in shown
+            assert not set("\x1b\x07\x9b") & set(shown)
+        for command in ("show 1", "export 1"):
+            assert ESCAPE in cli("sessions", *command.split()).out  # data stays as it is
 
 
 class TestRename:
@@ -179,6 +180,10 @@ class TestRename:
         outcome = cli("sessions", "rename", "2", "Eggs, boiled")
         assert (outcome.code, outcome.out) == (0, "")
         assert [tree.session.title for tree in trees(kept)] == ["Eggs, boiled", "Rain in Lisbon"]
+
+    def test_as_data_says_what_it_is_called(self, cli: Cli, kept: Path) -> None:
+        document = json.loads(cli("sessions", "rename", "2", "Soup", "--json").out)
+        assert (document["id"], document["title"]) == (2, "Soup")
 
     def test_refuses_an_empty_one(self, cli: Cli, kept: Path) -> None:
         outcome = cli("sessions", "rename", "2", " ")
@@ -262,6 +267,8 @@ class TestTransfer:
         outcome = cli("sessions", "import", "-", piped=document.encode())
         assert (outcome.code, outcome.out) == (0, "3\n")
         assert trees(kept)[0].session.title == "Rain in Lisbon"
+        again = json.loads(cli("sessions", "import", "-", "--json", piped=document.encode()).out)
+        assert (again["id"], again["title"]) == (4, "Rain in Lisbon")
 
     def test_is_markdown_if_nothing_else_is_said(self, cli: Cli, kept: Path) -> None:
         outcome = cli("sessions", "export", "1", env={"PYTHONIOENCODING": "ascii"})

@@ -11,7 +11,6 @@ import click
 
 from ondevice.chat import transfer
 from ondevice.cli.storage import tree_of
-from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean, clean_line
 from ondevice.errors import UsageTrouble
 
@@ -27,18 +26,22 @@ def export(session: int, form: str | None, output: Path | None, force: bool) -> 
     """Write a conversation as Markdown (what is shown) or JSON (all of it, to be imported)."""
     tree = tree_of(session)
     form = form or ("json" if output is not None and output.suffix == ".json" else "md")
-    data = transfer.to_json(tree) if form == "json" else _markdown(tree, output)
+    data = transfer.to_json(tree) if form == "json" else transfer.to_markdown(tree).encode()
     if output is None:
-        # the terminal's own encoding may not have every character of a conversation
-        sys.stdout.buffer.write(data)
+        # bytes, as the terminal's own encoding may not have every character of a conversation
+        sys.stdout.buffer.write(_shown(data, form) if sys.stdout.isatty() else data)
         return
     _write(output, data, force)
     click.echo(f"Written: {clean_line(str(output), 400)}", err=True)
 
 
-def _markdown(tree: SessionTree, output: Path | None) -> bytes:
-    text = transfer.to_markdown(tree)
-    return (clean(text) if output is None and sys.stdout.isatty() else text).encode()
+def _shown(data: bytes, form: str) -> bytes:
+    """Without anything a terminal would obey."""
+    if form == "md":
+        return clean(data.decode()).encode()
+    import json  # deferred: only for this
+
+    return json.dumps(json.loads(data), indent=2).encode() + b"\n"
 
 
 def _write(output: Path, data: bytes, force: bool) -> None:

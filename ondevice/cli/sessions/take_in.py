@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ondevice.chat import transfer
-from ondevice.cli.storage import make_database
+from ondevice.cli.storage import make_database, print_json
 from ondevice.domain.text import clean_line
 from ondevice.errors import NotASession, UsageTrouble
 from ondevice.storage.sessions import Sessions
@@ -16,13 +17,17 @@ from ondevice.storage.sessions import Sessions
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-def take_in(file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def take_in(file: Path, as_json: bool) -> None:
     """Take in a conversation that was exported as JSON; `-` reads it from a pipe."""
     tree = transfer.from_json(_read(file))
     with make_database() as database:
         session = Sessions(database).restore(tree)
-    click.echo(f"Session {session.id}: {clean_line(session.title)}", err=True)
-    click.echo(str(session.id))
+    if as_json:
+        print_json(asdict(session))
+    else:
+        click.echo(f"Session {session.id}: {clean_line(session.title)}", err=True)
+        click.echo(str(session.id))
 
 
 def _read(file: Path) -> bytes:
