@@ -153,7 +153,7 @@ class Database:
         if found != "ok":
             raise _with_code(sqlite3.SQLITE_CORRUPT, found)
         # No check looks into the full-text index, and all of it can be made anew.
-        with suppress(sqlite3.OperationalError):  # version 1 has none
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'found_in'").fetchone():
             connection.execute("INSERT INTO found_in(found_in) VALUES ('rebuild')")
         self._damage_mark.unlink(missing_ok=True)
 

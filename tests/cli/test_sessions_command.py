@@ -107,8 +107,9 @@ class TestList:
         assert [line.split()[0] for line in lines] == ["2", "1"]
         assert lines[1].endswith("3  Rain in Lisbon")
 
-    def test_as_data_holds_the_same(self, cli: Cli, kept: Path) -> None:
-        rows = json.loads(cli("sessions", "--json").out)
+    @pytest.mark.parametrize("command", ["sessions", "sessions list"])
+    def test_as_data_holds_the_same(self, command: str, cli: Cli, kept: Path) -> None:
+        rows = json.loads(cli(*command.split(), "--json").out)
         assert [(row["id"], row["title"], row["messages"]) for row in rows] == [
             (2, "Eggs", 1),
             (1, "Rain in Lisbon", 3),

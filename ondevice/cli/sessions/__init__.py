@@ -7,6 +7,7 @@ import click
 from ondevice.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "list": ("ondevice.cli.sessions.listing:list_sessions", "List them; also without a command."),
     "search": ("ondevice.cli.sessions.search:search", "Find conversations by their words."),
     "show": ("ondevice.cli.sessions.show:show", "Show one, or where its paths end."),
     "rename": ("ondevice.cli.sessions.rename:rename", "Give one another title."),
@@ -24,6 +25,6 @@ def sessions(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         from ondevice.cli.sessions.listing import list_sessions  # as late as the other commands
 
-        list_sessions(as_json)
+        context.invoke(list_sessions, as_json=as_json)
     elif as_json:
         raise click.UsageError("--json belongs after the command", context)

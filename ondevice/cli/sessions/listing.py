@@ -1,4 +1,4 @@
-"""`ondevice sessions`: what is kept."""
+"""`ondevice sessions list`, which is also `ondevice sessions`: what is kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from ondevice.cli.table import print_table
 from ondevice.storage.sessions import EVERY, Sessions
 
 
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_sessions(as_json: bool) -> None:
-    """All of them, the one used last first."""
+    """List all conversations, the one used last first."""
     with open_database() as database:
         store = Sessions(database) if database else None
         known = store.recent(EVERY) if store else []
