@@ -199,6 +199,13 @@ class Timings:
     prefill_s: float | None
     decode_s: float | None
 
+    @property
+    def busy_s(self) -> float | None:
+        """From the request to the last token; without a token, what reading the prompt took."""
+        if self.ttft_s is None:
+            return self.prefill_s
+        return self.ttft_s + (self.decode_s or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationDone:
