@@ -20,6 +20,7 @@ from ondevice.domain.session import Session
 from ondevice.engines import registry
 from ondevice.engines.base import Engine, LoadProgress, no_progress
 from ondevice.errors import EngineClosed, EngineCrashed, EngineTimedOut
+from ondevice.settings import Settings
 from ondevice.storage.sessions import Sessions
 
 ENGINE_GONE = (EngineCrashed, EngineTimedOut, EngineClosed)
@@ -38,6 +39,7 @@ class Chat:
         self.price = price
         self.power = power
         """What the user states about the machine's electricity."""
+        self._settings = Settings()
         self.conversation = Conversation(sessions)
         self.file: ModelFile | None = None
         self.info: EngineInfo | None = None
@@ -45,6 +47,17 @@ class Chat:
         self._engine: Engine | None = None
         self._cancelled = False
         """The turn is to stop, also where its engine has not begun yet."""
+
+    def use(self, settings: Settings) -> None:
+        """What the settings say about new sessions and electricity holds from now on.
+
+        A session that is new and empty is a new one still.
+        """
+        before, self._settings = self._settings, settings
+        self.power = settings.power
+        shown = self.conversation
+        if shown.is_new and shown.system_prompt == before.system_prompt:
+            shown.set_system_prompt(settings.system_prompt)
 
     def load(
         self, file: ModelFile, options: LoadOptions, progress: LoadProgress = no_progress
@@ -116,9 +129,16 @@ class Chat:
             self.info = None
             raise
 
-    def open(self, session: Session | None, private: bool = False) -> None:
-        """Go on with a stored session, or begin a new one; a private one is never stored."""
-        self.conversation = Conversation(None if private else self._sessions, session)
+    def open(
+        self, session: Session | None, private: bool = False, system: str | None = None
+    ) -> None:
+        """Go on with a stored session, or begin a new one; a private one is never stored.
+
+        `system` is the new one's system prompt, or the name of a preset; None is the settings'.
+        """
+        chosen = self._settings
+        prompt = chosen.system_prompt if system is None else chosen.prompt_of(system)
+        self.conversation = Conversation(None if private else self._sessions, session, prompt)
 
     def cancel(self) -> None:
         """Stop the turn; what there is of its answer is kept."""

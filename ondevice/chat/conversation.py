@@ -16,6 +16,7 @@ from ondevice.chat.answer import Answer, TurnOptions, unsaved
 from ondevice.domain.generation import ChatMessage, GenerationRequest, Prompt
 from ondevice.domain.session import Session, SessionTree, StoredMessage, leaves, path_to
 from ondevice.domain.text import storable
+from ondevice.domain.thinking import USUAL, ThinkingStyle, for_history
 from ondevice.errors import OnDeviceError, StorageTrouble, UnknownSession, UsageTrouble
 from ondevice.measure import MeasureEvent
 from ondevice.storage.sessions import Sessions, title_of
@@ -34,14 +35,19 @@ ChatEvent = Stored | MeasureEvent
 class Conversation:
     """One session. `sessions=None` makes it private: it leaves no byte on the disk."""
 
-    def __init__(self, sessions: Sessions | None, session: Session | None = None) -> None:
-        """Go on with `session`, or begin a new one. Raises StorageTrouble."""
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        session: Session | None = None,
+        system_prompt: str = "",
+    ) -> None:
+        """Go on with `session`, or begin a new one with `system_prompt`. Raises StorageTrouble."""
         self._sessions = sessions
         self.session = session
         """None until the first message was stored."""
         self._tree: dict[int, StoredMessage] = {}
         self._head: int | None = None
-        self._prompt = ""
+        self._prompt = storable(system_prompt)
         """The system prompt of a session that is not stored."""
         self._memory_ids = itertools.count(-1, -1)
         if sessions is not None and session is not None:
@@ -68,20 +74,31 @@ class Conversation:
         return SessionTree(self.session or nameless, tuple(self._tree.values()), self._head)
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was said and nothing is stored yet."""
+        return self.session is None and not self._tree
+
+    @property
     def system_prompt(self) -> str:
         return self.session.system_prompt if self.session else self._prompt
 
-    def prompt(self, system: str = "") -> Prompt:
-        """What the model is shown: unanswered questions join the next, as roles must alternate."""
+    def prompt(self, system: str = "", thinking: ThinkingStyle = USUAL) -> Prompt:
+        """What the model is shown: unanswered questions join the next, as roles must alternate.
+
+        What it thought before earlier answers is left out, by itself or by its template.
+        """
         turns = [ChatMessage("system", system)] if system else []
         for message in self.messages:
-            if not message.content:
+            content = message.content
+            if message.role == "assistant":
+                content = for_history(content, thinking)
+            if not content:
                 continue
             if turns and turns[-1].role == message.role:
-                joined = f"{turns[-1].content}\n\n{message.content}"
+                joined = f"{turns[-1].content}\n\n{content}"
                 turns[-1] = ChatMessage(message.role, joined)
             else:
-                turns.append(ChatMessage(message.role, message.content))
+                turns.append(ChatMessage(message.role, content))
         return Prompt(messages=tuple(turns))
 
     # What can be changed
@@ -163,9 +180,8 @@ class Conversation:
     def _answer(
         self, question: StoredMessage, kept: bool, options: TurnOptions
     ) -> Iterator[ChatEvent]:
-        request = GenerationRequest(
-            self.prompt(self.system_prompt), options.sampling, options.max_tokens
-        )
+        prompt = self.prompt(self.system_prompt, options.info.thinking)
+        request = GenerationRequest(prompt, options.sampling, options.max_tokens)
         answer = Answer(self._sessions if kept else None, question, options)
         try:
             for event in answer.measured(request):

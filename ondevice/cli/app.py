@@ -69,6 +69,7 @@ def open_app(model: str | None) -> int:
     )
     database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
+    chat.use(chosen)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
     app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]
     return run_app(app, chat, database)
