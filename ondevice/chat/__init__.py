@@ -3,6 +3,7 @@
 conversation.py   the messages of one session as a tree, and its turns
 answer.py         the growing answer: kept as it is made, and accounted for when it ends
 chat.py           a model, its engine and a conversation: what a screen or a line mode drives
+prefixes.py       what a model has read of a session, kept over the end of its engine
 transfer.py       a session as Markdown or JSON, and back from JSON
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ondevice.domain.cost import Price
@@ -43,6 +43,8 @@ class TurnOptions:
     max_tokens: int = 1024
     price: Price | None = None
     power: Power | None = None
+    prepare: Callable[[], Sequence[EngineNotice]] = tuple
+    """Called when the question is safe, before the engine is asked."""
 
 
 class Answer:

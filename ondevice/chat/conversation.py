@@ -184,6 +184,7 @@ class Conversation:
         request = GenerationRequest(prompt, options.sampling, options.max_tokens)
         answer = Answer(self._sessions if kept else None, question, options)
         try:
+            yield from options.prepare()
             for event in answer.measured(request):
                 notices = answer.note(event)  # first: what was seen is kept, also by who stops here
                 yield event

@@ -133,7 +133,8 @@ class Settings:
         "unknown")
     keep_prefixes: bool = _setting(
         Flag(), True, "Disk", AT_ONCE,
-        "Keep what the model has read when the app is left, so that the next start is quick.")
+        "Keep what the model has read when the app is left, so that the next start is quick. "
+        "Off deletes what was kept.")
     keep_prefixes_bytes: int = _setting(
         Size(0, 1 << 50), 2 << 30, "Disk", AT_ONCE,
         "Most that kept states may take on the disk, in bytes; the oldest go first.")

@@ -14,6 +14,7 @@ from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.storage import rows, search
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
+from ondevice.storage.states import FOLDER, States
 
 EVERY = 1_000_000_000
 """As a limit."""
@@ -26,6 +27,8 @@ class Sessions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.states = States(database.path.parent / FOLDER)
+        """What models have read of them; goes with its session."""
         self._mark_abandoned()
 
     # Sessions
@@ -79,16 +82,21 @@ class Sessions:
         return self.get(session_id)
 
     def delete(self, session_ids: Iterable[int]) -> None:
-        """Delete sessions with all their paths, from every byte of the database's files.
+        """Delete sessions with all their paths, from every byte of the database's files, and
+        their saved states.
 
         Their rows of the ledger stay: numbers and names of models. Raises UnknownSession, and
         then nothing was deleted; other StorageTrouble may come from overwriting, which is tried
         again at the next opening.
         """
-        self._delete([self.get(session_id).id for session_id in session_ids])
+        due = [self.get(session_id).id for session_id in session_ids]
+        for session_id in due:  # first: a kill in between leaves a session without a state
+            self.states.delete(session_id)
+        self._delete(due)
 
     def delete_all(self) -> None:
         """Delete every session, see `delete`, and databases that were set aside as damaged."""
+        self.states.delete_all()
         self._delete(None)
         self._database.forget_set_aside()
 

@@ -199,7 +199,7 @@ class OnDeviceApp(App[int]):
             self._chat.cancel()  # its numbers are stored with it
         else:
             # Loading ends only with its process, and the app waits for its threads.
-            threading.Thread(target=self._chat.close, daemon=True).start()
+            threading.Thread(target=self._chat.leave, daemon=True).start()
         self.exit(code)
 
     def action_interrupt(self) -> None:
