@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ondevice.chat.answer import TurnOptions
+from ondevice.chat.attach import attachments_of
 from ondevice.chat.conversation import ChatEvent, Conversation
+from ondevice.chat.cutting import behind
 from ondevice.chat.prefixes import ModelHash, Prefixes
+from ondevice.chat.shown import prompt_of
+from ondevice.chat.watching import watched
+from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     EngineInfo,
     EngineNotice,
     LoadOptions,
-    PrefillProgress,
+    PromptTokens,
     Sampling,
-    TextDelta,
 )
 from ondevice.domain.model import ModelFile
-from ondevice.domain.session import Session
+from ondevice.domain.reuse import ReuseMeter
+from ondevice.domain.session import Session, StoredMessage
 from ondevice.engines import registry
 from ondevice.engines.base import Engine, LoadProgress, no_progress
 from ondevice.errors import (
@@ -27,6 +34,7 @@ from ondevice.errors import (
     EngineClosed,
     EngineCrashed,
     EngineTimedOut,
+    EngineTrouble,
     OnDeviceError,
     SchemaRefused,
     TemplateFailed,
@@ -41,11 +49,12 @@ REFUSED = (ContextOverflow, TemplateFailed, SchemaRefused)
 """With one of these an engine has taken nothing of what it was asked."""
 ENGINE_GONE = (EngineCrashed, EngineTimedOut, EngineClosed)
 """After one of these in a turn no engine runs; the model is to be loaded again."""
+Begin = Callable[[TurnOptions], Iterator[ChatEvent]]
 
 
 class Chat:
-    """`load` and the turns block, so a screen calls them from a thread; `cancel` and `close` may
-    be called from any.
+    """`load`, the turns, and what counts tokens block, so a screen calls them from a thread;
+    `cancel`, `leave` and `close` may be called from any.
     """
 
     def __init__(
@@ -58,17 +67,27 @@ class Chat:
         """Without `model_hash` nothing of what a model read is kept over the end of its engine."""
         self._sessions = sessions
         self._prefixes = Prefixes(sessions, model_hash)
-        self._untold: list[EngineNotice] = []
-        """What came up between two turns."""
+        self._settings = Settings()
         self.price = price
         self.power = power
         """What the user states about the machine's electricity."""
-        self._settings = Settings()
+        self.folder = Path()
+        """Where the files are that a question names: the current one."""
         self.conversation = Conversation(sessions)
         self.file: ModelFile | None = None
         self.info: EngineInfo | None = None
         """None until a model is loaded, and after its engine stopped."""
+        self.context: ContextParts | None = None
+        """What the context is filled with, since the newest turn; None where that is unknown."""
+        self.reuse = ReuseMeter()
+        self.options = LoadOptions()
+        """Those of the loaded model."""
         self._engine: Engine | None = None
+        self._untold: list[EngineNotice] = []
+        """What came up between two turns."""
+        self._quiet = threading.Lock()
+        """Held while the engine is asked for something that is no turn."""
+        self._answering = False
         self._leaving = threading.Lock()
         self._cancelled = False
         """The turn is to stop, also where its engine has not begun yet."""
@@ -97,11 +116,11 @@ class Chat:
         if self._engine is None or self.file is None or self.file.engine != file.engine:
             self._end_engine()
             self._engine = registry.in_child(file.engine)
-        self.file, self.info = file, None
+        self.file, self.info, self.context = file, None, None
         info = self._engine.load(file, options, progress)
         if self.file is not file:
             raise EngineClosed("another model was chosen meanwhile")
-        self.info = info
+        self.info, self.options = info, options
         self._prefixes.serve(self._engine, info, file)
         self._settle_soon()
         return info
@@ -110,13 +129,13 @@ class Chat:
 
     def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         """Ask `text` after what is shown."""
-        return self._turn(lambda o: self.conversation.send(text, o), sampling, max_tokens)
+        return self.turn(lambda o: self.conversation.send(text, o), sampling, max_tokens)
 
     def resend(
         self, question_id: int, text: str, sampling: Sampling, max_tokens: int
     ) -> Iterator[ChatEvent]:
         """Ask `text` in the place of an earlier question."""
-        return self._turn(
+        return self.turn(
             lambda o: self.conversation.resend(question_id, text, o), sampling, max_tokens
         )
 
@@ -124,73 +143,113 @@ class Chat:
         self, message_id: int, sampling: Sampling, max_tokens: int
     ) -> Iterator[ChatEvent]:
         """Make another answer."""
-        return self._turn(
+        return self.turn(
             lambda o: self.conversation.answer_again(message_id, o), sampling, max_tokens
         )
 
-    def _turn(
-        self,
-        begin: Callable[[TurnOptions], Iterator[ChatEvent]],
-        sampling: Sampling,
-        max_tokens: int,
-    ) -> Iterator[ChatEvent]:
+    def turn(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
+        """Whatever `begin` asks the engine."""
         self._cancelled = False
         return self._events(begin, sampling, max_tokens)
 
-    def _events(
-        self,
-        begin: Callable[[TurnOptions], Iterator[ChatEvent]],
-        sampling: Sampling,
-        max_tokens: int,
-    ) -> Iterator[ChatEvent]:
+    def _events(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         engine, info, file = self._engine, self.info, self.file
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
-        shown, begun, told = self.conversation, False, False
-        options = TurnOptions(
-            engine, info, file, sampling, max_tokens, self.price, self.power, self._prepare
-        )
+
+        def cancelled() -> bool:
+            return self._cancelled
+
+        more = (self.price, self.power, self.folder, self._prepare)
+        options = TurnOptions(engine, info, file, sampling, max_tokens, *more)
         try:
-            for event in begin(options):
-                begun = begun or isinstance(event, PrefillProgress | TextDelta)
-                if begun and self._cancelled and not told:  # before, the engine would not hear it
-                    engine.cancel()
-                    told = True
-                yield event
+            yield from watched(
+                begin(options), options, self.conversation, self._prefixes, self.reuse, cancelled
+            )
         except ENGINE_GONE:
-            self.info = None
+            self.info = self.context = None
             self._prefixes.lose()
             raise
         except REFUSED:
             self._prefixes.note_refused()
+            self._answering = False
+            self._note_context(self.conversation.messages)
             raise
         finally:
-            if begun:
-                self._prefixes.note_turn(shown.session.id if shown.session else None)
+            self._answering = False
+        yield from self._after_turn(self.conversation.messages)
 
     def _prepare(self) -> Sequence[EngineNotice]:
-        told = self._settle()
-        self._prefixes.note_asked()
+        with self._quiet:
+            told = self._settle()
+            self._prefixes.note_asked()
+            self._answering = True
         untold, self._untold = self._untold, []
         return [*untold, *told]
 
-    # What the model has read
+    def cancel(self) -> None:
+        """Stop the turn; what there is of its answer is kept."""
+        self._cancelled = True
+        if self._engine is not None:
+            self._engine.cancel()
 
-    def _settle(self) -> list[EngineNotice]:
-        session = self.conversation.session
-        return self._prefixes.settle(session.id if session else None)
+    # The context. While an answer is made, all of these raise EngineTrouble.
 
-    def _settle_soon(self) -> None:
-        """In the background; a turn that comes first waits for it."""
-        if self._prefixes.serving:
-            threading.Thread(target=self._settle_quietly, daemon=True).start()
+    def count(self, text: str = "") -> ContextParts:
+        """What the context would be filled with if `text` were asked now, with the files it names.
 
-    def _settle_quietly(self) -> None:
+        Raises NotAttached, and EngineTrouble.
+        """
+        path = self.conversation.messages
+        if text:
+            attached = attachments_of(text, self.folder)
+            path.append(StoredMessage(0, 0, "user", text, "complete", attached=attached))
+        return self.parts_of(path)
+
+    def parts_of(self, path: Sequence[StoredMessage]) -> ContextParts:
+        """The same of any path."""
+        with self._asking() as (engine, info):
+            prompt = prompt_of(path, self.conversation.system_prompt, info.thinking)
+            counted = engine.count_tokens(prompt) if prompt.messages else PromptTokens()
+            return ContextParts(counted, None if info.unbounded else info.n_ctx)
+
+    def cut(self, kept_from: int, text: str, model: str) -> StoredMessage:
+        """See `Conversation.cut`; it stands at the end of what is shown."""
+        shown = self.conversation
+        made = shown.cut(kept_from, text, model, behind(shown.messages))
+        self._note_context(shown.messages)
+        return made
+
+    def _after_turn(self, path: Sequence[StoredMessage]) -> Iterator[ChatEvent]:
+        """The prompt's parts and the answer as they were counted in the turn."""
+        before = self.context
+        answered = bool(path) and path[-1].role == "assistant"
+        self._note_context(path[:-1] if answered else path)
+        if self.context is None:
+            return
+        if answered:
+            self.context = self.context.with_answer(path[-1].completion_tokens)
+        if self.context.nearly_full and not (before and before.nearly_full):
+            said = f"the context is nearly full: {self.context.free:,} tokens are free"
+            yield EngineNotice("context", said)
+
+    def _note_context(self, path: Sequence[StoredMessage]) -> None:
         try:
-            self._untold += self._settle()
-        except OnDeviceError as error:
-            self._untold.append(EngineNotice("state", error.message))
-        self._prefixes.identify()
+            self.context = self.parts_of(path)
+        except OnDeviceError:  # such as a template that does not render what is shown
+            self.context = None
+
+    @contextmanager
+    def _asking(self) -> Iterator[tuple[Engine, EngineInfo]]:
+        """The engine, while no turn is made and none can begin."""
+        with self._quiet:
+            if self._engine is None or self.info is None:
+                raise EngineClosed("no model is loaded", hint="Choose one first.")
+            if self._answering:
+                raise EngineTrouble("the engine is busy", hint="Stop the running answer first.")
+            yield self._engine, self.info
+
+    # Sessions, and what the model has read of them
 
     def open(
         self, session: Session | None, private: bool = False, system: str | None = None
@@ -202,13 +261,26 @@ class Chat:
         chosen = self._settings
         prompt = chosen.system_prompt if system is None else chosen.prompt_of(system)
         self.conversation = Conversation(None if private else self._sessions, session, prompt)
+        self.context = None
         self._settle_soon()
 
-    def cancel(self) -> None:
-        """Stop the turn; what there is of its answer is kept."""
-        self._cancelled = True
-        if self._engine is not None:
-            self._engine.cancel()
+    def _settle(self) -> list[EngineNotice]:
+        session = self.conversation.session
+        return self._prefixes.settle(session.id if session else None)
+
+    def _settle_soon(self) -> None:
+        """In the background; a turn that comes first waits for it."""
+        if self._prefixes.serving:
+            threading.Thread(target=self._settle_quietly, daemon=True).start()
+
+    def _settle_quietly(self) -> None:
+        with suppress(OnDeviceError), self._asking():
+            try:
+                self._untold += self._settle()
+            except OnDeviceError as error:
+                self._untold.append(EngineNotice("state", error.message))
+        self._note_context(self.conversation.messages)
+        self._prefixes.identify()
 
     def leave(self, within_s: float = LEAVE_S) -> None:
         """Save what the model has read, and end the engine; a save that takes longer is given up.

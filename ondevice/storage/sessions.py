@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
+from ondevice.domain.prompt import Attachment
 from ondevice.domain.session import Found, MessageState, Session, SessionTree, StoredMessage
 from ondevice.domain.text import clean_line, storable
 from ondevice.errors import StorageTrouble, UnknownSession
@@ -184,14 +186,7 @@ class Sessions:
             session = rows.insert_session(
                 connection, title_of(given.title), given.created_at, prompt
             )
-            ids: dict[int | None, int | None] = {None: None}
-            for message in tree.messages:
-                new_id = rows.insert_message(
-                    connection, session.id, ids[message.parent_id], message
-                )
-                rows.restore_answer(connection, session, new_id, message)
-                ids[message.id] = new_id
-            _set_head(connection, session.id, ids[tree.head_id])
+            _set_head(connection, session.id, rows.insert_tree(connection, session, tree))
         return session
 
     # Their messages
@@ -204,13 +199,17 @@ class Sessions:
         state: MessageState = "complete",
         model: str = "",
         after: int | None = None,
+        attached: tuple[Attachment, ...] = (),
+        kept_from: int | None = None,
     ) -> StoredMessage:
         """Put a message after message `after`, and show the path to it.
 
         0 is after nothing: another first message. None is after the last one shown. A `streaming`
-        one belongs to this process until it is finished. Raises UnknownSession.
+        one belongs to this process until it is finished. One with `kept_from` is a cut. Raises
+        UnknownSession.
         """
-        message = StoredMessage(0, session_id, role, storable(content), state, model)
+        given = StoredMessage(0, session_id, role, storable(content), state, model)
+        message = replace(given, attached=attached, kept_from=kept_from)
         with self._database.transaction() as connection:
             found = connection.execute("SELECT head_id FROM session WHERE id = ?", (session_id,))
             row = found.fetchone()
@@ -219,9 +218,7 @@ class Sessions:
             parent_id = row["head_id"] if after is None else after or None
             new_id = rows.insert_message(connection, session_id, parent_id, message)
             _set_head(connection, session_id, new_id)
-        return StoredMessage(
-            new_id, session_id, role, message.content, state, model, parent_id=parent_id
-        )
+        return replace(message, id=new_id, parent_id=parent_id)
 
     def save_part(self, message_id: int, content: str) -> None:
         """What there is of an answer so far."""
