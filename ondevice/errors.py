@@ -71,7 +71,14 @@ class NotASession(UsageTrouble):
 
 
 class NotAttached(UsageTrouble):
-    """A file that a question names cannot go with it; the question was not taken."""
+    """A file that a question names cannot go with it; the question was not taken.
+
+    `question` is its text, to be given back to whoever wrote it.
+    """
+
+    def __init__(self, message: str, hint: str = "", question: str = "") -> None:
+        super().__init__(message, hint)
+        self.question = question
 
 
 class TermsNotAccepted(UsageTrouble):

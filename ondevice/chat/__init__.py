@@ -13,7 +13,8 @@ transfer.py       a session as Markdown or JSON, and back from JSON
 """
 
 from ondevice.chat.answer import TurnOptions
-from ondevice.chat.chat import ENGINE_GONE, Chat
+from ondevice.chat.chat import Chat
 from ondevice.chat.conversation import ChatEvent, Conversation, Stored
+from ondevice.chat.watching import ENGINE_GONE
 
 __all__ = ["ENGINE_GONE", "Chat", "ChatEvent", "Conversation", "Stored", "TurnOptions"]

@@ -37,6 +37,14 @@ def attachments_of(text: str, folder: Path) -> tuple[Attachment, ...]:
 
     Raises NotAttached for one that is missing, too large, or no text.
     """
+    try:
+        return _attachments(text, folder)
+    except NotAttached as refused:
+        refused.question = text
+        raise
+
+
+def _attachments(text: str, folder: Path) -> tuple[Attachment, ...]:
     found: dict[Path, Attachment] = {}
     left = MOST_TOGETHER_BYTES
     for match in _NAMED.finditer(text):

@@ -123,9 +123,8 @@ class Conversation:
         Raises StorageTrouble, and then nothing has changed.
         """
         given = StoredMessage(0, 0, "system", text, "complete", model, kept_from=kept_from)
-        kept = self._message(after)
-        first = self._message(kept_from)
-        stored = kept is not None and self._is_stored(kept) and first and self._is_stored(first)
+        around = [self._message(each) for each in (after, kept_from)]
+        stored = all(each is not None and self._is_stored(each) for each in around)
         if self._sessions is not None and self.session is not None and stored:
             given = self._sessions.add(
                 self.session.id, "system", text, model=model, after=after, kept_from=kept_from
@@ -159,9 +158,9 @@ class Conversation:
         while question is not None and question.role == "assistant":
             question = self._message(question.parent_id)
         asked = question
-        while asked is not None and asked.role != "user":
+        while asked is not None and asked.role == "system":
             asked = self._message(asked.parent_id)
-        if question is None or asked is None:
+        if question is None or asked is None or asked.role != "user":
             raise UsageTrouble("there is no question to answer", hint="Write one first.")
         self._head = question.id
         yield from self._answer(question, self._is_stored(question), options)

@@ -6,6 +6,7 @@ Nothing is deleted, and nothing is left out silently: a cut is a message of the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ SUMMARISE = (
     "Summarise our conversation so far in a short paragraph, for yourself: names, numbers, "
     "decisions and open questions. Write nothing else."
 )
+_LEFT_OUT = re.compile(r"\(Left out here: [^()]*\)$")
 Count = Callable[[Sequence[StoredMessage]], ContextParts]
 """The parts of a path, as the engine counts them."""
 
@@ -64,10 +66,10 @@ def best_cut(path: Sequence[StoredMessage], count: Count, n_ctx: int) -> Cut | N
 
 def left_out(path: Sequence[StoredMessage], kept_from: int) -> str:
     """The text of a cut that drops: how much is left out, behind a summary that stays."""
-    earlier = _cut_of(path)
-    summary = earlier.content if earlier is not None and earlier.model != HERE else ""
+    earlier = [each.content for each in in_context(path)[:1] if each.kept_from is not None]
+    summaries = [summary for text in earlier if (summary := _LEFT_OUT.sub("", text).rstrip())]
     said = f"(Left out here: {_first_turns(path, kept_from)} of this conversation.)"
-    return f"{summary}\n\n{said}" if summary else said
+    return "\n\n".join([*summaries, said])
 
 
 def summed_up(path: Sequence[StoredMessage], kept_from: int, summary: str) -> str:
@@ -106,12 +108,6 @@ def _questions(shown: Sequence[StoredMessage]) -> list[StoredMessage]:
             found.append(message)
         before = message.role if message.content or message.attached else before
     return found
-
-
-def _cut_of(path: Sequence[StoredMessage]) -> StoredMessage | None:
-    """The cut that holds."""
-    first = in_context(path)[:1]
-    return first[0] if first and first[0].kept_from is not None else None
 
 
 def _first_turns(path: Sequence[StoredMessage], kept_from: int) -> str:

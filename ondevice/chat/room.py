@@ -18,9 +18,12 @@ from ondevice.chat import cutting
 from ondevice.chat.cutting import SUMMARY_TOKENS, Cut
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import EngineInfo, Sampling
+from ondevice.domain.layout import CELLS_TOGETHER
+from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
+from ondevice.domain.thinking import split
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.errors import EngineClosed, OnDeviceError, UsageTrouble
 from ondevice.gguf.header import read_header
@@ -77,7 +80,7 @@ def drop(chat: Chat, offer: Offer) -> StoredMessage:
 
 
 def summarise(chat: Chat, offer: Offer) -> Iterator[ChatEvent]:
-    """Have the model sum up what the offer leaves out: `Measured.text`. It changes nothing yet, is
+    """Have the model sum up what the offer leaves out, see `summary_of`. It changes nothing yet, is
     no message, and has no entry in the ledger.
     """
 
@@ -90,6 +93,11 @@ def summarise(chat: Chat, offer: Offer) -> Iterator[ChatEvent]:
         yield from measure(options.engine, options.info, request, None)
 
     return chat.turn(begin, Sampling(), SUMMARY_TOKENS)
+
+
+def summary_of(measured: Measured, info: EngineInfo) -> str:
+    """What came of it, without what the model thought before."""
+    return split(measured.text, info.thinking).answer.strip()
 
 
 def use_summary(chat: Chat, offer: Offer, text: str) -> StoredMessage:
@@ -132,7 +140,8 @@ def _count(turns: int) -> str:
 
 def _raised(now: ContextParts, info: EngineInfo, file: ModelFile) -> Offer | None:
     """Twice the context, or what the question needs, as far as model and memory allow."""
-    wanted = min(info.n_ctx_train, max(2 * info.n_ctx, 2 * now.used))
+    wanted = -(-2 * max(info.n_ctx, now.used) // CELLS_TOGETHER) * CELLS_TOGETHER
+    wanted = min(wanted, info.n_ctx_train)
     if wanted < info.n_ctx + LEAST_RAISE:
         return None
     larger, more_bytes = _that_fits(wanted, info, file)

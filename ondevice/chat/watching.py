@@ -1,4 +1,4 @@
-"""What the events of a turn say of the engine: whose its state is, what was reused, when to stop."""
+"""What the events of a turn say of the engine: whose its state is, and what was reused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from ondevice.chat.prefixes import Prefixes
 from ondevice.domain.generation import EngineNotice, PrefillProgress, TextDelta
 from ondevice.domain.measured import Measured
 from ondevice.domain.reuse import ReuseMeter
+from ondevice.errors import (
+    ContextOverflow,
+    EngineClosed,
+    EngineCrashed,
+    EngineTimedOut,
+    SchemaRefused,
+    TemplateFailed,
+)
+
+REFUSED = (ContextOverflow, TemplateFailed, SchemaRefused)
+"""With one of these an engine has taken nothing of what it was asked."""
+ENGINE_GONE = (EngineCrashed, EngineTimedOut, EngineClosed)
+"""After one of these in a turn no engine runs; the model is to be loaded again."""
 
 
 def watched(

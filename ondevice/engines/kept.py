@@ -79,7 +79,8 @@ class KeptPrefix:
         self.ids.extend(ids)
         self._whole = self._whole and text is not None
         self._text += text if text is not None and self._whole else ""
-        self._mark()
+        if text:  # the same text as before stands for the prompt alone, without a silent reply
+            self._mark()
 
     def as_text(self) -> KeptText:
         """A copy of all of it; text that is not valid UTF-8 cannot be stored, so it is left out."""

@@ -110,6 +110,8 @@ class Sessions:
             due = [(session_id,) for session_id in session_ids]
             connection.executemany("DELETE FROM answer WHERE session_id = ? AND NOT counted", due)
             connection.executemany("DELETE FROM session WHERE id = ?", due)
+        for session_id in session_ids:  # again: one may have been written meanwhile
+            self.states.delete(session_id)
         try:
             self._database.scrub()
         except StorageTrouble as error:

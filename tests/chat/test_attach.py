@@ -107,6 +107,7 @@ def test_what_cannot_be_attached_is_said_in_one_line(text: str, why: str, folder
         attachments_of(text, folder)
     assert "\n" not in refused.value.message
     assert refused.value.hint
+    assert refused.value.question == text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 import threading
 import time
@@ -154,6 +156,19 @@ class TestNothingIsKept:
         assert b"Say yes." in state.read_bytes()
         assert b"Xylocarp" not in state.read_bytes()
 
+    def test_of_a_private_session_in_the_file_of_the_next(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        chat = start()
+        chat.open(None, private=True)
+        ask(chat, "Xylocarp. " * 10)
+        chat.open(None)
+        ask(chat, "Say yes.")
+        chat.leave()
+        (state,) = (tmp_path / "states").iterdir()
+        assert b"Say yes." in state.read_bytes()
+        assert b"Xylocarp" not in state.read_bytes()
+
     def test_where_the_setting_is_off_and_what_was_kept_goes(
         self, start: Start, tmp_path: Path
     ) -> None:
@@ -246,6 +261,25 @@ class TestAStateThatIsRefused:
         events = ask(second, "And then?")
         assert told(events) == ["the saved state of this conversation is not used: it is damaged"]
         assert cached(events) == 0
+
+
+def test_an_engine_that_is_killed_while_it_saves_leaves_nothing_half(
+    start: Start, tmp_path: Path
+) -> None:
+    first = start()
+    ask(first, STORY)
+    session, info = first.conversation.session, first.info
+    assert info is not None
+    leaving = threading.Thread(target=first.leave)
+    leaving.start()
+    os.kill(info.pid, signal.SIGKILL)
+    leaving.join(30)
+    assert states(tmp_path) in ([], ["1.state"])
+    second = start()
+    second.open(session)
+    events = ask(second, "And then?")
+    assert told(events) == []
+    assert (cached(events) > 0) == (states(tmp_path) != [])
 
 
 def test_leaving_does_not_wait_for_a_save_that_takes_long(

@@ -216,6 +216,16 @@ class TestDelete:
         assert "nothing is deleted without being asked for" in outcome.err
         assert len(trees(kept)) == 2
 
+    @pytest.mark.parametrize("which", ["1", "--all"])
+    def test_takes_what_a_model_has_read_along(self, which: str, cli: Cli, kept: Path) -> None:
+        states = kept.parent / "states"
+        states.mkdir()
+        for name in ("1-aa.state", "1-bb.state", "1-bb.state.part", "2-aa.state"):
+            (states / name).write_text("Lisbon")
+        assert cli("sessions", "delete", which, "--yes").code == 0
+        left = [] if which == "--all" else ["2-aa.state"]
+        assert [each.name for each in states.iterdir()] == left
+
     def test_leaves_no_byte(self, cli: Cli, kept: Path) -> None:
         outcome = cli("sessions", "delete", "1", "1", "--yes", "--json")
         assert (outcome.code, outcome.err) == (0, "")

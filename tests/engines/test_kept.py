@@ -106,6 +106,13 @@ def test_a_reply_whose_text_is_uncertain_keeps_the_marks_before_it() -> None:
     assert chat.toy.asked == []
 
 
+def test_a_reply_without_text_is_no_part_of_the_same_prompt_asked_again() -> None:
+    chat = Chat()
+    first = chat.ask("cd")
+    chat.kept.remember_reply(A_THEN_B, "")
+    assert chat.ask("cd") == first
+
+
 def test_ids_without_a_text_are_never_taken_for_the_beginning_of_a_chat() -> None:
     chat = Chat()
     chat.kept.remember_prompt([5, 5, 5], None)

@@ -12,6 +12,7 @@ import reference
 from driving import done_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from templates import CHATML, IN_THE_FIRST_QUESTION, REFUSING
 from tiny import TINY, with_template
 
 from ondevice.domain.generation import (
@@ -30,22 +31,6 @@ from ondevice.engines.template import ChatTemplate
 from ondevice.gguf.shapes import write_shape
 from ondevice.gguf.vocabulary import CHAT_TEMPLATE
 
-CHATML = (
-    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-IN_THE_FIRST_QUESTION = (
-    "{{ bos_token }}{% if messages[0].role == 'system' %}{% set s = messages[0].content | trim %}"
-    "{% set rest = messages[1:] %}{% else %}{% set rest = messages %}{% endif %}"
-    "{% for m in rest %}{% if m.role == 'user' %}<|user|>{% if loop.first and s %}<<{{ s }}>>"
-    "{% endif %}{{ m.content | trim }}{% else %}<|assistant|>{{ m.content | trim }}<|end|>"
-    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-REFUSING = (
-    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}"
-    "<|{{ m.role }}|>{% if m.role == 'user' %}{{ m.content | trim }}{% else %}"
-    "{{ m.content.split('</think>')[-1].lstrip() }}{% endif %}<|end|>{% endfor %}"
-)
 WORDS = [
     *("the", " cat", "\n\n", "grüße", "🙂👩‍👩‍👧", "  ", "<|im_end|>", "<|user|>", "x = {1: 2}"),
     *("0" * 9, "\t", "```", "</think>", "assistant", "\ue000", "<s>"),

@@ -50,7 +50,8 @@ def _delete(
     chosen = dict.fromkeys(numbers)  # one may be named twice
     due = [store.get(number) for number in chosen] if numbers else store.recent(EVERY)
     aside = database.set_aside_files()
-    if not due and not (aside and not numbers):
+    beside = aside or store.states.total_bytes()
+    if not due and not (beside and not numbers):
         return []
     if not as_json:
         _tell(store, due)
