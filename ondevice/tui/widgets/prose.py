@@ -18,7 +18,8 @@ from textual.style import Style
 from textual.widget import Widget
 
 from ondevice import units
-from ondevice.tui.widgets.rows import PIECE, Row, copied, wrapped
+from ondevice.tui.widgets.cells import runs
+from ondevice.tui.widgets.rows import PIECE, Row, copied, uncut, wrapped
 
 SHOWN_CHARACTERS = 200_000
 """Of one message; a longer one is kept whole, and shown in part."""
@@ -205,8 +206,10 @@ class Prose(Widget):
 
     def _paint(self, y: int, content: Content) -> Strip:
         base = self.visual_style + self._style(self._rows[y].style)
-        painted = content.render(base, end="", parse_style=self._style)
-        strip = Strip([Segment(text, style.rich_style) for text, style in painted])
+        painted = uncut(content).render(base, end="", parse_style=self._style)
+        strip = Strip(
+            [Segment(run, style.rich_style) for text, style in painted for run in runs(text)]
+        )
         strip = strip.adjust_cell_length(self.size.width, base.rich_style)
         return strip.apply_offsets(0, y)
 

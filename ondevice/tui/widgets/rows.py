@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from textual.content import Content
+from textual.content import Content, Span
+
+from ondevice.tui.widgets.cells import row_ends, whole
 
 NARROWEST = 8
 """Columns that text gets at least; what does not fit is cut off by the terminal's edge."""
@@ -33,19 +35,28 @@ class Row:
 def wrapped(content: Content, width: int) -> Iterator[Row]:
     """Rows of at most `width` columns, broken between words where that is possible."""
     for line in content.split("\n", allow_blank=True):
-        whole, end = line.expand_tabs(), 0
-        for index, part in enumerate(whole.wrap(max(NARROWEST, width))):
-            text = part.plain.rstrip()
-            start = whole.plain.find(text, end)
-            yield Row(part.rstrip(), glue=whole.plain[end:start] if index else None)
-            end = start + len(text)
+        line, before = line.expand_tabs().rstrip(), 0
+        for start, end in row_ends(line.plain, max(NARROWEST, width)):
+            glue = line.plain[before:start] if start else None
+            yield Row(line[start:end], glue=glue)
+            before = end
 
 
 def folded(content: Content, width: int) -> Iterator[Row]:
     """Rows of `width` columns with every blank kept, as code needs it."""
     for line in content.split("\n", allow_blank=True):
-        for index, part in enumerate(line.expand_tabs().fold(max(NARROWEST, width))):
-            yield Row(part, glue="" if index else None)
+        line = line.expand_tabs()
+        for start, end in row_ends(line.plain, max(NARROWEST, width), words=False):
+            yield Row(line[start:end], glue="" if start else None)
+
+
+def uncut(content: Content) -> Content:
+    """The same with styles that end between characters: half of one has another width."""
+    text = content.plain
+    if text.isascii() or not content.spans:
+        return content
+    spans = [Span(*whole(text, start, end), style) for start, end, style in content.spans]
+    return Content(text, spans)
 
 
 def prefixed(rows: Iterator[Row], first: Content, rest: Content) -> Iterator[Row]:
