@@ -13,6 +13,7 @@ from ondevice.chat import Chat
 from ondevice.domain.generation import LoadOptions
 from ondevice.errors import StorageTrouble, UsageTrouble
 from ondevice.hardware import probe
+from ondevice.hardware.system import write_private
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.storage.database import Database
@@ -59,6 +60,7 @@ def open_app(model: str | None) -> int:
         accept_terms=lambda terms: _records(paths).accept(terms),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
+        keep_copy=lambda text: write_private(paths.cache / "copied.txt", text),
     )
     database, sessions, trouble = _open_storage()
     chat = Chat(sessions)

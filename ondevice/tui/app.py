@@ -21,7 +21,7 @@ from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.storage.sessions import Sessions
-from ondevice.tui import choices, leaving, messages
+from ondevice.tui import choices, copying, leaving, messages
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
 from ondevice.tui.live import Live
@@ -30,12 +30,11 @@ from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.theme import THEME
 from ondevice.tui.turn import find_prices
-from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
 OF_CHAT = ("models", "baseline", "sessions")
-KEY_NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn"}
+KEY_NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
 
 
 class OnDeviceApp(App[int]):
@@ -208,9 +207,8 @@ class OnDeviceApp(App[int]):
     def action_help(self) -> None:
         """Show the keys of this screen, and definitions of its numbers."""
         numbers = getattr(self.screen, "NUMBERS", CHAT_NUMBERS)
-        chat = numbers is CHAT_NUMBERS
-        sources = (Composer, ChatScreen) if chat else (type(self.screen),)
-        self.push_screen(HelpScreen(named_bindings(*sources, OnDeviceApp), numbers))
+        sources = (*getattr(self.screen, "WITH_KEYS", ()), type(self.screen), OnDeviceApp)
+        self.push_screen(HelpScreen(named_bindings(*sources), numbers))
 
     def action_models(self) -> None:
         """Look at all models: choose one, get one."""
@@ -226,9 +224,7 @@ class OnDeviceApp(App[int]):
 
     def _show_downloads(self) -> None:
         """In the first line of every screen, while one is under way."""
-        running, waiting = self.downloads.running, self.downloads.waiting
-        more = f" +{waiting}" if waiting else ""
-        words = f" ↓ {running.form.name} {running.words}{more} " if running else ""
+        words = self.downloads.words
         for bar in self.screen.query(TopBar):
             bar.show_download(words)
 
@@ -245,6 +241,10 @@ class OnDeviceApp(App[int]):
         )
         for screen in self.screen_stack[1:]:  # a question may stand above the table
             screen.post_message(event)
+
+    @on(messages.CopyAsked)
+    def _copy(self, event: messages.CopyAsked) -> None:
+        copying.copy_one(self, event.texts, event.what, self._doors.keep_copy)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""

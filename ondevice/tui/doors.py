@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
 from ondevice.domain.model import ModelFile
+from ondevice.tui.copying import Keep
 from ondevice.tui.downloads import Command
 
 if TYPE_CHECKING:  # loaded when somebody looks at models
@@ -31,3 +32,4 @@ class Doors:
     accept_terms: Callable[[str], None]
     remove: Callable[[PullPlan], None]
     fetch: Command
+    keep_copy: Keep

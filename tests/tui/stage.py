@@ -23,6 +23,7 @@ from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import ModelNotHere
+from ondevice.hardware.system import write_private
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 from ondevice.tui.app import OnDeviceApp
@@ -121,6 +122,7 @@ class Stage:
             accept_terms=self.accepted.append,
             remove=self._remove,
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
+            keep_copy=lambda text: write_private(self.folder / "cache" / "copied.txt", text),
         )
         return OnDeviceApp(
             self.chat, self.sessions, doors, model, LoadOptions(n_ctx=2048), 4096, self.live

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate, pairwise
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from terminal import Terminal
 from textual.content import Content
 from wcwidth import iter_graphemes, wcswidth
 
@@ -83,6 +86,37 @@ def test_a_row_is_as_wide_as_what_is_painted_of_it(
         assert "".join(painted) == row.content.plain
         cells = sum(Content(run).cell_length for run in painted)
         assert cells == measured(row.content.plain).cells[-1] <= width
+
+
+SPOKEN = (
+    "漢字とかな、그리고 한국어。 cafe\u0301 שָׁלוֹם עולם بِسْمِ اللَّه، ﷺ 👍 word " * 3
+    + "\n\n```\n" + "e\u0301" * 100 + "漢" * 50 + "\n```\n"
+    + "\n| 漢字 | עולם |\n|---|---|\n| é | 한 |\n"
+)  # fmt: skip
+
+
+def test_a_terminal_shows_every_row_as_wide_as_the_screen(
+    open_terminal: Callable[..., Terminal],
+) -> None:
+    terminal = open_terminal(columns=80, lines=40, pieces=[SPOKEN, "finis"]).wait_ready()
+    terminal.write("question\r")
+    terminal.expect("finis")
+    for columns in (80, 79, 61, 60, 59, 47, 46):
+        terminal.resize(columns, 40)
+        terminal.read_until(lambda columns=columns: whole_at(terminal.text(), columns))
+    terminal.write("f10")
+    assert terminal.exit_code() == 0
+
+
+def whole_at(text: str, columns: int) -> bool:
+    """Whether all of it is there, with the frame in the last column of each row."""
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    said = normalize("NFC", text)
+    return (
+        len(rows) > 30
+        and all(wcswidth(row) == columns and row[-1] in "│▎" for row in rows)
+        and (said.count("é"), said.count("漢"), said.count("한")) == (104, 54, 4)
+    )
 
 
 def test_lines_of_han_are_full_and_begin_with_no_full_stop() -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -22,14 +22,14 @@ from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.tui import messages
 from ondevice.tui.live import Live
-from ondevice.tui.screens.link import LinkScreen
 from ondevice.tui.turn import load_model, read_memory, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.finder import Finder
 from ondevice.tui.widgets.keys import Keys
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
-from ondevice.tui.widgets.prose import Prose
+from ondevice.tui.widgets.talk import Talk
 from ondevice.tui.widgets.topbar import TopBar
 
 WIDE, HIGH, TALL = 100, 23, 12
@@ -39,6 +39,8 @@ PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
+    WITH_KEYS = (Composer, Talk, Conversation, Finder)
+    """Its widgets that have keys of their own."""
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer; it is kept."),
@@ -67,10 +69,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
         with Horizontal(id="columns"):
-            with Vertical(id="talk"):
-                yield Conversation()
-                yield MeterLine(id="line")
-                yield Composer()
+            yield Talk()
             yield MeterPanel(id="panel")
         yield Keys()
 
@@ -203,6 +202,10 @@ class ChatScreen(Screen[None]):
         self._say(notice.message, "warning" if notice.code == "storage" else "information")
 
     @on(messages.MessageStored)
+    def _note_stored(self, event: messages.MessageStored) -> None:
+        self._conversation.note_stored(event.message)
+        self._name_title()
+
     def _name_title(self) -> None:
         session = self._chat.conversation.session
         self._conversation.name_title(session.title if session else "")
@@ -267,14 +270,6 @@ class ChatScreen(Screen[None]):
     async def action_scroll_talk(self, pages: int) -> None:
         """Scroll the conversation while the composer keeps the focus."""
         await self._conversation.page(pages)
-
-    @on(Prose.LinkClicked)
-    def _ask_before_opening(self, event: Prose.LinkClicked) -> None:
-        self.app.push_screen(LinkScreen(event.href))
-
-    @on(Composer.Refused)
-    def _show_refusal(self, event: Composer.Refused) -> None:
-        self._say(event.reason, "warning")
 
     @property
     def _conversation(self) -> Conversation:

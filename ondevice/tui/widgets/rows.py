@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from textual.content import Content, Span
 
+from ondevice.domain.find import found
 from ondevice.tui.widgets.cells import row_ends, whole
 
 NARROWEST = 8
@@ -70,6 +72,38 @@ def prefixed(rows: Iterator[Row], first: Content, rest: Content) -> Iterator[Row
         yield replace(row, content=prefix + row.content, prefix=left_out)
 
 
+def places(rows: Sequence[Row], query: str) -> list[list[tuple[int, int, int]]]:
+    """Where `query` stands, as parts of rows: the row, the first column index and the one after.
+
+    Line breaks of the screen part nothing, and no prefix is searched.
+    """
+    text, begins = searched(rows)
+    return [list(_parts(rows, begins, *place)) for place in found(text, query)]
+
+
+def searched(rows: Sequence[Row]) -> tuple[str, list[int]]:
+    """The text of `rows` without their prefixes, and where in it each of them begins."""
+    text, begins = [], []
+    length = 0
+    for index, row in enumerate(rows):
+        glue = "" if not index else "\n" if row.glue is None else row.glue
+        begins.append(length + len(glue))
+        text.append(glue + row.content.plain[row.prefix :])
+        length += len(text[-1])
+    return "".join(text), begins
+
+
+def _parts(
+    rows: Sequence[Row], begins: list[int], start: int, end: int
+) -> Iterator[tuple[int, int, int]]:
+    for y in range(bisect_right(begins, start) - 1, bisect_left(begins, end)):
+        prefix, plain = rows[y].prefix, rows[y].content.plain
+        first = max(0, start - begins[y]) + prefix
+        last = min(len(plain), end - begins[y] + prefix)
+        if first < last:
+            yield y, first, last
+
+
 def copied(rows: Sequence[Row], first_x: int, last_x: int | None) -> str:
     """The text of `rows` without the line breaks of the screen.
 
@@ -85,3 +119,10 @@ def copied(rows: Sequence[Row], first_x: int, last_x: int | None) -> str:
         else:
             text = text.rstrip(" ") + "\n" * (index > 0) + plain[begin:end]
     return text.rstrip(" ")
+
+
+def pieces(text: str) -> Iterator[str]:
+    """`text` by lines, the long ones by `PIECE` characters; one empty piece of an empty text."""
+    for line in text.splitlines(keepends=True) or [""]:
+        for at in range(0, len(line), PIECE) or [0]:
+            yield line[at : at + PIECE]
