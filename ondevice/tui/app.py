@@ -30,11 +30,11 @@ from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.theme import THEME
 from ondevice.tui.turn import find_prices
+from ondevice.tui.widgets.keys import key_name
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
 OF_CHAT = ("models", "baseline", "sessions")
-KEY_NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
 
 
 class OnDeviceApp(App[int]):
@@ -147,11 +147,8 @@ class OnDeviceApp(App[int]):
             self.chat_screen.post_message(messages.ModelFailed(error))
 
     def get_key_display(self, binding: Binding) -> str:
-        """Keys as keyboards write them: F1, Esc, Ctrl+J."""
-        if binding.key_display:
-            return binding.key_display
-        parts = binding.key.split("+")
-        return "+".join(KEY_NAMES.get(part, part.capitalize()) for part in parts)
+        """Keys as keyboards write them."""
+        return key_name(binding)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What belongs to the chat is not offered elsewhere."""
@@ -207,8 +204,8 @@ class OnDeviceApp(App[int]):
     def action_help(self) -> None:
         """Show the keys of this screen, and definitions of its numbers."""
         numbers = getattr(self.screen, "NUMBERS", CHAT_NUMBERS)
-        sources = (*getattr(self.screen, "WITH_KEYS", ()), type(self.screen), OnDeviceApp)
-        self.push_screen(HelpScreen(named_bindings(*sources), numbers))
+        keyed = getattr(self.screen, "keyed", (type(self.screen),))
+        self.push_screen(HelpScreen(named_bindings(*keyed, OnDeviceApp), numbers))
 
     def action_models(self) -> None:
         """Look at all models: choose one, get one."""

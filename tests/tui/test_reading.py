@@ -280,9 +280,27 @@ async def test_the_head_of_a_chosen_message_is_in_view(make_stage: MakeStage) ->
         await person.ask("first")
         await person.ask("second")
         await person.press("f9", "up", "up")
-        await pilot.pause()
-        assert chosen(person) == 1
-        assert talk(person).bubbles[1].region.y == talk(person).content_region.y
+        await person.until(lambda: at_top(person) == chosen(person) == 1)
+        await person.press("down", "down")
+        await person.until(lambda: at_top(person) == chosen(person) == 3)
+
+
+def at_top(person: Person) -> int | None:
+    """Which message begins at the first row in view."""
+    top = talk(person).content_region.y
+    found = [index for index, each in enumerate(talk(person).bubbles) if each.region.y == top]
+    return found[0] if found else None
+
+
+async def test_another_session_is_written_in(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        await person.press("f9", "f8")
+        await person.until(lambda: not person.bubbles())
+        await person.press(*"up k")
+        assert person.composer.text == "up k"
 
 
 class Connected(Conversation):

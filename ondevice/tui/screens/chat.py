@@ -39,8 +39,6 @@ PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
-    WITH_KEYS = (Composer, Talk, Conversation, Finder)
-    """Its widgets that have keys of their own."""
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer; it is kept."),
@@ -72,6 +70,11 @@ class ChatScreen(Screen[None]):
             yield Talk()
             yield MeterPanel(id="panel")
         yield Keys()
+
+    @property
+    def keyed(self) -> tuple[type, ...]:
+        """What has keys here, in the order of the help."""
+        return Composer, ChatScreen, Talk, Conversation, Finder
 
     def on_mount(self) -> None:
         self.set_interval(PAINT_METER_S, self.paint_meter)
@@ -265,6 +268,7 @@ class ChatScreen(Screen[None]):
         questions = [message.content for message in stored if message.role == "user"]
         self.query_one(Composer).remember(questions)
         self._name_title()
+        self.query_one(Talk).action_write()
         await self._conversation.show(stored)
 
     async def action_scroll_talk(self, pages: int) -> None:

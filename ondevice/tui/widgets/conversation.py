@@ -83,7 +83,8 @@ class Conversation(VerticalScroll):
         newest = next((each for each in reversed(self.bubbles) if isinstance(each, kind)), None)
         if newest is not None and newest.message is None:
             newest.message = message
-            self.refresh_bindings()
+            if self.has_focus:
+                self.refresh_bindings()
 
     def keep_end(self) -> None:
         """Go to the end, and stay there until somebody scrolls up."""
@@ -116,7 +117,8 @@ class Conversation(VerticalScroll):
 
     def on_focus(self) -> None:
         """The cursor stands where it was, at first on the last message."""
-        self.choose(self.cursor if self.cursor in self.bubbles else self.bubbles[-1])
+        bubble = self.cursor if self.cursor in self.bubbles else self.bubbles[-1]
+        self.choose(bubble, scroll=not bubble.region.overlaps(self.content_region))
 
     def on_blur(self) -> None:
         if self.cursor is not None:
@@ -129,7 +131,7 @@ class Conversation(VerticalScroll):
         if bubble and not event.style.meta.get("@click") and not self.screen.selections:
             self.cursor = bubble
             self.focus(scroll_visible=False)
-            self.choose(bubble)
+            self.choose(bubble, scroll=False)
 
     def choose(self, bubble: Bubble, scroll: bool = True) -> None:
         """Put the cursor on `bubble`; with the focus here it is seen, and brought into view."""
@@ -140,7 +142,7 @@ class Conversation(VerticalScroll):
             return
         bubble.select(True)
         self.refresh_bindings()
-        if scroll and bubble is not self.bubbles[-1]:
+        if scroll:
             self.release_anchor()
             tall = bubble.size.height > self.size.height
             self.scroll_to_widget(bubble, animate=False, top=tall)

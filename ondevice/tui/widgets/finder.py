@@ -29,12 +29,13 @@ class Finder(Horizontal):
     """Closed at first. What is not shown yet is searched too, and shown when one comes to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Back", id="find.close", tooltip="Close the search."),
+        Binding("escape", "close", "Back", id="find.close",
+                tooltip="While finding: close the search."),
         # Priority, as the field would scroll with them.
         Binding("up", "step(-1)", "Before", id="find.up", priority=True,
-                tooltip="The place before, as Enter does."),
+                tooltip="While finding: the place before, as with Enter."),
         Binding("down", "step(1)", "After", id="find.down", priority=True,
-                tooltip="The next place."),
+                tooltip="While finding: the next place."),
     ]  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:
@@ -44,8 +45,8 @@ class Finder(Horizontal):
         """The place that is looked at."""
         self._earlier: list[tuple[StoredMessage, int]] = []
         """Messages that are not shown yet, the newest first, and how often each has it."""
-        self._texts: dict[int, str] = {}
-        """What they would show, by their ids."""
+        self._texts: dict[StoredMessage, str] = {}
+        """What they would show."""
         self._opener: Widget | None = None
 
     def compose(self) -> ComposeResult:
@@ -63,13 +64,18 @@ class Finder(Horizontal):
         field.action_select_all()
         self._search(field.value)
 
-    def action_close(self) -> None:
-        """Mark nothing any more, and go back; the cursor is at what was found."""
+    def close(self) -> None:
+        """Mark nothing any more; the cursor stays at what was found."""
         self.workers.cancel_node(self)
         for prose in self._proses():
             prose.find("")
-        self.display = False
+        self._texts.clear()
         self._at = None
+        self.display = False
+
+    def action_close(self) -> None:
+        """Close it, and go back to where it was opened."""
+        self.close()
         if self._opener is not None:
             self._opener.focus(scroll_visible=False)
 
@@ -139,12 +145,12 @@ class Finder(Horizontal):
 
     def _text_of(self, message: StoredMessage) -> str:
         """What would be shown of a message that is not."""
-        if message.id not in self._texts:
+        if message not in self._texts:
             bubble = (Question if message.role == "user" else Answer).stored(message)
             width = self._conversation.content_region.width
             texts = [prose.laid_out(width) for prose in bubble.proses]
-            self._texts[message.id] = "\n".join(texts)
-        return self._texts[message.id]
+            self._texts[message] = "\n".join(texts)
+        return self._texts[message]
 
     def _say(self, more: bool = False) -> None:
         """Which place of how many is shown; `more` may be found yet."""

@@ -1,8 +1,25 @@
-"""The last line: the keys of the screen."""
+"""The last line: the keys of the screen, and how keys are called."""
 
 from __future__ import annotations
 
+from textual.binding import Binding
 from textual.widgets import Footer
+
+NAMES = {
+    "escape": "Esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "slash": "/",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+def key_name(binding: Binding) -> str:
+    """The key of `binding` as keyboards write it: F1, Esc, Ctrl+J."""
+    if binding.key_display:
+        return binding.key_display
+    return "+".join(NAMES.get(part, part.capitalize()) for part in binding.key.split("+"))
 
 
 class Keys(Footer):

@@ -107,13 +107,15 @@ def _parts(
 def copied(rows: Sequence[Row], first_x: int, last_x: int | None) -> str:
     """The text of `rows` without the line breaks of the screen.
 
-    From column index `first_x` of the first row up to, without it, `last_x` of the last one.
+    From column index `first_x` of the first row up to, without it, `last_x` of the last one; half a
+    character is taken whole.
     """
     text = ""
     for index, row in enumerate(rows):
         plain = row.content.plain
         begin = max(row.prefix, first_x if index == 0 else 0)
-        end = last_x if index == len(rows) - 1 else None
+        last = last_x if index == len(rows) - 1 else None
+        begin, end = whole(plain, begin, -1 if last is None else last)
         if index and row.glue is not None:
             text += row.glue + plain[begin:end]
         else:

@@ -24,7 +24,8 @@ class Talk(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f9", "read", "Read", id="talk.read",
                 tooltip="Choose a message: to copy it, or to unfold its thinking."),
-        Binding("escape", "write", "Write", id="talk.write", tooltip="Back to writing."),
+        Binding("escape", "write", "Write", id="talk.write",
+                tooltip="While reading: back to writing."),
         # A slash that is written never comes here; in the search itself Ctrl+F is its field's own.
         Binding("ctrl+f,slash", "find", "Find", id="talk.find", show=False,
                 tooltip="Find in the conversation; the slash does it while you read."),
@@ -52,7 +53,8 @@ class Talk(Vertical):
         self._conversation.focus(scroll_visible=False)
 
     def action_write(self) -> None:
-        """To the composer."""
+        """To the composer; a search is over."""
+        self.query_one(Finder).close()
         self.query_one(Composer).focus(scroll_visible=False)
 
     def action_find(self) -> None:
