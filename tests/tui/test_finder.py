@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import Person, Stage
 from textual.content import Content
-from textual.geometry import Size
 from textual.widgets import Input
 
 from ondevice.tui.widgets.conversation import PAGE, Conversation
@@ -191,8 +190,7 @@ def test_a_place_is_found_wherever_the_screen_breaks_it(text: str, width: int) -
 def test_marks_are_not_only_colours() -> None:
     assert "reverse" in HERE
     prose = Prose("needle needle")
-    prose.get_content_height(Size(), Size(), 40)
-    assert prose.find("needle") == 2
+    assert prose.find("needle", 40) == 2
     prose.point(1)
     styles = [style for text, style in prose._marked(0, prose._rows[0].content).render()
               if text == "needle"]  # fmt: skip

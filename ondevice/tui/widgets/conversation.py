@@ -238,8 +238,14 @@ class Conversation(VerticalScroll):
 
     def show_place(self, prose: Prose, number: int) -> None:
         """Go to a place in a message, with some of what stands around it."""
+        bubble = next((each for each in self.bubbles if prose in each.proses), None)
+        if bubble is None:  # removed, or folded, meanwhile
+            return
         prose.point(number)
-        self.choose(next(each for each in self.bubbles if prose in each.proses), scroll=False)
+        self.choose(bubble, scroll=False)
+        if not prose.size.width:  # just mounted: it has no place yet
+            self.call_after_refresh(self.show_place, prose, number)
+            return
         row = self.row_of(prose, number) - self.content_region.y + self.scroll_offset.y
         self.release_anchor()
         self.scroll_to_region(

@@ -111,7 +111,6 @@ class Finder(Horizontal):
         at = places.index(self._at) + step if self._at in places else len(places) - 1
         if at < 0 and self._earlier:
             await self._conversation.reveal(self._earlier[0][0])
-            await self._conversation.wait_for_refresh()
             shown = self._conversation.earlier
             self._earlier = [each for each in self._earlier if each[0] in shown]
             at += len(self._places()) - len(places)
@@ -122,8 +121,9 @@ class Finder(Horizontal):
 
     def _places(self) -> list[Place]:
         """Every place that is shown, from top to bottom; marks them."""
-        query = self.query_one(Input).value
-        return [(each, number) for each in self._proses() for number in range(each.find(query))]
+        query, width = self.query_one(Input).value, self._conversation.content_region.width
+        counts = [(each, each.find(query, width)) for each in self._proses()]
+        return [(each, number) for each, count in counts for number in range(count)]
 
     def _proses(self) -> list[Prose]:
         return [prose for bubble in self._conversation.bubbles for prose in bubble.proses]

@@ -247,13 +247,13 @@ class Prose(Widget):
 
     # Finding
 
-    def find(self, query: str) -> int:
+    def find(self, query: str, width: int = 0) -> int:
         """Mark `query` wherever it stands, and say how often; nothing is marked for an empty one.
 
-        All of the text is laid out for it.
+        All of the text is laid out for it, at `width` columns while it has no place on the screen.
         """
-        if query and self._width and self.shown < len(self.text):
-            self.laid_out(self._width)
+        if query and self.shown < len(self.text):
+            self.laid_out(self._width or width)
             self._fit()
         if query != self._query:
             self._query, self._current, self._places = query, None, None
