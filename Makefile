@@ -14,6 +14,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # The multimodal library of llama.cpp is not used and takes a third of the build.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+# GCC up to 12 takes most of AMX's tile configuration for unused, and llama.cpp then dies at its first
+# prompt (SIGSEGV, seen with 12.2). Servers have AMX, laptops do not: it is left out.
+ifneq ($(shell grep -sw amx_tile /proc/cpuinfo),)
+export CFLAGS += -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+export CXXFLAGS += -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+endif
 
 .PHONY: run install test check types-and-lint unit wheel-check soak bench lock clean help
 .DELETE_ON_ERROR:

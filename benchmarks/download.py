@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from common import Arm, conditions, pair_count, pairs, report
 
 from ondevice.domain.download import RemoteFile
@@ -40,6 +41,13 @@ def serving(folder: Path) -> Iterator[tuple[str, RemoteFile]]:
         for _ in range(SIZE_BYTES >> 20):
             out.write(os.urandom(1 << 20))
         os.fsync(out.fileno())
+    with serving_file(content) as served:
+        yield served
+
+
+@contextmanager
+def serving_file(content: Path, *, low_priority: bool = False) -> Iterator[tuple[str, RemoteFile]]:
+    """The same with a file that is there."""
     server = subprocess.Popen(
         [sys.executable, str(SERVER), str(content)],
         stdin=subprocess.PIPE,
@@ -49,6 +57,8 @@ def serving(folder: Path) -> Iterator[tuple[str, RemoteFile]]:
     with server:
         assert server.stdin is not None
         assert server.stdout is not None
+        if low_priority:
+            psutil.Process(server.pid).nice(19)
         address, digest = server.stdout.readline().split()
         yield address, RemoteFile(REPOSITORY, PATH, COMMIT, content.stat().st_size, digest)
         server.stdin.close()

@@ -6,44 +6,37 @@ terms   accepted once per machine; without that nothing is fetched
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ondevice import fit
-from ondevice.catalog import Catalog
 from ondevice.domain.download import (
     Downloaded,
     DownloadEvent,
     DownloadNotice,
-    HubForm,
     RemoteFile,
 )
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
-from ondevice.domain.text import clean_line
 from ondevice.errors import (
     DownloadTrouble,
-    HubUnreachable,
     ModelTrouble,
-    NotOnHub,
     TermsNotAccepted,
-    UnknownModel,
     UsageTrouble,
 )
 from ondevice.gguf.header import read_header
-from ondevice.hub import listing, local, names
+from ondevice.hub import listing, local, names, remote
 from ondevice.hub.cache import HubCache
 from ondevice.hub.header import remote_header
+from ondevice.hub.patience import Patience
 from ondevice.hub.pull import bytes_here, free_bytes, pull, remember_main
-from ondevice.hub.records import Records
+from ondevice.hub.records import Pin, Records
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience
 
-PREFERRED = ("Q4_K_M", "Q4_0", "Q4_K_S", "Q5_K_M", "Q8_0")
-"""Of a repository without an entry in the catalogue, the first of these it has."""
+FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +62,8 @@ class PullPlan:
     """Why there is no verdict, where somebody was asked."""
     is_model: bool = True
     """False when its own header says that nothing here opens it."""
+    pin: Pin = "unpinned"
+    """Whether the very bytes are known beforehand, and by whom."""
 
     @property
     def fits(self) -> bool | None:
@@ -80,77 +75,6 @@ class PullPlan:
     @property
     def bytes_to_fetch(self) -> int | None:
         return None if self.bytes_total is None else max(0, self.bytes_total - self.bytes_here)
-
-
-def choose(spec: ModelSpec, quantization: str | None = None, engine: str | None = None) -> FileSpec:
-    """The form that was asked for, or the first that runs. Raises UsageTrouble for no such."""
-    asked = [
-        file
-        for file in spec.files
-        if (quantization is None or file.quantization.lower() == quantization.lower())
-        and (engine is None or file.engine == engine)
-    ]
-    if not asked:
-        has = ", ".join(f"{file.quantization} ({file.engine})" for file in spec.files)
-        wanted = " ".join(clean_line(each, 40) for each in (quantization, engine) if each)
-        raise UsageTrouble(f"{spec.name} has no {wanted}", hint=f"It has {has}.")
-    runnable = [file for file in asked if file.engine in local.RUNNABLE]
-    return (runnable or asked)[0]
-
-
-def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | None:
-    """The entry whose repository `owner/name[/file]` names, with the file where it is in it.
-
-    What the catalogue knows, terms and hashes, holds by whatever name a model is asked for.
-    """
-    repository, path = names.split(name) or ("", "")
-    found = [
-        (spec, file)
-        for spec in catalog.models
-        for file in spec.files
-        if file.repository.lower() == repository.lower()
-    ]
-    exact = next((pair for pair in found if pair[1].path == path), None)
-    return exact or (found and (found[0][0], None)) or None
-
-
-def on_hub(
-    hub: Hub | None, name: str, quantization: str | None = None, engine: str | None = None
-) -> tuple[ModelSpec, FileSpec]:
-    """`owner/name` or `owner/name/file` of a hub, with no entry in the catalogue.
-
-    Raises DownloadTrouble, and UnknownModel or UsageTrouble where there is no such form.
-    """
-    parts = names.split(name)
-    if parts is None:
-        raise UnknownModel(f"{clean_line(name, 80)!r} is no name on a hub", "Try: owner/name")
-    repository, path = parts
-    if hub is None:
-        raise _offline()
-    found = listing.describe(hub, repository)
-    forms = [form for form in found.forms if path in ("", form.path)]
-    if not forms:
-        what = f"no {path}" if path else "no GGUF file and no ONNX folder"
-        raise NotOnHub(f"{repository} has {what}", hint=f"See {hub.endpoint}/{repository}.")
-    files = tuple(
-        FileSpec(form.engine, form.quantization or "unknown", repository, form.path)
-        for form in sorted(forms, key=_preference)
-    )
-    spec = listing.uncatalogued(name, files, found.licence or "unknown", found.terms, found.gated)
-    return spec, choose(spec, quantization, engine)
-
-
-def on_disk(name: str) -> tuple[ModelSpec, FileSpec] | None:
-    """The same for what was fetched before; asks nobody. Raises ModelTrouble for a damaged file."""
-    repository, path = names.split(name) or ("", "")
-    for each in [path] if path else local.fetched_from(repository):
-        file = FileSpec(local.engine_of(each), "unknown", repository, each)
-        if found := local.find_file(file):
-            header = read_header(found) if file.engine == "llama.cpp" else None
-            if header is not None:
-                file = replace(file, quantization=clean_line(header.quantization, 40))
-            return listing.uncatalogued(name, (file,), "unknown", None, False, header), file
-    return None
 
 
 def plan(
@@ -190,6 +114,7 @@ def plan(
         verdict=judged,
         problem=problem,
         is_model=is_model,
+        pin=records.state(file),
     )
 
 
@@ -216,7 +141,7 @@ def _verdict_there(
 ) -> tuple[MemoryVerdict | None, str | None]:
     """The same by the header of a file elsewhere, or why there is none. Raises ModelTrouble."""
     if len(files) > 1:
-        return None, "the first of several parts does not tell of the others"
+        return None, FIRST_OF_SEVERAL
     try:
         header = remote_header(hub, files[0])
         return fit.verdict_of(header, files[0].size_bytes, machine, n_ctx), None
@@ -251,8 +176,11 @@ def get(
         yield Downloaded(plan.here, 0)
         return
     if hub is None:
-        raise _offline()
-    with closing(pull(hub, plan.remote, cache, patience)) as events:
+        raise remote.offline()
+    if _is_new(plan.file, records):
+        with contextlib.suppress(UsageTrouble):  # told when it has come
+            records.begin(plan.file, plan.remote)
+    with contextlib.closing(pull(hub, plan.remote, cache, patience)) as events:
         for event in events:
             if isinstance(event, Downloaded):
                 yield from _kept(event, plan, cache, records)
@@ -265,7 +193,7 @@ def _kept(
 ) -> Generator[DownloadEvent, None, None]:
     """Remember what was fetched, where nobody knew it beforehand; then it is done."""
     file = plan.file
-    if not listing.known_files(file) and records.pinned(file) is None:
+    if _is_new(file, records):
         if file.revision is None:
             remember_main(plan.remote[0], cache)
         try:
@@ -275,20 +203,15 @@ def _kept(
     yield replace(event, path=local.find_file(file) or event.path)
 
 
+def _is_new(file: FileSpec, records: Records) -> bool:
+    """Whether nobody knew beforehand what `file` is."""
+    return not listing.known_files(file) and records.pinned(file) is None
+
+
 def _remote_files(hub: Hub | None, file: FileSpec, records: Records) -> tuple[RemoteFile, ...]:
     known = records.pinned(file) or listing.known_files(file)
     if known:
         return known
     if hub is None:
-        raise _offline()
+        raise remote.offline()
     return listing.remote_files(hub, file)
-
-
-def _offline() -> HubUnreachable:
-    hint = "Unset it to download."
-    return HubUnreachable("HF_HUB_OFFLINE forbids the network", hint)
-
-
-def _preference(form: HubForm) -> int:
-    wanted = form.quantization.upper()
-    return PREFERRED.index(wanted) if wanted in PREFERRED else len(PREFERRED)

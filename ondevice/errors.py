@@ -3,12 +3,15 @@
 OnDeviceError
 ├── UsageTrouble           the request itself cannot be done
 │   ├── SettingsInvalid    a value in the settings file or environment
-│   └── TermsNotAccepted   the model has terms that nobody here has accepted yet
+│   ├── NotASession        the file is no exported session
+│   ├── TermsNotAccepted   the model has terms that nobody here has accepted yet
+│   └── SchemaRefused      the JSON schema cannot guide an answer
 ├── ModelTrouble           naming, finding or reading a model
 │   ├── UnknownModel       no such name in the catalogue and no such file
 │   ├── ModelNotHere       known, but not on this machine
 │   ├── NotAModelFile      the file is not what its name says
 │   ├── UnsupportedModel   a valid file of a kind no engine here runs
+│   ├── AdapterRefused     the LoRA adapter does not go with the model
 │   └── CatalogInvalid     models.toml cannot be read at all
 ├── EngineTrouble          loading and running a model
 │   ├── EngineMissing      the engine's library is not installed or does not load
@@ -18,7 +21,9 @@ OnDeviceError
 │   ├── EngineCrashed      the engine's process ended
 │   ├── EngineTimedOut     no sign of life before the deadline
 │   ├── ModelBlocked       it crashed too often in a short time
-│   └── EngineClosed       used after close
+│   ├── EngineClosed       used after close
+│   ├── StateRefused       the saved state is not of this engine, model and settings
+│   └── StateNotSaved      the state could not be written
 ├── DownloadTrouble        getting a model from a hub
 │   ├── HubUnreachable     no connection, or none is allowed
 │   ├── HubBusy            it asks to come back later
@@ -32,6 +37,7 @@ OnDeviceError
 │   └── NotChanged         the system does not let us delete or rename it
 └── StorageTrouble         the database of sessions
     ├── DatabaseBusy       another process holds it
+    ├── UnknownSession     no session or message has that number
     ├── DatabaseUnusable   unreadable, read-only or out of space
     └── DatabaseTooNew     written by a later version
 """
@@ -59,8 +65,16 @@ class SettingsInvalid(UsageTrouble):
     """A value in the settings file or the environment is not usable."""
 
 
+class NotASession(UsageTrouble):
+    """The file is no exported session, or a damaged one; nothing of it was taken."""
+
+
 class TermsNotAccepted(UsageTrouble):
     """The model is given under terms that were not accepted on this machine yet."""
+
+
+class SchemaRefused(UsageTrouble):
+    """The JSON schema cannot guide an answer."""
 
 
 class ModelTrouble(OnDeviceError):
@@ -81,6 +95,10 @@ class NotAModelFile(ModelTrouble):
 
 class UnsupportedModel(ModelTrouble):
     """A well-formed file of a kind that no engine here runs."""
+
+
+class AdapterRefused(ModelTrouble):
+    """The LoRA adapter cannot be used, or not with this model."""
 
 
 class CatalogInvalid(ModelTrouble):
@@ -125,6 +143,14 @@ class ModelBlocked(EngineTrouble):
 
 class EngineClosed(EngineTrouble):
     """The engine was used before load or after close."""
+
+
+class StateRefused(EngineTrouble):
+    """A saved state was not written by this engine for this model and these settings."""
+
+
+class StateNotSaved(EngineTrouble):
+    """The state of the kept prefix could not be written; nothing is left of the attempt."""
 
 
 class DownloadTrouble(OnDeviceError):
@@ -181,6 +207,10 @@ class StorageTrouble(OnDeviceError):
 
 class DatabaseBusy(StorageTrouble):
     """Another process holds the database."""
+
+
+class UnknownSession(StorageTrouble):
+    """No session has that number, or none has that message; it may have been deleted."""
 
 
 class DatabaseUnusable(StorageTrouble):

@@ -6,8 +6,6 @@ found   other files that were fetched into the hub's cache, by us or by another 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 from ondevice import acquire
@@ -15,8 +13,7 @@ from ondevice.acquire import PullPlan
 from ondevice.catalog import Catalog
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
-from ondevice.errors import ModelTrouble
-from ondevice.hub import forms, local
+from ondevice.hub import local, wanted
 from ondevice.hub.cache import HubCache
 from ondevice.hub.pull import free_bytes
 from ondevice.hub.records import Records
@@ -37,9 +34,7 @@ def read(
         return replace(_glance(spec, file, records, free), verdict=verdict)
 
     rows = [glance(spec, file) for spec in catalog.models for file in spec.files]
-    known = {row.here.resolve() for row in rows if row.here}
-    others = [glance(*found) for found in _found(cache, records)]
-    return rows + [row for row in others if row.here and row.here.resolve() not in known]
+    return rows + [glance(*found) for found in wanted.beside(catalog, cache, records)]
 
 
 def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None) -> PullPlan:
@@ -57,13 +52,5 @@ def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None)
         free_disk_bytes=free,
         terms=None if accepted else spec.terms,
         gated=spec.gated,
+        pin=records.state(file),
     )
-
-
-def _found(cache: HubCache, records: Records) -> Iterator[tuple[ModelSpec, FileSpec]]:
-    """What was fetched by its name on a hub, by whatever tool."""
-    for repository in forms.repositories(cache):
-        for path in forms.fetched_from(repository, cache, records):
-            with contextlib.suppress(ModelTrouble):  # what no engine opens is no model
-                if found := acquire.on_disk(f"{repository}/{path}"):
-                    yield found

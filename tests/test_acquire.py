@@ -14,12 +14,12 @@ from ondevice import acquire, catalog
 from ondevice.domain.download import Downloaded, DownloadNotice
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec, Shape
-from ondevice.errors import HubUnreachable, NotOnHub, TermsNotAccepted, UnknownModel, UsageTrouble
+from ondevice.errors import HubUnreachable, TermsNotAccepted
 from ondevice.hub import local
 from ondevice.hub.cache import HubCache
+from ondevice.hub.patience import Patience
 from ondevice.hub.records import Records
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience
 
 CONTENT = random.Random(3).randbytes(200_000)
 MACHINE = MachineMemory(total_bytes=8 << 30, available_bytes=6 << 30)
@@ -60,34 +60,6 @@ def spec(*files: FileSpec, terms: str | None = None) -> ModelSpec:
     return ModelSpec(
         "some-model", "f", "T", "chat", 1, 1, 512, "MIT", terms, False, SHAPE, files or (FILE,)
     )
-
-
-class TestTheForm:
-    FILES = (
-        replace(FILE, engine="onnx", quantization="int4", path="cpu"),
-        replace(FILE, quantization="Q4_K_M"),
-        replace(FILE, quantization="Q8_0"),
-    )
-
-    def test_is_the_first_that_runs(self) -> None:
-        assert acquire.choose(spec(*self.FILES)).quantization == "Q4_K_M"
-
-    def test_is_the_first_of_all_where_none_runs(self) -> None:
-        assert acquire.choose(spec(self.FILES[0])).engine == "onnx"
-
-    @pytest.mark.parametrize(
-        ("quantization", "engine", "index"),
-        [("q8_0", None, 2), (None, "onnx", 0), ("int4", "onnx", 0), ("Q8_0", "llama.cpp", 2)],
-    )
-    def test_can_be_asked_for(
-        self, quantization: str | None, engine: str | None, index: int
-    ) -> None:
-        assert acquire.choose(spec(*self.FILES), quantization, engine) == self.FILES[index]
-
-    def test_that_is_not_there_is_named_with_those_that_are(self) -> None:
-        with pytest.raises(UsageTrouble, match="has no Q2_K onnx") as raised:
-            acquire.choose(spec(*self.FILES), "Q2_K", "onnx")
-        assert raised.value.hint == "It has int4 (onnx), Q4_K_M (llama.cpp), Q8_0 (llama.cpp)."
 
 
 class TestAPlan:
@@ -217,18 +189,6 @@ def test_closing_keeps_what_has_come(
     assert 0 < kept <= 60_000
     assert records.state(FILE) == "unpinned"
     assert acquire.plan(hub, spec(), FILE, cache, records, MACHINE).bytes_here == kept
-
-
-class TestANameOnTheHub:
-    def test_is_told_from_other_names(self, hub: Hub) -> None:
-        for name in ("x", "./x/y", "/x/y", "a/b/c.py", "a/b/../c.gguf", "a--b/c", "~/x/y.gguf"):
-            with pytest.raises(UnknownModel):
-                acquire.on_hub(hub, name)
-
-    def test_without_a_usable_file_is_refused(self, loopback: Loopback, hub: Hub) -> None:
-        loopback.offer(b"x", "README.md")
-        with pytest.raises(NotOnHub, match="no GGUF file and no ONNX folder"):
-            acquire.on_hub(hub, REPOSITORY)
 
 
 def test_every_model_of_the_catalogue_has_a_plan_or_needs_the_hub(

@@ -76,3 +76,20 @@ def test_run_makes_as_many_tokens_as_the_app_in_every_pair(
     assert asked == made == [40, 50, 60, 70]
     assert "tokens of an answer: 40 to 70" in capsys.readouterr().out
     del sys.modules["app"]
+
+
+def test_a_restored_conversation_says_what_it_would_have_said(
+    common: ModuleType, starter_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restore = module("restore")
+    restore.LENGTH = 8
+    going_on, anew = restore.continuations(starter_path, False, 2)
+    assert going_on.same == 2
+    assert max(anew.gaps, default=0.0) < restore.GAP_BAR
+    assert "as an engine that went on: 2 of 2: holds" in capsys.readouterr().out
+    assert restore.first_token(starter_path, 1) > 0
+    restored, bar, anew = capsys.readouterr().out.splitlines()[1:]
+    assert "TTFT restored / warm" in restored
+    assert "bar 1.3" in bar
+    assert "TTFT read anew / warm" in anew
+    del sys.modules["restore"]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ondevice import catalog, pricing, settings, units
+from ondevice import catalog, pricing, units
 from ondevice.chat import Chat
-from ondevice.domain.generation import LoadOptions
-from ondevice.errors import StorageTrouble, UsageTrouble
+from ondevice.errors import OnDeviceError, StorageTrouble, UsageTrouble
 from ondevice.hardware import probe
 from ondevice.hardware.system import write_private
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
+from ondevice.settings import SettingsFile, Trouble
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
@@ -42,9 +43,13 @@ def open_app(model: str | None) -> int:
 
     gc.enable()
     paths = user_paths()
-    chosen = settings.load(paths.settings)
+    file = SettingsFile(paths.settings)
+    reading = file.read()
+    chosen = reading.settings
 
-    options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
+    def n_ctx() -> int | None:
+        """As the settings say by now."""
+        return file.read().settings.context or None
 
     @cache  # after the first paint, and once
     def known() -> catalog.Catalog:
@@ -54,24 +59,26 @@ def open_app(model: str | None) -> int:
         resolve=lambda name: local.resolve(name, known()),
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
         price=lambda key: pricing.price(key, cache_dir=paths.cache),
-        baseline=chosen.baseline or pricing.DEFAULT_BASELINE,
+        baseline=pricing.DEFAULT_BASELINE,
         frontier=pricing.FRONTIER_BASELINE,
-        shelf=lambda: _shelf(known(), paths, options.n_ctx),
+        shelf=lambda: _shelf(known(), paths, n_ctx()),
         accept_terms=lambda terms: _records(paths).accept(terms),
+        judge=lambda plan: _judge(plan, paths, n_ctx()),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
         keep_copy=lambda text: write_private(paths.cache / "copied.txt", text),
+        settings=file,
     )
     database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
-    app = OnDeviceApp(chat, sessions, doors, model or chosen.model, options, chosen.max_tokens)
-    app.trouble = trouble
+    app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
+    app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]
     return run_app(app, chat, database)
 
 
 def fetching(form: Form) -> list[str]:
     """The command that fetches `form` and tells of it line by line."""
-    chosen = ["--engine", form.engine, "--quant", form.quantization]
+    chosen = ["--engine", form.engine, "--quant", form.quantization, "--file", form.path]
     pull = [sys.executable, "-P", "-m", "ondevice.cli.main", "pull"]
     return [*pull, form.name, *chosen, "--events", "-y"]
 
@@ -93,11 +100,27 @@ def _shelf(known: catalog.Catalog, paths: Paths, n_ctx: int | None) -> list[Pull
     return shelf.read(known, cache, _records(paths), probe.machine_memory(), n_ctx)
 
 
-def _remove(plan: PullPlan, paths: Paths) -> None:
+def _judge(plan: PullPlan, paths: Paths, n_ctx: int | None) -> PullPlan:
+    """The same plan as the hub completes it, the verdict by its file's header."""
+    from ondevice import acquire
+    from ondevice.hub import remote
+    from ondevice.hub.cache import HubCache
+
+    cache, machine = HubCache(local.hub_cache()), probe.machine_memory()
+    try:
+        with remote.from_environment() as hub:
+            own = _records(paths)
+            return acquire.plan(hub, plan.spec, plan.file, cache, own, machine, n_ctx)
+    except OnDeviceError as error:
+        return replace(plan, problem=error.message)
+
+
+def _remove(plan: PullPlan, paths: Paths) -> int:
     from ondevice.hub import upkeep
     from ondevice.hub.cache import HubCache
 
-    upkeep.remove(HubCache(local.hub_cache()), plan.file, _records(paths))
+    cache, own = HubCache(local.hub_cache()), _records(paths)
+    return upkeep.remove(cache, plan.file, own).freed_bytes
 
 
 def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
@@ -127,6 +150,10 @@ def _open_storage() -> tuple[Database | None, Sessions | None, str]:
             database.close()
         return None, None, f"Nothing will be kept: {error.message}"
     return database, sessions, _set_aside(database)
+
+
+def _in_settings(trouble: Trouble) -> str:
+    return f"Settings: {trouble.message}. {trouble.hint} Until then the default holds."
 
 
 def _set_aside(database: Database) -> str:

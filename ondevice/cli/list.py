@@ -1,4 +1,4 @@
-"""`ondevice list`: the catalogue, and what of it is on this machine."""
+"""`ondevice list`: the catalogue, and what of it and beside it is on this machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from ondevice import catalog, units
-from ondevice.domain.model import ModelSpec
+from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
-from ondevice.hub import local, records
+from ondevice.hub import forms, local, records
+from ondevice.hub.cache import HubCache
+from ondevice.hub.records import Records
 from ondevice.paths import user_paths
 
 
@@ -18,11 +20,13 @@ from ondevice.paths import user_paths
 @click.option("--here", is_flag=True, help="Only models on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_models(here: bool, as_json: bool) -> None:
-    """List the catalogue and what is on this machine."""
-    known = catalog.load(user_paths().user_catalogue)
+    """List the catalogue, and what else was fetched by its name on a hub."""
+    paths = user_paths()
+    known, own = catalog.load(paths.user_catalogue), records.of(paths)
     for problem in known.problems:
         click.echo(f"ondevice: skipped: {clean_line(problem, 400)}", err=True)
-    rows = [row for row in map(_row, known.models) if row["here"] or not here]
+    rows = [row for spec in known.models if (row := _of_entry(spec, own))["here"] or not here]
+    rows += _others(known, own)
     if as_json:
         import json  # deferred: only for this
 
@@ -35,26 +39,38 @@ def list_models(here: bool, as_json: bool) -> None:
     _print_table(rows)
 
 
-def _row(spec: ModelSpec) -> dict[str, Any]:
-    found = local.find(spec)
-    file = next(
-        (each for each in spec.files if found and found.quantization == each.quantization),
-        spec.files[0],
-    )
-    own = records.of_user()
+def _of_entry(spec: ModelSpec, own: Records) -> dict[str, Any]:
+    """By a form that is here, one that runs before others, else by the first one."""
+    here = [file for file in spec.files if local.find_file(file)]
+    runs = [file for file in here if file.engine in local.RUNNABLE]
+    return _row(spec, (runs or here or list(spec.files))[0], own)
+
+
+def _others(known: catalog.Catalog, own: Records) -> list[dict[str, Any]]:
+    """What is here and no form of an entry."""
+    cache = HubCache(local.hub_cache())
+    if not forms.repositories(cache):
+        return []
+    from ondevice.hub import wanted  # deferred: 20 ms, and headers are read
+
+    return [_row(spec, file, own) for spec, file in wanted.beside(known, cache, own)]
+
+
+def _row(spec: ModelSpec, file: FileSpec, own: Records) -> dict[str, Any]:
+    path = local.find_file(file)
     return {
         "name": spec.name,
         "family": spec.family,
         "use": spec.use,
-        "parameters": spec.parameters,
+        "parameters": spec.parameters or None,
         "quantization": file.quantization,
-        "size_bytes": found.path.stat().st_size if found else file.size_bytes,
+        "size_bytes": local.size_of(path, file) if path else file.size_bytes,
         "licence": spec.licence,
         "gated": spec.gated,
-        "pin": own.state(file) if own else ("pinned" if file.pinned else "unpinned"),
-        "here": found is not None,
+        "pin": own.state(file),
+        "here": path is not None,
         "partly_here_bytes": max(local.partly_here(each) for each in spec.files),
-        "path": str(found.path) if found else None,
+        "path": str(path) if path else None,
     }
 
 

@@ -13,21 +13,21 @@ from typing import Any
 
 import click
 
-from ondevice import acquire, catalog, errors, settings, units
+from ondevice import acquire, catalog, errors, units
 from ondevice.acquire import PullPlan
 from ondevice.cli.exits import Exit
-from ondevice.cli.options import BYTES_PER_S, CONTEXT
+from ondevice.cli.options import BYTES_PER_S, CONTEXT, settings_for
 from ondevice.cli.progress import EventLines, ProgressLine
 from ondevice.domain.download import Downloaded, DownloadEvent
 from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.hardware import probe
-from ondevice.hub import local, names, records, remote
+from ondevice.hub import local, names, records, remote, wanted
 from ondevice.hub.cache import HubCache
+from ondevice.hub.patience import Patience, Told
 from ondevice.hub.pull import bytes_here
 from ondevice.hub.records import Records
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience
 from ondevice.paths import user_paths
 from ondevice.verdict import verdict_document, verdict_lines
 
@@ -36,6 +36,7 @@ from ondevice.verdict import verdict_document, verdict_lines
 @click.argument("model")
 @click.option("-q", "--quant", help="Quantization, such as Q8_0; default: the catalogue's first.")
 @click.option("--engine", type=click.Choice(["llama.cpp", "onnx"]), help="Form for this engine.")
+@click.option("--file", help="One of its files or folders by its path, where several are alike.")
 @click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context for the memory verdict.")
 @click.option("-y", "--yes", is_flag=True, help="Fetch it even if it would not run here.")
 @click.option("--accept-terms", is_flag=True, help="I have read the model's terms and accept them.")
@@ -59,14 +60,15 @@ def pull(model: str, **options: Any) -> None:
 def _pull(model: str, options: dict[str, Any]) -> None:
     paths = user_paths()
     own, cache = records.of(paths), HubCache(local.hub_cache())
-    with _hub() as hub:
+    shown = EventLines() if options["events"] else ProgressLine()
+    with _hub(shown.show) as hub:
         spec, file = _wanted(model, catalog.load(paths.user_catalogue), hub, options)
-        chosen = settings.load(paths.settings)
+        chosen = settings_for("context", "download_bytes_per_s")
         n_ctx = options["ctx"] or chosen.context or None
         options["limit_rate"] = options["limit_rate"] or chosen.download_bytes_per_s or None
         plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), n_ctx)
         _tell(plan, own, options)
-        result = None if options["dry_run"] else _fetch(hub, plan, cache, own, options)
+        result = None if options["dry_run"] else _fetch(hub, plan, cache, own, options, shown)
     if options["as_json"]:
         kept = result and {"path": str(result.path), "fetched_bytes": result.fetched_bytes}
         click.echo(json.dumps({"plan": _document(plan, own), "result": kept}, indent=2))
@@ -75,30 +77,29 @@ def _pull(model: str, options: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _hub() -> Iterator[Hub | None]:
+def _hub(told: Told) -> Iterator[Hub | None]:
     """None where the network is forbidden: what is here or pinned can be told all the same."""
     if remote.is_offline():
         yield None
         return
-    with remote.from_environment() as hub:
+    with remote.from_environment(told) as hub:
         yield hub
 
 
 def _wanted(
     model: str, known: catalog.Catalog, hub: Hub | None, options: dict[str, Any]
 ) -> tuple[ModelSpec, FileSpec]:
-    quantization, engine = options["quant"], options["engine"]
+    asked = options["quant"], options["engine"], options["file"]
     spec = known.get(model)
     if spec is None and names.split(model) is not None:
-        entry, file = acquire.listed(known, model) or (None, None)
+        entry, file = wanted.listed(known, model) or (None, None)
         if entry and file:
             return entry, file
-        asked = quantization or engine
-        found = None if asked else acquire.on_disk(model)
-        named, file = found or acquire.on_hub(hub, model, quantization, engine)
+        found = None if any(asked) else wanted.on_disk(model)
+        named, file = found or wanted.on_hub(hub, model, *asked)
         return replace(named, terms=named.terms or entry.terms) if entry else named, file
     spec = known.find(model)
-    return spec, acquire.choose(spec, quantization, engine)
+    return spec, wanted.choose(spec, *asked)
 
 
 def _tell(plan: PullPlan, own: Records, options: dict[str, Any]) -> None:
@@ -128,13 +129,17 @@ def _lines(plan: PullPlan, own: Records) -> Iterator[tuple[str, str]]:
 
 
 def _fetch(
-    hub: Hub | None, plan: PullPlan, cache: HubCache, own: Records, options: dict[str, Any]
+    hub: Hub | None,
+    plan: PullPlan,
+    cache: HubCache,
+    own: Records,
+    options: dict[str, Any],
+    shown: EventLines | ProgressLine,
 ) -> Downloaded:
     if plan.here is None:
         plan = _agree(plan, own, options)
     elif not options["as_json"]:
         click.echo("It is here already.", err=True)
-    shown = EventLines() if options["events"] else ProgressLine()
     patience = Patience(limit_bytes_per_s=options["limit_rate"])
     event: DownloadEvent | None = None
     try:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from ondevice import units
+from ondevice.cli.progress import ProgressLine
 from ondevice.domain.download import HubForm, HubModel
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
@@ -25,7 +26,7 @@ def search(text: tuple[str, ...], limit: int, as_json: bool) -> None:
     wanted = clean_line(" ".join(text), 200)
     if not wanted:
         raise UsageTrouble("there is no text to look for", hint="Try: ondevice search smollm2")
-    with remote.from_environment() as hub:
+    with remote.from_environment(ProgressLine().show) as hub:
         found = listing.search(hub, wanted, limit)
     if as_json:
         import json  # deferred: only for this

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ondevice import acquire, catalog, fit, units
+from ondevice.cli.options import settings_for
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
-from ondevice.hub import local, names, records
+from ondevice.hub import local, names, records, wanted
 from ondevice.paths import user_paths
 from ondevice.verdict import verdict_document, verdict_lines
 
@@ -24,13 +26,14 @@ from ondevice.verdict import verdict_document, verdict_lines
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name or a GGUF file."""
-    machine = probe.machine_memory()
+    machine, paths = probe.machine_memory(), user_paths()
+    n_ctx = settings_for("context").context or None
     if local.looks_like_path(model):
         path = local.resolve(model, catalog.Catalog(())).path
-        facts, verdict = _file_facts(path), _file_verdict(path, machine)
+        facts, verdict = _file_facts(path), _file_verdict(path, machine, n_ctx)
     else:
-        spec = catalog.load(user_paths().user_catalogue).find(model)
-        facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine)
+        spec = catalog.load(paths.user_catalogue).find(model)
+        facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, n_ctx)
     if as_json:
         import json  # deferred: only for this
 
@@ -41,20 +44,26 @@ def show(model: str, as_json: bool) -> None:
         for number, line in enumerate(lines):
             label = name if number == 0 else ""
             click.echo(f"{label:<16}{clean_line(_words(name, line), 300)}")
-    for label, line in verdict_lines(verdict):
+    split = bool(names.parts(facts.get("path", "")))
+    for label, line in verdict_lines(verdict, acquire.FIRST_OF_SEVERAL if split else None):
         click.echo(f"{label:<16}{clean_line(line, 300)}")
 
 
-def _spec_verdict(spec: ModelSpec, machine: MachineMemory) -> MemoryVerdict | None:
+def _spec_verdict(
+    spec: ModelSpec, machine: MachineMemory, n_ctx: int | None
+) -> MemoryVerdict | None:
     """Of the form that would run."""
-    file = acquire.choose(spec)
-    return acquire.verdict(spec, file, local.find_file(file), machine)
+    file = wanted.choose(spec)
+    here = local.find_file(file)
+    if here is not None:
+        file = replace(file, size_bytes=local.size_of(here, file))  # of all its parts
+    return acquire.verdict(spec, file, here, machine, n_ctx)
 
 
-def _file_verdict(path: Path, machine: MachineMemory) -> MemoryVerdict | None:
-    if names.parts(path.name):  # the first of several parts does not tell of the others
+def _file_verdict(path: Path, machine: MachineMemory, n_ctx: int | None) -> MemoryVerdict | None:
+    if names.parts(path.name):
         return None
-    return fit.verdict_of(read_header(path), path.stat().st_size, machine)
+    return fit.verdict_of(read_header(path), path.stat().st_size, machine, n_ctx)
 
 
 def _words(name: str, value: Any) -> str:
@@ -107,13 +116,15 @@ def _file_line(file: FileSpec) -> str:
 def _file_facts(path: Path) -> dict[str, Any]:
     file = local.from_path(path)
     header = read_header(path)
+    parts = len(names.parts(path.name)) or 1
     return {
         "name": file.name,
         "path": str(file.path),
         "architecture": header.architecture,
         "quantization": file.quantization,
-        "size_bytes": path.stat().st_size,
-        "parameters": header.tensors.parameters,
+        "size_bytes": local.size_of(path, FileSpec("llama.cpp", "", "", path.name)),
+        "parts": parts,
+        "parameters": header.tensors.parameters if parts == 1 else None,
         "context": header.context_length,
         "layers": header.n_layers,
         "width": header.n_embd,

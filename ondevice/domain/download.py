@@ -60,7 +60,7 @@ class Downloaded:
 
     path: Path
     fetched_bytes: int
-    """Of this run; 0 when the file was here."""
+    """Of this run, those included that were thrown away; 0 when the file was here."""
 
 
 DownloadEvent = DownloadProgress | DownloadNotice | Downloaded

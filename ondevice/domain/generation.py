@@ -1,6 +1,6 @@
 """One generation: what is asked of an engine, and what comes back.
 
-prompt    messages (chat), text (completion) or token ids (benchmarks)
+prompt    see `domain.prompt`, whose names are here too
 prefill   evaluating the prompt; decode: producing tokens one by one after the first
 cached    prompt tokens whose state the engine still held, so they were not evaluated again
 """
@@ -8,46 +8,33 @@ cached    prompt tokens whose state the engine still held, so they were not eval
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ondevice.domain import metrics
 from ondevice.domain.memory import KvType
+from ondevice.domain.prompt import Attachment as Attachment
+from ondevice.domain.prompt import ChatMessage as ChatMessage
+from ondevice.domain.prompt import Part as Part
+from ondevice.domain.prompt import Prompt as Prompt
+from ondevice.domain.prompt import PromptTokens as PromptTokens
+from ondevice.domain.prompt import Role as Role
+from ondevice.domain.thinking import USUAL, ThinkingStyle
 
-Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "context_full", "cancelled", "failed"]
 """stop: the model or a stop string ended it; length: max_tokens or the wall limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message as the model is shown it."""
-
-    role: Role
-    content: str
+Capability = Literal["snapshots", "schema", "lora"]
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Exactly one of the three is set.
-
-    `messages` are rendered with the chat template of the model file; a file without one gets
-    completion mode and a notice. `text` is continued as it stands. `tokens` are ids.
-    """
-
-    messages: tuple[ChatMessage, ...] = ()
-    text: str | None = None
-    tokens: tuple[int, ...] = ()
-
-    @classmethod
-    def chat(cls, user: str, system: str | None = None) -> Prompt:
-        """A one-turn chat."""
-        head = (ChatMessage("system", system),) if system else ()
-        return cls(messages=(*head, ChatMessage("user", user)))
-
-    @property
-    def characters(self) -> int:
-        """Length of all text in it; 0 for token ids."""
-        return len(self.text or "") + sum(len(message.content) for message in self.messages)
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, 10.0),
+    "top_k": (0, 1_000_000),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repeat_penalty": (0.01, 10.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +53,7 @@ class Sampling:
     """None draws one; the seed used is not a secret, so equal seeds repeat a run."""
 
     def __post_init__(self) -> None:
-        bounds = {
-            "temperature": (0.0, 10.0),
-            "top_k": (0, 1_000_000),
-            "top_p": (0.0, 1.0),
-            "min_p": (0.0, 1.0),
-            "repeat_penalty": (0.01, 10.0),
-        }
-        for name, (low, high) in bounds.items():
+        for name, (low, high) in SAMPLING_BOUNDS.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; it must be from {low} to {high}")
@@ -95,6 +75,16 @@ class GenerationRequest:
     """Text that ends the answer; it is not part of it."""
     ignore_eos: bool = False
     """For benchmarks: an end token does not end the generation."""
+    schema: str | None = None
+    """Text of a JSON schema that the answer keeps to, unless max_tokens cuts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter: a small change to the weights, and how strongly it is applied."""
+
+    path: Path
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +100,7 @@ class LoadOptions:
     gpu_layers: int = 0
     kv_type: KvType | None = None
     """None is f16. q8_0 halves the KV cache and needs flash attention, so it turns that on."""
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +126,11 @@ class EngineInfo:
     """From the start of that process to ready."""
     notices: tuple[EngineNotice, ...] = ()
     kv_type: KvType = "f16"
+    adapters: tuple[Adapter, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    """What only some engines can do."""
+    thinking: ThinkingStyle = USUAL
+    """How this model marks what it thinks before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +172,7 @@ class EngineNotice:
     """Something changed or was decided that a person may want to know."""
 
     code: str
-    """Stable: `threads`, `cache_miss`, `completion_mode`, `memory`, ..."""
+    """Stable: `threads`, `cache_miss`, `completion_mode`, `memory`, `schema`, ..."""
     message: str
 
 
@@ -202,6 +198,13 @@ class Timings:
     ttft_s: float | None
     prefill_s: float | None
     decode_s: float | None
+
+    @property
+    def busy_s(self) -> float | None:
+        """From the request to the last token; without a token, what reading the prompt took."""
+        if self.ttft_s is None:
+            return self.prefill_s
+        return self.ttft_s + (self.decode_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

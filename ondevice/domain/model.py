@@ -9,6 +9,7 @@ ModelFile  a file on this machine that an engine can open
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,6 +87,23 @@ class FileSpec:
         return self.sha256 is not None
 
 
+def told_apart(file: FileSpec, among: Iterable[FileSpec]) -> str:
+    """`Q4_0 (llama.cpp)`; with its path where another one has the same engine and quantization."""
+    if not file.quantization:
+        return file.path
+    path = f" {file.path}" if is_alike(file, among) else ""
+    return f"{file.quantization} ({file.engine}){path}"
+
+
+def is_alike(file: FileSpec, among: Iterable[FileSpec]) -> bool:
+    """Whether another one is for the same engine and of the same quantization."""
+    same = (file.engine, file.quantization.lower())
+    return any(
+        (each.engine, each.quantization.lower()) == same and each.path != file.path
+        for each in among
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """An entry of the catalogue."""
@@ -127,3 +145,8 @@ class ModelFile:
     use: Use = "chat"
     random_weights: bool = False
     """A stand-in of a real shape: its speed is true, its text is noise."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether what it answers belongs in the accounts: it is neither noise nor an echo."""
+        return not self.random_weights and self.engine != "echo"

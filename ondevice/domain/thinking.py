@@ -1,43 +1,134 @@
-"""What a model thinks before it answers, apart from its answer."""
+"""What a model thinks before it answers, told apart from the answer.
+
+Such models write `<think>...</think>` at the beginning of an answer. Some templates write the
+opening tag themselves, at the end of the prompt; some take the thinking of earlier answers out of
+the history themselves, and then want the whole message.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-OPEN, CLOSE = "<think>", "</think>"
+USUAL_TAGS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
-    """The two parts of what a model wrote, without the tags and the white space beside them."""
+class ThinkingStyle:
+    """How one model marks its thinking."""
+
+    opening: str = "<think>"
+    closing: str = "</think>"
+    begun_by_prompt: bool = False
+    """The prompt ends with the opening tag, so an answer begins with thinking."""
+    stripped_by_template: bool = False
+    """The template leaves the thinking of earlier answers out by itself."""
+
+
+USUAL = ThinkingStyle()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An answer in its two parts; the tags belong to neither."""
 
     thinking: str
-    """Empty where the text does not begin with `<think>`."""
     answer: str
-    open: bool
-    """The thinking has no end: it goes on, or was cut."""
+    closed: bool
+    """Whether the thinking has ended; True where there was none."""
 
 
-def split(text: str, growing: bool = False) -> Thought:
-    """`text` apart: `<think>...</think>` at its start, and the rest.
+class ThinkingStream:
+    """Splits an answer while it comes.
 
-    While it is `growing`, an end that may become a tag is held back; so both parts are only ever
-    appended to as more of the text comes, however it is cut.
+    Text that may be the beginning of a tag waits until it is one or cannot be one.
+    """
+
+    def __init__(self, style: ThinkingStyle = USUAL) -> None:
+        self._style = style
+        self._state: Literal["before", "opened", "thinking", "after", "answer"] = "before"
+        self._held = ""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is, as far as is known, thinking."""
+        return self._state in ("opened", "thinking") or (
+            self._state == "before" and self._style.begun_by_prompt
+        )
+
+    def feed(self, text: str, last: bool = False) -> tuple[str, str]:
+        """More thinking and more answer that are certain now; after the `last` nothing waits."""
+        self._held += text
+        thinking = answer = ""
+        if self._state == "before":
+            self._look_for_opening(last)
+        if self._state == "opened":
+            self._held = self._held.lstrip("\n")
+            self._state = "thinking" if self._held else "opened"
+        if self._state == "thinking":
+            thinking = self._until_closing(last)
+        if self._state == "after":  # blank lines between the two belong to neither
+            self._held = self._held.lstrip("\n")
+            self._state = "answer" if self._held else "after"
+        if self._state == "answer":
+            answer, self._held = self._held, ""
+        return thinking, answer
+
+    def _look_for_opening(self, last: bool) -> None:
+        opening, begun = self._style.opening, self._style.begun_by_prompt
+        shown = self._held.lstrip()
+        if shown.startswith(opening):
+            self._held, self._state = shown[len(opening) :], "opened"
+        elif not opening.startswith(shown) or last:
+            self._state = "thinking" if begun else "answer"
+
+    def _until_closing(self, last: bool) -> str:
+        thinking, closing, rest = self._held.partition(self._style.closing)
+        if closing:
+            self._held, self._state = rest, "after"
+            return thinking
+        keep = 0 if last else _beginning_at_end(thinking, self._style.closing)
+        self._held = thinking[len(thinking) - keep :]
+        return thinking[: len(thinking) - keep]
+
+
+def split(text: str, style: ThinkingStyle = USUAL) -> Split:
+    """A whole answer, or half of one, in its two parts."""
+    stream = ThinkingStream(style)
+    thinking, answer = stream.feed(text, last=True)
+    return Split(thinking, answer, closed=not stream.thinking)
+
+
+def style_of(text: str) -> ThinkingStyle:
+    """How a stored answer is marked, by what it says: its model may not be here any more.
+
+    A closing tag counts without an opening one only if it has a line of its own.
     """
     begun = text.lstrip()
-    if growing and OPEN.startswith(begun):
-        return Thought("", "", open=False)
-    if not begun.startswith(OPEN):
-        return Thought("", text, open=False)
-    inside, mark, answer = begun[len(OPEN) :].partition(CLOSE)
-    if not mark and growing:
-        inside = _without_half(inside)
-    return Thought(inside.strip(), answer.lstrip(), open=not mark)
+    for opening, closing in USUAL_TAGS:
+        if begun.startswith(opening):
+            return ThinkingStyle(opening, closing)
+    for opening, closing in USUAL_TAGS:
+        if closing in text and closing in (line.strip() for line in text.split("\n")):
+            return ThinkingStyle(opening, closing, begun_by_prompt=True)
+    return USUAL
 
 
-def _without_half(text: str) -> str:
-    """`text` without an end that may begin the closing tag."""
-    for length in range(len(CLOSE) - 1, 0, -1):
-        if text.endswith(CLOSE[:length]):
-            return text[:-length]
-    return text
+def for_history(text: str, style: ThinkingStyle) -> str:
+    """What a later prompt is given of an answer: all of it where the template strips it itself,
+    the answer alone otherwise."""
+    return text if style.stripped_by_template else split(text, style).answer
+
+
+def _beginning_at_end(text: str, tag: str) -> int:
+    """Length of the longest end of `text` that begins `tag`."""
+    for length in range(min(len(text), len(tag) - 1), 0, -1):
+        if text.endswith(tag[:length]):
+            return length
+    return 0

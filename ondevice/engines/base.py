@@ -14,7 +14,8 @@ counts and a monotonic clock next to the computation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from ondevice.domain.generation import (
     EngineInfo,
@@ -22,6 +23,7 @@ from ondevice.domain.generation import (
     GenerationRequest,
     LoadOptions,
     Prompt,
+    PromptTokens,
 )
 from ondevice.domain.model import ModelFile
 
@@ -44,15 +46,15 @@ class Engine(Protocol):
         """
         ...
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of the rendered prompt, special ones included."""
+    def count_tokens(self, prompt: Prompt) -> PromptTokens:
+        """Tokens of the rendered prompt by part, special ones included."""
         ...
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         """Yield PrefillProgress, TextDelta and EngineNotice events, then one GenerationDone.
 
-        Raises ContextOverflow or TemplateFailed before the first event, EngineTrouble at any
-        time. Closing the iterator early cancels.
+        Raises ContextOverflow, TemplateFailed or SchemaRefused before the first event,
+        EngineTrouble at any time. Closing the iterator early cancels.
         """
         ...
 
@@ -62,4 +64,31 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free everything; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """What an engine with the capability `snapshots` can do beside: its state to and from a file.
+
+    The state is that of the kept prefix: whoever restores it evaluates only what is new.
+    """
+
+    def state_bytes(self) -> int:
+        """Size of the file that `save_state` would write now; 0 where nothing is held."""
+        ...
+
+    def save_state(self, path: Path, model_sha256: str) -> int:
+        """Write the state, private, whole or not at all; the bytes written, 0 for none.
+
+        `model_sha256` is the hash of the loaded model file. Raises StateNotSaved.
+        """
+        ...
+
+    def restore_state(self, path: Path, model_sha256: str) -> int:
+        """Take up a state that this build wrote for this model and these settings.
+
+        Returns the tokens that are held then. Raises StateRefused with the reason; nothing of
+        such a file reaches the engine, and it goes on as if there were none.
+        """
         ...

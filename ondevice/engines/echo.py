@@ -26,8 +26,10 @@ from ondevice.domain.generation import (
     GenerationEvent,
     GenerationRequest,
     LoadOptions,
+    Part,
     PrefillProgress,
     Prompt,
+    PromptTokens,
     TextDelta,
     Timings,
     Usage,
@@ -104,13 +106,20 @@ class EchoEngine:
             kv_type=options.kv_type or "f16",
         )
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        return len(self._words(prompt)) or len(prompt.tokens)
+    def count_tokens(self, prompt: Prompt) -> PromptTokens:
+        """Words: of the last message, of every system message, of every attached text."""
+        pieces = [piece for message in prompt.messages for piece in message.pieces]
+
+        def words(wanted: Part) -> int:
+            return sum(len(text.split()) for part, text in pieces if part == wanted)
+
+        history = len(self._words(prompt)) or len(prompt.tokens)
+        return PromptTokens(words("system"), history, words("attached"))
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         script, start = self._loaded(), time.monotonic()
         self._cancelled.clear()
-        prompt_tokens = self.count_tokens(request.prompt)
+        prompt_tokens = self.count_tokens(request.prompt).total
         if prompt_tokens >= self._n_ctx:
             raise errors.ContextOverflow(
                 f"the prompt has {prompt_tokens} tokens; the context holds {self._n_ctx}"

@@ -9,9 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ondevice.domain.text import storable
 
 Tokenize = Callable[[str, bool], list[int]]
 """(text, whether a begin token may be added) -> ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptText:
+    """What a KeptPrefix knows, as data: to be stored and taken up again."""
+
+    ids: list[int]
+    text: str
+    whole: bool
+    marks: list[tuple[int, int]]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it could have come from a KeptPrefix."""
+        ends = [(0, 0), *self.marks, (len(self.text), len(self.ids))]
+        return all(0 <= a <= c and 0 <= b <= d for (a, b), (c, d) in pairwise(ends))
 
 
 @dataclass
@@ -61,6 +80,17 @@ class KeptPrefix:
         self._whole = self._whole and text is not None
         self._text += text if text is not None and self._whole else ""
         self._mark()
+
+    def as_text(self) -> KeptText:
+        """A copy of all of it; text that is not valid UTF-8 cannot be stored, so it is left out."""
+        if storable(self._text) != self._text:
+            return KeptText(list(self.ids), "", False, [])
+        return KeptText(list(self.ids), self._text, self._whole, list(self._marks))
+
+    def take_up(self, kept: KeptText) -> None:
+        """Become what `kept` was made from."""
+        self.ids, self._text = list(kept.ids), kept.text
+        self._whole, self._marks = kept.whole, list(kept.marks)
 
     def forget(self) -> None:
         """Nothing is held any more."""

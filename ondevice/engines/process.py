@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 from ondevice import errors
 from ondevice.domain.generation import (
@@ -22,16 +24,17 @@ from ondevice.domain.generation import (
     LoadOptions,
     PrefillProgress,
     Prompt,
+    PromptTokens,
     TextDelta,
 )
 from ondevice.domain.model import ModelFile
-from ondevice.domain.text import clean_line
-from ondevice.engines import wire
+from ondevice.engines import statefile, wire
 from ondevice.engines.base import LoadProgress, no_progress
-from ondevice.engines.child import Child, FileMark, mark_of
+from ondevice.engines.child import Child, mark_of
+from ondevice.engines.crashes import Crashes, crashed
 
-CRASHES_TO_BLOCK = 3
-CRASH_WINDOW_S = 60.0
+Answer = TypeVar("Answer")
+
 CHARACTERS_PER_S = 200_000
 """Rendering and tokenizing may take this long on top: a seventh of the speed measured."""
 FILE_BYTES_PER_S = 30_000_000
@@ -68,13 +71,13 @@ class EngineProcess:
         self._running: tuple[Child, int] | None = None
         self._run = threading.Lock()
         """Held for a moment, so that a late cancel cannot hit the next generation."""
-        self._crashes: dict[FileMark, list[float]] = {}
+        self._crashes = Crashes()
 
     def load(
         self, file: ModelFile, options: LoadOptions, progress: LoadProgress = no_progress
     ) -> EngineInfo:
         """Start a fresh child and load `file` in it; an older child is ended first."""
-        self._refuse_if_blocked(file)
+        self._crashes.refuse_if_blocked(file)
         with self._swap:
             self._end_child()
             started = time.monotonic()
@@ -87,20 +90,30 @@ class EngineProcess:
                 raise
         return replace(info, load_s=time.monotonic() - started)
 
-    def count_tokens(self, prompt: Prompt) -> int:
+    def count_tokens(self, prompt: Prompt) -> PromptTokens:
         """As the protocol says; refused, not delayed, while a generation runs."""
-        child = self._alive()
         deadline_s = self._prompt_deadline(prompt)
-        wait_s = deadline_s if self._running is None else 0.0
-        if not child.turn.acquire(timeout=wait_s):
-            raise _busy()
+        counted = self._ask(wire.Count(prompt), wire.Counted, deadline_s, "count tokens")
+        return counted.tokens
+
+    def state_bytes(self) -> int:
+        """As `base.Snapshots` says; refused, like the next two, while a generation runs."""
+        limit_s = self._deadlines.prompt_s
+        return self._ask(wire.MeasureState(), wire.StateSize, limit_s, "measure").size_bytes
+
+    def save_state(self, path: Path, model_sha256: str) -> int:
+        message = wire.SaveState(path, model_sha256)
         try:
-            child.send(wire.Count(prompt))
-            counted = self._expect(child, wire.Counted, deadline_s, "count tokens")
-            assert isinstance(counted, wire.Counted)
-            return counted.tokens
-        finally:
-            child.turn.release()
+            limit_s = self._file_deadline(self.state_bytes())
+            return self._ask(message, wire.StateSize, limit_s, "save its state").size_bytes
+        except errors.OnDeviceError:
+            statefile.remove_part(path)  # a process that ends leaves it
+            raise
+
+    def restore_state(self, path: Path, model_sha256: str) -> int:
+        message = wire.RestoreState(path, model_sha256)
+        limit_s = self._file_deadline(mark_of(path)[2])
+        return self._ask(message, wire.StateRestored, limit_s, "restore its state").tokens
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         child = self._alive()
@@ -110,7 +123,7 @@ class EngineProcess:
         finished = False
         try:
             child.send(wire.Generate(number, request))
-            for event in self._events(child, request.prompt):
+            for event in self._events(child, request):
                 if isinstance(event, GenerationDone):
                     finished = True
                     break
@@ -150,8 +163,9 @@ class EngineProcess:
                 self._running = None
         child.turn.release()
 
-    def _events(self, child: Child, prompt: Prompt) -> Iterator[GenerationEvent]:
-        waiting, doing = self._prompt_deadline(prompt), "render and tokenize the prompt"
+    def _events(self, child: Child, request: GenerationRequest) -> Iterator[GenerationEvent]:
+        waiting, doing = self._prompt_deadline(request.prompt), "render and tokenize the prompt"
+        doing += ", and read the schema" if request.schema is not None else ""
         while True:
             message = self._receive(child, waiting, doing)
             match message:
@@ -178,13 +192,15 @@ class EngineProcess:
     def _prompt_deadline(self, prompt: Prompt) -> float:
         return self._deadlines.prompt_s + prompt.characters / CHARACTERS_PER_S
 
+    def _file_deadline(self, size_bytes: int) -> float:
+        return self._deadlines.load_s + size_bytes / FILE_BYTES_PER_S
+
     # The child
 
     def _load_in(self, child: Child, options: LoadOptions, progress: LoadProgress) -> EngineInfo:
         self._expect(child, wire.Hello, self._deadlines.start_s, "start")
         child.send(wire.Load(child.file, options))
-        _, _, size_bytes, _ = child.file_mark
-        deadline_s = self._deadlines.load_s + size_bytes / FILE_BYTES_PER_S
+        deadline_s = self._file_deadline(child.file_mark[2])
         while True:
             message = self._receive(child, deadline_s, "load the model")
             match message:
@@ -224,22 +240,35 @@ class EngineProcess:
             raise errors.by_name(message.error)(message.message, message.hint)
         return message
 
-    def _expect(self, child: Child, kind: type, deadline_s: float, doing: str) -> wire.WireMessage:
+    def _expect(self, child: Child, kind: type[Answer], deadline_s: float, doing: str) -> Answer:
         message = self._receive(child, deadline_s, doing)
         if not isinstance(message, kind):
             raise self._unexpected(child, message)
         return message
+
+    def _ask(
+        self, message: wire.WireMessage, kind: type[Answer], deadline_s: float, doing: str
+    ) -> Answer:
+        """One question, one answer, while no generation runs."""
+        child = self._alive()
+        if not child.turn.acquire(timeout=deadline_s if self._running is None else 0.0):
+            raise _busy()
+        try:
+            child.send(message)
+            return self._expect(child, kind, deadline_s, doing)
+        finally:
+            child.turn.release()
 
     def _gone(self, child: Child, deadline_s: float, doing: str) -> errors.OnDeviceError:
         if child.closing:
             return errors.EngineClosed(
                 "the engine was closed meanwhile", hint="Load the model again to go on."
             )
-        self._note_crash(child)
+        self._crashes.note(child.file_mark)
         ended, cancelled = child.ended, child.stop_by < math.inf
         self._drop(child, grace_s=0.0)
         if ended:
-            return _crashed(child)
+            return crashed(child)
         if cancelled:
             deadline_s, doing = self._deadlines.stop_s, "stop"
         return errors.EngineTimedOut(
@@ -255,34 +284,6 @@ class EngineProcess:
             log_tail=child.last_words(),
         )
 
-    # Crashes
-
-    def _note_crash(self, child: Child) -> None:
-        self._crashes.setdefault(child.file_mark, []).append(time.monotonic())
-
-    def _refuse_if_blocked(self, file: ModelFile) -> None:
-        """A file that was replaced or mended since counts as another one."""
-        mark = mark_of(file.path)
-        since = time.monotonic() - CRASH_WINDOW_S
-        recent = [at for at in self._crashes.pop(mark, ()) if at > since]
-        if recent:
-            self._crashes[mark] = recent
-        if len(recent) >= CRASHES_TO_BLOCK:
-            raise errors.ModelBlocked(
-                f"{file.name} crashed its engine {len(recent)} times in a minute",
-                hint="Wait a minute, use another file, or check this one with `ondevice show`.",
-            )
-
 
 def _busy() -> errors.OnDeviceError:
     return errors.EngineTrouble("the engine is busy", hint="Stop the running answer first.")
-
-
-def _crashed(child: Child) -> errors.OnDeviceError:
-    reason, said = child.exit_reason(), child.last_words()
-    if child.file_mark != mark_of(child.file.path):
-        message = f"the engine stopped ({reason}): the model file changed while it was loaded"
-    else:
-        last = clean_line(said.splitlines()[-1]) if said else ""
-        message = f"the engine stopped: {reason}" + (f" ({last})" if last else "")
-    return errors.EngineCrashed(message, hint="Load the model again to go on.", log_tail=said)

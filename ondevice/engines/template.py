@@ -14,6 +14,7 @@ from typing import Any
 
 from ondevice.domain.generation import ChatMessage
 from ondevice.domain.text import clean_line
+from ondevice.domain.thinking import USUAL_TAGS, ThinkingStyle
 from ondevice.errors import TemplateFailed
 from ondevice.hardware.system import memory_limit
 
@@ -58,14 +59,18 @@ class ChatTemplate:
                 raise
             return self._render(folded), True
 
-    def _render(self, messages: Sequence[ChatMessage]) -> str:
+    def render_alone(self, message: ChatMessage) -> str:
+        """What stands of a chat that has only this message, before an answer is asked for."""
+        return self._render([message], ask=False)
+
+    def _render(self, messages: Sequence[ChatMessage], ask: bool = True) -> str:
         pieces: list[str] = []
         length = 0
         try:
             with memory_limit(MAX_EXTRA_MEMORY_BYTES):
                 for piece in self._template.generate(
-                    messages=[{"role": m.role, "content": m.content} for m in messages],
-                    add_generation_prompt=True,
+                    messages=[{"role": m.role, "content": m.shown} for m in messages],
+                    add_generation_prompt=ask,
                     bos_token=self._bos,
                     eos_token=self._eos,
                 ):
@@ -80,6 +85,27 @@ class ChatTemplate:
         return "".join(pieces)
 
 
+def thinking_style(source: str, template: ChatTemplate) -> ThinkingStyle:
+    """How a model with this template marks its thinking, as far as the template tells."""
+    tags = next((pair for pair in USUAL_TAGS if pair[1] in source), None)
+    if tags is None:
+        return ThinkingStyle()
+    opening, closing = tags
+    question, thought = ChatMessage("user", "1"), "a thought of long ago"
+    answer = ChatMessage("assistant", f"{opening}\n{thought}\n{closing}\n\nan answer")
+    try:
+        first, _ = template.render([question])
+        later, _ = template.render([question, answer, question])
+    except TemplateFailed:
+        return ThinkingStyle(opening, closing)
+    return ThinkingStyle(
+        opening,
+        closing,
+        begun_by_prompt=first.rstrip().endswith(opening),
+        stripped_by_template=thought not in later,
+    )
+
+
 def _failed(how: str, error: Exception) -> TemplateFailed:
     said = clean_line(str(error))
     name = type(error).__name__
@@ -90,7 +116,7 @@ def _fold_system(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
     if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
         return None
     system, user, *rest = messages
-    return [ChatMessage("user", f"{system.content}\n\n{user.content}"), *rest]
+    return [ChatMessage("user", f"{system.shown}\n\n{user.shown}"), *rest]
 
 
 def _refuse(message: str) -> str:

@@ -17,6 +17,7 @@ from ondevice.domain.generation import (
     LoadOptions,
     PrefillProgress,
     Prompt,
+    PromptTokens,
     TextDelta,
 )
 from ondevice.domain.model import ModelFile
@@ -43,6 +44,27 @@ class Generate:
 
     id: int
     request: GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureState:
+    """Parent: how large would a file of your state be?"""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """Parent: write your state there."""
+
+    path: Path
+    model_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreState:
+    """Parent: take up the state that is there."""
+
+    path: Path
+    model_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,20 @@ class Loaded:
 class Counted:
     """Child: so many."""
 
+    tokens: PromptTokens
+
+
+@dataclass(frozen=True, slots=True)
+class StateSize:
+    """Child: so many bytes it would take, or took."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateRestored:
+    """Child: so many tokens are held now."""
+
     tokens: int
 
 
@@ -95,12 +131,17 @@ MAX_LINE_BYTES = 16 << 20
 WireMessage = (
     Load
     | Count
+    | MeasureState
+    | SaveState
+    | RestoreState
     | Generate
     | Cancel
     | Hello
     | LoadProgress
     | Loaded
     | Counted
+    | StateSize
+    | StateRestored
     | Failed
     | PrefillProgress
     | TextDelta

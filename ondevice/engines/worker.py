@@ -21,7 +21,7 @@ from typing import BinaryIO
 from ondevice import errors
 from ondevice.domain.generation import GenerationEvent, TextDelta
 from ondevice.engines import registry, wire
-from ondevice.engines.base import Engine
+from ondevice.engines.base import Engine, Snapshots
 from ondevice.hardware import system
 
 FLUSH_S = 0.06
@@ -128,6 +128,8 @@ class Worker:
                 self._writer.post(wire.Loaded(info))
             case wire.Count(prompt=prompt):
                 self._writer.post(wire.Counted(self._engine.count_tokens(prompt)))
+            case wire.MeasureState() | wire.SaveState() | wire.RestoreState():
+                self._writer.post(_moved_state(self._engine, message))
             case wire.Generate(id=number, request=request):
                 self._mark_running(number)
                 try:
@@ -147,6 +149,20 @@ class Worker:
 
     def _report_load(self, fraction: float) -> None:
         self._writer.post(wire.LoadProgress(fraction))
+
+
+def _moved_state(
+    engine: Engine, message: wire.MeasureState | wire.SaveState | wire.RestoreState
+) -> wire.WireMessage:
+    if not isinstance(engine, Snapshots):
+        raise errors.EngineTrouble("this engine cannot save its state")
+    match message:
+        case wire.MeasureState():
+            return wire.StateSize(engine.state_bytes())
+        case wire.SaveState(path=path, model_sha256=sha256):
+            return wire.StateSize(engine.save_state(path, sha256))
+        case wire.RestoreState(path=path, model_sha256=sha256):
+            return wire.StateRestored(engine.restore_state(path, sha256))
 
 
 def _failed(error: errors.OnDeviceError) -> wire.Failed:

@@ -84,7 +84,8 @@ def begin(response: httpx.Response, file: RemoteFile, start: int) -> int:
     length = said.get("Content-Length")
     if length is not None and length != str(file.size_bytes - at):
         raise HubMisbehaved(
-            f"the server has {length} bytes of {file.path} where {file.size_bytes - at} are due"
+            f"the server has {length} bytes of {file.path} where {file.size_bytes - at} are due",
+            hint="It is another file now. A hash recorded here: ondevice rm --forget-pin.",
         )
     return at
 

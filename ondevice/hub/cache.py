@@ -106,8 +106,11 @@ class HubCache:
             fresh.unlink()
         try:
             fresh.symlink_to(goal)
-        except OSError:  # Windows, to ordinary users
-            os.link(blob, fresh)
+        except OSError as reason:  # Windows, to ordinary users
+            try:
+                os.link(blob, fresh)
+            except OSError:
+                raise reason from None  # the other says less: that a file cannot have two names
         fresh.replace(name)
         return name
 

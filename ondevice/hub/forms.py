@@ -46,7 +46,7 @@ def named(name: str, catalog: Catalog, cache: HubCache, own: Records) -> list[Fi
     if not on_disk and (found := names.split(name)):
         repository, inside = found
         paths = [inside] if inside else fetched_from(repository, cache, own)
-        return [_unnamed(repository, each) for each in paths]
+        return [_listed(repository, each, catalog) or _unnamed(repository, each) for each in paths]
     if on_disk or local.looks_like_path(name):
         raise _own_file(path, cache)
     return list(catalog.find(name).files)
@@ -87,6 +87,14 @@ def fetched_from(repository: str, cache: HubCache, own: Records) -> list[str]:
 
 def _first_part(path: str) -> str:
     return (names.parts(path) or (path,))[0]
+
+
+def _listed(repository: str, path: str, catalog: Catalog) -> FileSpec | None:
+    """What the catalogue knows of it holds by whatever name it is asked for."""
+    files = [file for spec in catalog.models for file in spec.files]
+    return next(
+        (each for each in files if (each.repository, each.path) == (repository, path)), None
+    )
 
 
 def _unnamed(repository: str, path: str) -> FileSpec:

@@ -18,17 +18,21 @@ PATIENCE_S = 60.0
 def remote_header(hub: Hub, file: RemoteFile) -> Header:
     """Read as it comes, and no further. Raises DownloadTrouble and ModelTrouble."""
     most = min(MOST_BYTES, file.size_bytes)
-    with hub.beginning(file, max(1, most)) as body:
-        return header_from(_Stream(body.chunks(), most), file.size_bytes)
+    deadline = time.monotonic() + PATIENCE_S  # of all attempts: somebody waits
+
+    def read() -> Header:
+        with hub.beginning(file, max(1, most)) as body:
+            return header_from(_Stream(body.chunks(), most, deadline), file.size_bytes)
+
+    return hub.again(read)
 
 
 class _Stream:
     """Chunks of any size, read in pieces of a wanted one."""
 
-    def __init__(self, chunks: Iterator[bytes], due_bytes: int) -> None:
-        self._chunks, self._due_bytes = chunks, due_bytes
+    def __init__(self, chunks: Iterator[bytes], due_bytes: int, deadline: float) -> None:
+        self._chunks, self._due_bytes, self._deadline = chunks, due_bytes, deadline
         self._held = b""
-        self._deadline = time.monotonic() + PATIENCE_S
 
     def read(self, size: int, /) -> bytes:
         if not self._held and self._due_bytes > 0:

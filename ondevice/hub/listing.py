@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from ondevice.domain.download import HubForm, HubModel, RemoteFile
-from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.model import FileSpec
 from ondevice.domain.text import clean_line
 from ondevice.errors import DownloadTrouble, HubMisbehaved, NotOnHub
-from ondevice.gguf.header import Header
 from ondevice.hub import names
 from ondevice.hub.licences import terms_of
+from ondevice.hub.patience import PASSING
 from ondevice.hub.remote import Hub
 
 _QUANTIZATION = re.compile(
@@ -106,40 +106,22 @@ def search(hub: Hub, text: str, limit: int) -> list[HubModel]:
             if any(_form_paths(listed.siblings)) and names.split(listed.id) == (listed.id, ""):
                 found[listed.id] = listed
     best = sorted(found.values(), key=lambda each: -(each.downloads or 0))[:limit]
-    return [_with_sizes(hub, each) for each in best]
+    return list(_with_sizes(hub, best))
 
 
-def uncatalogued(
-    name: str,
-    files: tuple[FileSpec, ...],
-    licence: str,
-    terms: str | None,
-    gated: bool,
-    header: Header | None = None,
-) -> ModelSpec:
-    """A model of a hub that has no entry in the catalogue."""
-    parameters = header.tensors.parameters if header else 0  # 0: not known before it is read
-    return ModelSpec(
-        name=name,
-        family="",
-        title=name,
-        use="chat" if header is None or header.has_chat_template else "base",
-        parameters=parameters,
-        active_parameters=parameters,
-        context=(header.context_length or 0) if header else 0,
-        licence=licence,
-        terms=terms,
-        gated=gated,
-        shape=None,
-        files=files,
-    )
-
-
-def _with_sizes(hub: Hub, listed: _Repository) -> HubModel:
-    try:
-        return _model(_ask(hub, listed.id, None), hub.endpoint)
-    except DownloadTrouble:  # one that may not be looked at is listed without sizes
-        return _model(listed, hub.endpoint)
+def _with_sizes(hub: Hub, listed: list[_Repository]) -> Iterator[HubModel]:
+    """One that may not be looked at comes without sizes, and all after a hub that stays busy."""
+    answers = True
+    for each in listed:
+        found = each
+        if answers:
+            try:
+                found = _ask(hub, each.id, None)
+            except PASSING:
+                answers = False
+            except DownloadTrouble:
+                pass
+        yield _model(found, hub.endpoint)
 
 
 def _ask(hub: Hub, repository: str, revision: str | None) -> _Repository:

@@ -127,11 +127,10 @@ def partly_here(file: FileSpec) -> int:
     """How many bytes of `file` an unfinished download left here; a pull goes on with them."""
     blobs = _repository_folder(file) / "blobs"
     own = records.of_user()
-    pinned = own.pinned(file) if own and not file.sha256 else None
-    hashes = [file.sha256] if file.sha256 else [each.content_hash for each in pinned or ()]
+    kept = (own.pinned(file) or own.begun(file) or ()) if own else ()
+    hashes = {each.content_hash for each in kept} | ({file.sha256} if file.sha256 else set())
     try:
-        # Of a file without a known hash: what its repository has, which is hardly ever more.
-        parts = [blobs / f"{each}{PART}" for each in hashes] or list(blobs.glob(f"*{PART}"))
+        parts = [blobs / f"{each}{PART}" for each in hashes]
         return sum(part.stat().st_size for part in parts if part.exists())
     except OSError:
         return 0

@@ -15,14 +15,14 @@ from ondevice.domain.download import (
     Downloaded,
     DownloadEvent,
     DownloadNotice,
-    DownloadProgress,
     RemoteFile,
 )
 from ondevice.errors import DiskTooSmall
 from ondevice.hub import names
 from ondevice.hub.cache import HubCache
+from ondevice.hub.patience import Patience
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience, disk_trouble, fetch
+from ondevice.hub.transfer import disk_trouble, fetch
 
 KEPT_FREE_BYTES = 64 << 20
 """So much of the disk stays free for everything else."""
@@ -108,16 +108,11 @@ def _fetch_all(
     for file in files:
         if not cache.has(file):
             try:
-                had = _check_room(file, cache.part(file))
-                for event in fetch(hub, file, cache.part(file), patience):
-                    if isinstance(event, DownloadProgress):
-                        done = before + event.done_bytes
-                        event = DownloadProgress(done, total, event.rate_bytes_per_s)
-                    yield event
+                _check_room(file, cache.part(file))
+                fetched += yield from fetch(hub, file, cache.part(file), patience, before, total)
                 cache.publish(file)
             except OSError as error:
                 raise disk_trouble(error, file.path) from error
-            fetched += file.size_bytes - had
         before += file.size_bytes
     return fetched
 
@@ -148,12 +143,11 @@ def _no_room(message: str, folder: Path) -> DiskTooSmall:
     return DiskTooSmall(message, f"Make room in {folder}, or set HF_HOME to a larger disk.")
 
 
-def _check_room(file: RemoteFile, part: Path) -> int:
-    """Bytes that are here already; raises DiskTooSmall when there is no room for the rest."""
+def _check_room(file: RemoteFile, part: Path) -> None:
+    """Raises DiskTooSmall when there is no room for what is missing of `file`."""
     had = part.stat().st_size if part.exists() else 0
     free = shutil.disk_usage(part.parent).free
     missing = max(0, file.size_bytes - had)
     if missing + KEPT_FREE_BYTES > free:
         what = f"{file.path} needs {units.size(missing)} more"
         raise _no_room(f"{what}; the disk has {units.size(free)} free", part.parent)
-    return min(had, file.size_bytes)

@@ -3,6 +3,7 @@
 accepted  addresses of terms a person accepted, and when
 pinned    files whose hash nobody knew beforehand, as they were at the first fetch; from then on
           only those very bytes are fetched: "pinned locally"
+begun     what such files are to become, while their first fetch has not ended
 
 A damaged file is set aside and begun anew; what is lost is asked again.
 """
@@ -30,6 +31,12 @@ from ondevice.paths import Paths, user_paths
 MOST_BYTES = 16 << 20
 WAIT_S = 10.0
 Pin = Literal["pinned", "pinned locally", "unpinned"]
+FETCHED_AGAIN: dict[Pin, str] = {
+    "pinned": "It can be fetched again, as the very same bytes.",
+    "pinned locally": "It can be fetched again, as the very same bytes if the hub still has them.",
+    "unpinned": "Its hash is not pinned: what is fetched again may be other bytes.",
+}
+"""What deleting a file means for a later pull."""
 
 
 class _PinnedFile(msgspec.Struct, frozen=True):
@@ -48,6 +55,8 @@ class _Content(msgspec.Struct):
     """Address of the terms -> moment."""
     pinned: dict[str, _Pinned] = {}
     """`owner/name/path` as FileSpec has them -> what was fetched."""
+    begun: dict[str, _Pinned] = {}
+    """The same -> what is being fetched."""
 
 
 class Records:
@@ -67,21 +76,22 @@ class Records:
 
     def pinned(self, file: FileSpec) -> tuple[RemoteFile, ...] | None:
         """The files that `file` was at its first fetch; None when it was not fetched so."""
-        found = self._read().pinned.get(_key(file))
-        if found is None or file.revision not in (None, found.revision):
-            return None
-        try:
-            files = tuple(_remote(file.repository, found.revision, each) for each in found.files)
-        except HubMisbehaved:  # somebody changed the records by hand
-            return None
-        hashes = [each.content_hash for each in files if each.path == file.path]
-        return files if files and file.sha256 in (None, *hashes) else None
+        return _files(file, self._read().pinned)
+
+    def begun(self, file: FileSpec) -> tuple[RemoteFile, ...] | None:
+        """The files that an unfinished first fetch of `file` is of; None where there is none."""
+        return _files(file, self._read().begun)
 
     def pin(self, file: FileSpec, files: tuple[RemoteFile, ...]) -> None:
         """Remember `files` as what `file` is."""
-        rows = [_PinnedFile(each.path, each.size_bytes, each.content_hash) for each in files]
         with self._changing() as content:
-            content.pinned[_key(file)] = _Pinned(files[0].commit, rows)
+            content.pinned[_key(file)] = _rows(files)
+            content.begun.pop(_key(file), None)
+
+    def begin(self, file: FileSpec, files: tuple[RemoteFile, ...]) -> None:
+        """Remember that `file` is being fetched as `files`: so its partials are known as its."""
+        with self._changing() as content:
+            content.begun[_key(file)] = _rows(files)
 
     def unpin(self, file: FileSpec) -> None:
         """Forget `file`: the next fetch takes what the hub has then."""
@@ -90,9 +100,10 @@ class Records:
                 content.pinned.pop(_key(file), None)
 
     def fetched_from(self, repository: str) -> list[str]:
-        """Paths in `repository` that are pinned here, in the order of their first fetch."""
-        start = f"{repository}/"
-        return [key.removeprefix(start) for key in self._read().pinned if key.startswith(start)]
+        """Paths in `repository` that are pinned here or begun, as they came."""
+        start, content = f"{repository}/", self._read()
+        keys = dict.fromkeys([*content.pinned, *content.begun])
+        return [key.removeprefix(start) for key in keys if key.startswith(start)]
 
     def state(self, file: FileSpec) -> Pin:
         """Whether the bytes of `file` are known beforehand, and by whom."""
@@ -167,6 +178,24 @@ def of_user() -> Records | None:
 
 def _key(file: FileSpec) -> str:
     return f"{file.repository}/{file.path}"
+
+
+def _rows(files: tuple[RemoteFile, ...]) -> _Pinned:
+    rows = [_PinnedFile(each.path, each.size_bytes, each.content_hash) for each in files]
+    return _Pinned(files[0].commit, rows)
+
+
+def _files(file: FileSpec, kept: dict[str, _Pinned]) -> tuple[RemoteFile, ...] | None:
+    """What is kept of `file`, where it is of the revision and the hash that are asked for."""
+    found = kept.get(_key(file))
+    if found is None or file.revision not in (None, found.revision):
+        return None
+    try:
+        files = tuple(_remote(file.repository, found.revision, each) for each in found.files)
+    except HubMisbehaved:  # somebody changed the records by hand
+        return None
+    hashes = [each.content_hash for each in files if each.path == file.path]
+    return files if files and file.sha256 in (None, *hashes) else None
 
 
 def _remote(repository: str, revision: str, file: _PinnedFile) -> RemoteFile:

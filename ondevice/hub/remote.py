@@ -1,14 +1,17 @@
 """Talk to a hub: what a file is, and its bytes. Redirects are followed here, one by one.
 
-A token goes to the hub's own origin and nowhere else, whatever it redirects to.
+A token, or the password in the hub's address, goes to the hub's own origin and nowhere else,
+whatever it redirects to; neither is ever part of a message.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
@@ -20,25 +23,44 @@ from ondevice.errors import HubMisbehaved, HubUnreachable
 from ondevice.hub import answers, names
 from ondevice.hub.answers import Body, RangeRefused
 from ondevice.hub.local import expand
+from ondevice.hub.patience import QUESTION, Patience, Told, again
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 MOST_REDIRECTS = 5
 CONNECT_S = 10.0
 
+_T = TypeVar("_T")
+
 
 class Hub:
     """One hub, over one pool of connections; closes with `with`."""
 
-    def __init__(self, endpoint: str, token: str | None = None, read_s: float = 30.0) -> None:
-        self.endpoint = endpoint.rstrip("/")
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None = None,
+        read_s: float = 30.0,
+        patience: Patience = QUESTION,
+        told: Told = lambda _notice: None,
+    ) -> None:
+        """`patience` is for questions, whose retries are `told`; bytes have their own."""
         try:
-            self._origin = _origin(httpx.URL(self.endpoint))
+            address = httpx.URL(endpoint.rstrip("/"))
+            if address.scheme not in ("http", "https") or not address.host:
+                raise ValueError("it is no address of the web")
             timeout = httpx.Timeout(read_s, connect=CONNECT_S)
             self._client = httpx.Client(timeout=timeout, follow_redirects=False)
-        except (httpx.InvalidURL, ValueError) as error:  # the latter: a proxy that is none
-            hint = "Check HF_ENDPOINT and the proxy variables."
-            raise HubUnreachable(f"the hub's address is not usable: {error}", hint) from error
-        self._token = token
+        except (httpx.InvalidURL, ValueError):  # the latter: also a proxy that is none
+            # What is wrong with it is not told: the words could hold a password.
+            raise HubUnreachable(
+                "the hub's address is not usable",
+                hint="Check HF_ENDPOINT and the proxy variables.",
+            ) from None
+        self.endpoint = str(address.copy_with(userinfo=b""))
+        """Without name and password, so that it may be shown and kept."""
+        self._origin = _origin(address)
+        self._secret = _credentials(address, token)
+        self._patience, self._told = patience, told
 
     def __enter__(self) -> Hub:
         return self
@@ -57,6 +79,13 @@ class Hub:
         Raises NotOnHub, HubRefused, HubBusy, HubUnreachable, or HubMisbehaved for an answer that
         does not say what the file is.
         """
+        return self.again(lambda: self._look_up(repository, path, revision))
+
+    def again(self, ask: Callable[[], _T]) -> _T:
+        """What `ask` answers, with the patience that questions have."""
+        return again(ask, self._patience, self._told)
+
+    def _look_up(self, repository: str, path: str, revision: str) -> RemoteFile:
         with self._send("HEAD", self._address(repository, path, revision), {}, leave=False) as head:
             answers.check_status(head, f"{repository}/{path}", self.endpoint, repository)
             said = head.headers
@@ -119,8 +148,8 @@ class Hub:
         self, method: str, url: httpx.URL, headers: dict[str, str]
     ) -> Iterator[httpx.Response]:
         own = {}
-        if self._token and _origin(url) == self._origin:
-            own["Authorization"] = f"Bearer {self._token}"
+        if self._secret and _origin(url) == self._origin:
+            own["Authorization"] = self._secret
         try:
             request = self._client.build_request(method, url, headers=headers | own)
             response = self._client.send(request, stream=True, auth=None)
@@ -143,10 +172,13 @@ class Hub:
             raise HubMisbehaved(
                 f"the hub redirects to {clean_line(goal.scheme, 20)}, which is unsafe"
             )
-        return goal
+        return goal.copy_with(userinfo=b"")  # a hub does not say who we are elsewhere
 
     def ask(self, path: str, **query: str) -> bytes:
         """The JSON at `/api/PATH`: not packed, from the hub itself, of a size that can be read."""
+        return self.again(lambda: self._ask(path, query))
+
+    def _ask(self, path: str, query: dict[str, str]) -> bytes:
         address = f"{self.endpoint}/api/{quote(path)}?{urlencode(query)}"
         with self._send("GET", address, {}, leave=False) as response:
             subject = path.removeprefix("models/").partition("/revision/")[0]
@@ -173,14 +205,20 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def from_environment() -> Hub:
+def offline() -> HubUnreachable:
+    """What to raise where a hub would have to be asked."""
+    return HubUnreachable("HF_HUB_OFFLINE forbids the network", hint="Unset it to download.")
+
+
+def from_environment(told: Told = lambda _notice: None) -> Hub:
     """The hub that HF_ENDPOINT names, with the token of HF_TOKEN or of the tools' token file.
 
-    Raises HubUnreachable when HF_HUB_OFFLINE forbids the network.
+    `told` hears what a person may want to know while waiting for an answer. Raises HubUnreachable
+    when HF_HUB_OFFLINE forbids the network.
     """
     if is_offline():
-        raise HubUnreachable("HF_HUB_OFFLINE forbids the network", hint="Unset it to download.")
-    return Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, _token())
+        raise offline()
+    return Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, _token(), told=told)
 
 
 def _token() -> str | None:
@@ -192,6 +230,14 @@ def _token() -> str | None:
             token = path.read_text(encoding="utf-8")
     token = (token or "").strip()
     return token if token.isascii() and token.isprintable() and token else None
+
+
+def _credentials(address: httpx.URL, token: str | None) -> str | None:
+    """What the hub's own origin is shown: name and password of its address, or the token."""
+    if address.userinfo:
+        both = f"{address.username}:{address.password}".encode()
+        return f"Basic {base64.b64encode(both).decode()}"
+    return f"Bearer {token}" if token else None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -132,8 +132,8 @@ def _drop_refs(cache: HubCache, refs: Path, commit: str) -> None:
 
 def _hashes(file: FileSpec, own: Records | None) -> set[str]:
     """What its content is known to be, whether it is here or not."""
-    pinned = (own.pinned(file) or ()) if own else ()
-    mine = {each.content_hash for each in pinned if forms.belongs(file, each.path)}
+    kept = (*(own.pinned(file) or ()), *(own.begun(file) or ())) if own else ()
+    mine = {each.content_hash for each in kept if forms.belongs(file, each.path)}
     return mine | ({file.sha256} if file.sha256 else set())
 
 

@@ -11,8 +11,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Protocol
@@ -23,35 +22,17 @@ from ondevice.errors import (
     CorruptDownload,
     DiskTooSmall,
     DownloadStalled,
-    HubBusy,
     HubMisbehaved,
     HubUnreachable,
 )
 from ondevice.hub.answers import RangeRefused
+from ondevice.hub.patience import PASSING, Patience, retrying
 from ondevice.hub.remote import Hub
 
 REPORT_S = 0.2
 READ_BYTES = 1 << 20
 FLUSH_BYTES = 8 << 20
 """So much is handed to the disk at a time."""
-PASSING = (HubBusy, HubUnreachable, DownloadStalled)
-"""Trouble that may be over in a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """When to try again, and when to give up."""
-
-    attempts: int = 5
-    """Without a new byte between them; and so many refusals to go on, whatever comes between."""
-    backoff_s: float = 1.0
-    """Before the second attempt; twice as long before each further one."""
-    longest_wait_s: float = 60.0
-    stall_s: float = 30.0
-    stall_bytes_per_s: int = 1024
-    """Slower than this for `stall_s` is a stall."""
-    limit_bytes_per_s: int | None = None
-    """Fetch no faster than this."""
 
 
 class Hash(Protocol):
@@ -69,22 +50,23 @@ def content_hash(file: RemoteFile) -> Hash:
 
 
 def fetch(
-    hub: Hub, file: RemoteFile, part: Path, patience: Patience
-) -> Iterator[DownloadProgress | DownloadNotice]:
-    """Make `part` the whole of `file`, from what it holds already.
+    hub: Hub, file: RemoteFile, part: Path, patience: Patience, before: int, total: int
+) -> Generator[DownloadProgress | DownloadNotice, None, int]:
+    """Make `part` the whole of `file`, from what it holds already; the bytes that came for it.
 
-    Ends when its hash is right and it is on the disk. Raises what ended the last attempt; `part`
-    then keeps what it has, except that bytes of a wrong hash are thrown away: CorruptDownload.
+    Its progress is that of a set of `total` bytes, `before` of which are here. Ends when its hash
+    is right and it is on the disk. Raises what ended the last attempt; `part` then keeps what it
+    has, except that bytes of a wrong hash are thrown away: CorruptDownload.
     """
-    for clean in (False, True):
-        with _Transfer(hub, file, part, patience) as transfer:
+    with _Transfer(hub, file, part, patience, before, total) as transfer:
+        for clean in (False, True):
             yield from transfer.run()
             found = transfer.hash.hexdigest()
             if found == file.content_hash:
-                return
+                return transfer.came
             transfer.restart()
-        if not clean:
-            yield DownloadNotice("restart", f"{file.path} arrived damaged; fetching it again")
+            if not clean:
+                yield DownloadNotice("restart", f"{file.path} arrived damaged; fetching it again")
     raise CorruptDownload(
         f"{file.path} has the hash {found}, not the promised {file.content_hash}",
         hint="It was thrown away. If it happens again, the server or a proxy changes the file.",
@@ -94,10 +76,15 @@ def fetch(
 class _Transfer:
     """One partial being filled."""
 
-    def __init__(self, hub: Hub, file: RemoteFile, part: Path, patience: Patience) -> None:
+    def __init__(
+        self, hub: Hub, file: RemoteFile, part: Path, patience: Patience, before: int, total: int
+    ) -> None:
         self._hub, self._file, self._patience = hub, file, patience
+        self._before, self._total = before, total
         self._out = _open_private(part)
         self.hash = content_hash(file)
+        self.came = 0
+        """Bytes of this run, those included that were thrown away."""
         self._done = 0
         self._flushed = 0
         self._etag: str | None = None
@@ -134,9 +121,8 @@ class _Transfer:
                 furthest = max(furthest, self._done)
                 if failures >= self._patience.attempts:
                     raise
-                wait = self._wait(error, failures)
-                said = f"{error.message}; trying again in {units.duration(wait)}"
-                yield DownloadNotice("retry", said)
+                wait = self._patience.wait_s(error, failures)
+                yield retrying(error, wait)
                 time.sleep(wait)
         os.fsync(self._out.fileno())
         yield self._progress()
@@ -186,6 +172,7 @@ class _Transfer:
                 raise disk_trouble(error, self._file.path) from error
             self.hash.update(left[:count])
             self._done += count
+            self.came += count
             left = left[count:]
         if self._done - self._flushed >= FLUSH_BYTES:
             self._flush()
@@ -226,12 +213,7 @@ class _Transfer:
         if len(self._recent) > 1:
             (begin, had), (end, has) = self._recent[0], self._recent[-1]
             rate = (has - had) / (end - begin)
-        return DownloadProgress(self._reported, self._file.size_bytes, rate)
-
-    def _wait(self, error: Exception, failures: int) -> float:
-        asked = error.retry_after_s if isinstance(error, HubBusy) else None
-        wait = self._patience.backoff_s * 2 ** (failures - 1) if asked is None else asked
-        return min(wait, self._patience.longest_wait_s)
+        return DownloadProgress(self._before + self._reported, self._total, rate)
 
 
 def disk_trouble(error: OSError, name: str) -> DiskTooSmall:

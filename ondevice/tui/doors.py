@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
 from ondevice.domain.model import ModelFile
+from ondevice.settings import SettingsFile
 from ondevice.tui.copying import Keep
 from ondevice.tui.downloads import Command
 
@@ -24,12 +25,16 @@ class Doors:
     """(key, title, why)"""
     price: Callable[[str], Price]
     baseline: str
-    """What costs are compared with at first."""
+    """What costs are compared with where the settings name nothing."""
     frontier: str
     """The baseline shown beside the chosen one."""
     shelf: Callable[[], list[PullPlan]]
     """Every form of every model, and what having it takes."""
     accept_terms: Callable[[str], None]
-    remove: Callable[[PullPlan], None]
+    judge: Callable[[PullPlan], PullPlan]
+    """Asks the hub about what the catalogue does not know; `problem` says why it could not."""
+    remove: Callable[[PullPlan], int]
+    """Returns the bytes that are free again."""
     fetch: Command
     keep_copy: Keep
+    settings: SettingsFile

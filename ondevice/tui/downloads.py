@@ -30,6 +30,8 @@ class Form(NamedTuple):
     name: str
     engine: str
     quantization: str
+    path: str
+    """In its repository: two forms may be alike in all else."""
 
 
 Command = Callable[[Form], list[str]]
@@ -85,7 +87,7 @@ class Downloads:
 
     @property
     def words(self) -> str:
-        """How the one that is fetched goes, and how many wait; empty while there is none."""
+        """How it goes, for the first line of a screen; empty while there is none."""
         running, waiting = self.running, self.waiting
         more = f" +{waiting}" if waiting else ""
         return f" ↓ {running.form.name} {running.words}{more} " if running else ""

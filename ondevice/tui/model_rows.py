@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ondevice import units
 from ondevice.acquire import PullPlan
-from ondevice.domain.model import ModelFile
+from ondevice.domain.model import ModelFile, is_alike
 from ondevice.hub import local
+from ondevice.hub.records import FETCHED_AGAIN, Pin
 from ondevice.tui.downloads import Download, Form
 from ondevice.tui.screens.confirm import Lines
 from ondevice.verdict import verdict_lines
@@ -26,6 +28,11 @@ COLUMNS = (
 )
 """(title, columns with the gap, the least width of a screen that shows it); 0 takes the rest."""
 FITS = {"well": "well", "tight": "tight", "no": "no"}
+PINS: dict[Pin, str] = {
+    "pinned": "pinned by its hash",
+    "pinned locally": "pinned locally by its first fetch; ondevice rm --forget-pin lifts that",
+    "unpinned": "not pinned: its hash is kept when it came",
+}
 ORDER = ("well", "less_context", "tight", "no")
 
 
@@ -36,7 +43,7 @@ def key(plan: PullPlan) -> str:
 
 def form(plan: PullPlan) -> Form:
     """How the downloads know it."""
-    return Form(plan.spec.name, plan.file.engine, plan.file.quantization)
+    return Form(plan.spec.name, plan.file.engine, plan.file.quantization, plan.file.path)
 
 
 def columns(width: int) -> list[tuple[str, int]]:
@@ -50,7 +57,7 @@ def cells(plan: PullPlan, download: Download | None) -> dict[str, str]:
     """By title of the column."""
     return {
         "FAMILY": plan.spec.family,
-        "MODEL": plan.spec.name,
+        "MODEL": _path_end(plan.file.path) if _is_alike(plan) else plan.spec.name,
         "PARAMS": f"{units.short_count(plan.spec.parameters or None):>6}",
         "QUANT": plan.file.quantization,
         "   SIZE": f"{units.size(plan.bytes_total):>7}",
@@ -62,13 +69,38 @@ def cells(plan: PullPlan, download: Download | None) -> dict[str, str]:
 
 def matches(plan: PullPlan, words: Sequence[str]) -> bool:
     """Whether every word is somewhere in the row."""
-    text = " ".join(cells(plan, None).values()).lower()
+    text = " ".join([plan.spec.name, *cells(plan, None).values()]).lower()
     return all(word in text for word in words)
 
 
 def fit_order(plan: PullPlan) -> int:
     """For sorting: what runs well comes first, what is unknown last."""
     return ORDER.index(plan.verdict.kind) if plan.verdict else len(ORDER)
+
+
+SORTS: dict[str, Callable[[PullPlan], Any]] = {
+    "here first": lambda plan: plan.here is None,
+    "name": lambda plan: plan.spec.name,
+    "smallest first": lambda plan: plan.bytes_total or 1 << 62,
+    "parameters": lambda plan: plan.spec.parameters,
+    "fits best": fit_order,
+}
+"""What the rows are ordered by, in the order in which a key goes through them."""
+
+
+def _is_alike(plan: PullPlan) -> bool:
+    return is_alike(plan.file, plan.spec.files)
+
+
+def _path_end(path: str) -> str:
+    """What tells it from others, in the width of the column."""
+    width = {title: width for title, width, _ in COLUMNS}["MODEL"] - 1
+    return path if len(path) <= width else f"…{path[1 - width :]}"
+
+
+def _title(plan: PullPlan) -> str:
+    path = f" {plan.file.path}" if _is_alike(plan) else ""
+    return f"{plan.spec.name} {plan.file.quantization}{path}"
 
 
 def _fits(plan: PullPlan) -> str:
@@ -105,14 +137,13 @@ def detail(plan: PullPlan, download: Download | None) -> Iterator[tuple[str, str
     yield "licence", spec.licence + (f" · terms: {spec.terms}" if spec.terms else "")
     if plan.gated:
         yield "gated", "the hub wants an account that accepted the terms, and HF_TOKEN"
-    yield from verdict_lines(plan.verdict)
+    yield from verdict_lines(plan.verdict, plan.problem)
     for each in spec.quality:
         how = f", {each.how}" if each.how else ""
         yield "quality", f"{each.benchmark} {each.score:g} (by {each.measured_by}{how})"
     if spec.note:
         yield "note", spec.note
-    known = "pinned by its hash" if file.pinned else "not pinned: its hash is kept when it came"
-    yield "from", f"{file.repository} {file.path} · {known}"
+    yield "from", f"{file.repository} {file.path} · {PINS[plan.pin]}"
     if plan.here is not None:
         yield "file", str(plan.here)
 
@@ -131,18 +162,26 @@ def question(plan: PullPlan) -> tuple[str, Lines, str]:
         lines.append(("terms", f"{plan.terms} — with Y you accept them"))
     if plan.gated:
         lines.append(("gated", "the hub wants an account that accepted the terms, and HF_TOKEN"))
-    lines += verdict_lines(plan.verdict)
+    lines += verdict_lines(plan.verdict, plan.problem)
     yes = "accepts and downloads" if plan.terms else "downloads"
-    return f"Get {plan.spec.name} {plan.file.quantization}?", lines, yes
+    return f"Get {_title(plan)}?", lines, yes
 
 
-def farewell(plan: PullPlan) -> tuple[str, Lines, str]:
-    """Asked before its files are deleted."""
+def farewell(plan: PullPlan, download: Download | None) -> tuple[str, Lines, str]:
+    """Asked before its files are deleted, or what has come of them."""
+    came = download.progress.done_bytes if download and download.progress else 0
+    what = "" if plan.here else "what an unfinished download left: "
     lines = [
-        ("deletes", f"{units.size(plan.bytes_here)} of {plan.file.path}"),
-        ("", "Conversations stay. It can be downloaded again."),
+        ("deletes", f"{what}{units.size(max(plan.bytes_here, came))} of {plan.file.path}"),
+        ("again", FETCHED_AGAIN[plan.pin]),
+        ("", "Conversations stay."),
     ]
-    return f"Delete {plan.spec.name} {plan.file.quantization}?", lines, "deletes"
+    return f"Delete {_title(plan)}?", lines, "deletes"
+
+
+def can_be_judged(plan: PullPlan) -> bool:
+    """Whether the header of its file would say what the catalogue does not."""
+    return plan.verdict is None and plan.here is None and plan.file.engine == "llama.cpp"
 
 
 def can_chat(plan: PullPlan) -> bool:
@@ -163,10 +202,10 @@ def usable(plan: PullPlan) -> ModelFile:
     return ModelFile(plan.here, file.engine, plan.spec.name, file.quantization, plan.spec.use)
 
 
-def why_not_removable(plan: PullPlan) -> str:
+def why_not_removable(plan: PullPlan, download: Download | None) -> str:
     """Empty where it can be deleted."""
     if plan.file.package and plan.here is not None and local.hub_cache() not in plan.here.parents:
         return f"It is part of a Python package: pip uninstall {plan.file.package}"
-    if plan.here is None and not plan.bytes_here:
+    if plan.here is None and not plan.bytes_here and download is None:
         return "Nothing of it is here."
     return ""

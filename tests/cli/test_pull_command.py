@@ -436,6 +436,24 @@ class TestASplitModel:
         assert outcome.code == 0, outcome.err
         assert Path(outcome.out.strip()).name == self.NAMES[0]
         assert published_in(environment) == self.NAMES
+        (listed,) = [
+            row for row in json.loads(cli("list", "--json").out) if row["name"] == "small-model"
+        ]
+        assert listed["size_bytes"] == 300_000
+        memory = json.loads(cli("show", "small-model", "--json").out)["memory"]
+        assert memory["estimate"]["weights_bytes"] == pytest.approx(300_000, rel=0.1)
+
+    def test_is_shown_by_its_path_with_the_size_of_all_parts(
+        self, cli: Cli, tiny: bytes, tmp_path: Path
+    ) -> None:
+        for name in self.NAMES:
+            (tmp_path / name).write_bytes(tiny)
+        outcome = cli("show", tmp_path / self.NAMES[0])
+        assert outcome.code == 0, outcome.err
+        facts = json.loads(cli("show", tmp_path / self.NAMES[0], "--json").out)
+        assert (facts["size_bytes"], facts["parts"]) == (3 * len(tiny), 3)
+        assert (facts["parameters"], facts["memory"]) == (None, None)
+        assert "does not tell of the others" in outcome.out
 
     def test_without_one_of_them_is_refused_by_its_name(
         self, hub: Loopback, cli: Cli, home: Path
@@ -457,6 +475,13 @@ class TestANameOnTheHub:
         assert Path(pulled.out.strip()).read_bytes() == tiny
         ran = cli("run", "-m", name, "-n", "2", "-c", "64", "hi")
         assert ran.code == 0, ran.err
+        (listed,) = [
+            row
+            for row in json.loads(cli("list", "--here", "--json").out)
+            if row["path"] == pulled.out.strip()
+        ]
+        assert (listed["name"], listed["pin"]) == (f"{REPOSITORY}/{PATH}", "pinned locally")
+        assert listed["size_bytes"] == len(tiny)
         offline = cli("pull", name, env={"HF_HUB_OFFLINE": "1"})
         assert (offline.code, offline.out) == (0, pulled.out)
 

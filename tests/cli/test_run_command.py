@@ -33,6 +33,7 @@ KEYS = {
     "cost_avoided": {"baseline": str, "usd": str, "price_date": str},
     "threads": int,
     "n_ctx": int,
+    "lora": list,
     "notices": list,
 }
 FRANCE = "The capital of France is"
@@ -131,6 +132,56 @@ class TestTheAnswer:
     def test_of_one_token_has_no_rate(self, cli: Cli) -> None:
         document = answered(cli, "--raw", "-n", "1", FRANCE)
         assert document["timings"]["decode_tok_per_s"] is None
+
+
+class TestASchema:
+    def test_is_kept_to(self, cli: Cli, tmp_path: Path) -> None:
+        schema = tmp_path / "schema.json"
+        schema.write_text(
+            '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, '
+            '"required": ["n"], "additionalProperties": false}'
+        )
+        document = answered(cli, "--schema", schema, "-n", "40", "Name a number.")
+        assert json.loads(document["text"])["n"] in (1, 2)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            pytest.param(None, "cannot be read: No such file", id="no file"),
+            pytest.param(b"\xff", "cannot be read: it is no text", id="no text"),
+            pytest.param(b"{", "the schema is no JSON", id="no JSON"),
+            pytest.param(b'{"type": "thing"}', "is not understood", id="no schema"),
+        ],
+    )
+    def test_that_cannot_be_used_is_one_line(
+        self, cli: Cli, tmp_path: Path, content: bytes | None, said: str
+    ) -> None:
+        schema = tmp_path / "schema.json"
+        if content is not None:
+            schema.write_bytes(content)
+        outcome = cli("run", "--schema", schema, "-n", "4", "Hi")
+        assert outcome.code == 2
+        assert said in outcome.err.splitlines()[0]
+        assert len(outcome.err.splitlines()) == 2
+
+
+class TestAnAdapter:
+    @pytest.mark.parametrize(
+        ("name", "code", "said"),
+        [
+            pytest.param("STARTER:0.5", 3, "is no LoRA adapter", id="a model"),
+            pytest.param("gone.gguf:2", 3, "gone.gguf is no LoRA adapter: there is no", id="none"),
+            pytest.param("x.gguf:inf", 2, "the scale of a LoRA adapter is inf", id="no number"),
+            pytest.param("x" * 5000 + ":1", 3, "File name too long", id="a long name"),
+        ],
+    )
+    def test_that_cannot_be_used_is_one_line(
+        self, cli: Cli, starter_path: Path, name: str, code: int, said: str
+    ) -> None:
+        outcome = cli("run", "--lora", name.replace("STARTER", str(starter_path)), "-n", "4", "Hi")
+        assert outcome.code == code
+        assert said in outcome.err.splitlines()[0]
+        assert len(outcome.err.splitlines()) == 2
 
 
 class TestABaseModel:

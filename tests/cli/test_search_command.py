@@ -103,7 +103,6 @@ HOSTILE = {
     "of other types": (says(b'[{"id": 5}]'), "not what it should be"),
     "a web page": (says(b"<html>", Content_Type="text/html"), "web page"),
     "sent elsewhere": (elsewhere, "elsewhere"),
-    "busy": (answers(429), "429"),
 }
 
 
@@ -118,6 +117,14 @@ def test_an_answer_that_is_none_has_a_name(
     assert "Traceback" not in outcome.err
     assert not [path for path, token in hub.tokens() if token and path.startswith("/bytes")]
     assert len(hub.requests) == 1
+
+
+def test_a_hub_that_stays_busy_is_asked_a_few_times_and_then_named(hub: Loopback, cli: Cli) -> None:
+    hub.api_faults.extend([answers(429)] * 9)
+    outcome = cli("search", "small")
+    assert (outcome.code, outcome.out) == (Exit.DOWNLOAD, "")
+    assert "the hub answers 429; trying again in" in outcome.err
+    assert 1 < len(hub.requests) < 9
 
 
 def test_a_hostile_repository_name_is_left_out(hub: Loopback, cli: Cli) -> None:

@@ -184,6 +184,83 @@ class TestRm:
         assert_refused(refused, Exit.USAGE, "inside the cache", f"{REPOSITORY}/{PATH}.")
         assert here.exists()
 
+    def test_says_what_can_be_fetched_again(
+        self, here: Path, hub: Loopback, cli: Cli, home: Path
+    ) -> None:
+        hub.offer(CONTENT, "unknown.gguf")
+        pulled(cli, f"{REPOSITORY}/unknown.gguf")
+        for name, said in (
+            ("small-model", "as the very same bytes."),
+            (f"{REPOSITORY}/{PATH}", "as the very same bytes."),
+            (f"{REPOSITORY}/unknown.gguf", "if the hub still has them"),
+        ):
+            assert said in cli("rm", name).err
+        (home / "data" / "downloads.json").unlink()
+        assert "may be other bytes" in cli("rm", f"{REPOSITORY}/unknown.gguf").err
+        said = json.loads(cli("rm", f"{REPOSITORY}/unknown.gguf", "--yes", "--json").out)
+        assert said["pin"] == "unpinned"
+
+    def test_forgets_a_local_pin_so_that_the_next_pull_takes_what_is_new(
+        self, hub: Loopback, cli: Cli
+    ) -> None:
+        name = f"{REPOSITORY}/{PATH}"
+        hub.offer(CONTENT)
+        path = pulled(cli, name)
+        refused = cli("rm", name, "--forget-pin")
+        assert_refused(refused, Exit.USAGE, "may be other bytes", "--yes")
+        assert path.exists()
+        assert cli("rm", name, "--yes", "--forget-pin").code == 0
+        hub.offer(OTHER)
+        assert pulled(cli, name).read_bytes() == OTHER
+        assert cli("rm", name, "--yes").code == 0
+        hub.offer(CONTENT)
+        assert cli("pull", name, "--yes").code == Exit.DOWNLOAD  # it is pinned to the other one
+        asked = cli("rm", name, "--yes", "--forget-pin")  # also where nothing of it is here
+        assert asked.code == 0, asked.err
+        assert pulled(cli, name).read_bytes() == CONTENT
+
+    def test_forgets_no_hash_of_the_catalogue(self, here: Path, cli: Cli) -> None:
+        refused = cli("rm", "small-model", "--yes", "--forget-pin")
+        assert_refused(refused, Exit.USAGE, "no hash of small-model was recorded here")
+        assert here.exists()
+
+    def test_tells_forms_apart_that_are_alike(self, hub: Loopback, cli: Cli, home: Path) -> None:
+        hub.offer(CONTENT, "old/m.gguf")
+        hub.offer(OTHER, "new/m.gguf")
+        forms = [
+            f"[[model.files]]\nengine = 'llama.cpp'\nquantization = 'Q4_0'\n"
+            f"repository = '{REPOSITORY}'\npath = '{path}'\n"
+            for path in ("old/m.gguf", "new/m.gguf")
+        ]
+        (home / "config").mkdir(parents=True)
+        (home / "config" / "models.toml").write_text(MODEL + "".join(forms))
+        old, new = (
+            pulled(cli, "small-model", "--file", f"{each}/m.gguf") for each in ("old", "new")
+        )
+        assert (old.read_bytes(), new.read_bytes()) == (CONTENT, OTHER)
+        refused = cli("rm", "small-model", "--yes")
+        assert_refused(refused, Exit.USAGE, "Q4_0 (llama.cpp) old/m.gguf", "new/m.gguf", "--file")
+        assert cli("rm", "small-model", "--yes", "--file", "new/m.gguf").code == 0
+        assert (old.exists(), new.exists()) == (True, False)
+
+    @pytest.mark.parametrize("name", [REPOSITORY, f"{REPOSITORY}/{PATH}"])
+    def test_deletes_the_partial_of_a_file_whose_hash_nobody_knew(
+        self, name: str, hub: Loopback, cli: Cli, start_cli: StartCli, cache: Path
+    ) -> None:
+        hub.offer(CONTENT)
+        hub.faults.extend([lambda _: False, stop_after(100_000)])  # the first is for its header
+        process = start_cli("pull", f"{REPOSITORY}/{PATH}", "--yes")
+        assert process.stderr is not None
+        while b" of 293 KB" not in (line := process.stderr.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+        outcome = cli("rm", name, "--yes")
+        assert outcome.code == 0, outcome.err
+        assert "what an unfinished download of it left" in outcome.err
+        assert "may be other bytes" in outcome.err
+        assert files_below(cache) == []
+
     def test_knows_no_model_of_that_name(self, cli: Cli) -> None:
         assert_refused(cli("rm", "smol-model", "--yes"), Exit.MODEL, "no model is called")
 

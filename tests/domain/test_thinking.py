@@ -1,55 +1,125 @@
-"""Thinking is split from the answer, wherever the text was cut."""
+"""What a model thinks and what it answers, told apart while it streams."""
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ondevice.domain.thinking import CLOSE, OPEN, Thought, split
+from ondevice.domain.thinking import (
+    USUAL,
+    Split,
+    ThinkingStream,
+    ThinkingStyle,
+    for_history,
+    split,
+    style_of,
+)
 
-SPLITS = {
-    "thinking and an answer": ("<think>a b</think>c", Thought("a b", "c", open=False)),
-    "white space around": ("\n<think>\na\n</think>\n\n c \n", Thought("a", "c \n", open=False)),
-    "no thinking": ("  an answer ", Thought("", "  an answer ", open=False)),
-    "empty thinking": ("<think>\n\n</think>\n\nc", Thought("", "c", open=False)),
-    "no end": ("<think>a </thin", Thought("a </thin", "", open=True)),
-    "not at the start": ("c <think>a</think>", Thought("", "c <think>a</think>", open=False)),
-    "a second one": ("<think>a</think>b<think>", Thought("a", "b<think>", open=False)),
-    "one inside": ("<think>a <think> b</think>c", Thought("a <think> b", "c", open=False)),
-    "half a tag": ("<thin", Thought("", "<thin", open=False)),
-    "nothing": ("", Thought("", "", open=False)),
+BEGUN = ThinkingStyle(begun_by_prompt=True)
+OTHER = ThinkingStyle("[THINK]", "[/THINK]")
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "expected"),
+    [
+        pytest.param("hello", USUAL, Split("", "hello", True), id="no thinking"),
+        pytest.param(
+            "<think>\nhm\n</think>\n\nhello", USUAL, Split("hm\n", "hello", True), id="both"
+        ),
+        pytest.param(
+            "\n <think>hm</think>hi", USUAL, Split("hm", "hi", True), id="blanks in front"
+        ),
+        pytest.param("<think>hm</thin", USUAL, Split("hm</thin", "", False), id="cut off"),
+        pytest.param("<thi", USUAL, Split("", "<thi", True), id="the beginning of a tag"),
+        pytest.param(
+            "see <think>x</think>", USUAL, Split("", "see <think>x</think>", True), id="later on"
+        ),
+        pytest.param(
+            "<think></think>\n\nhi <think>x</think>",
+            USUAL,
+            Split("", "hi <think>x</think>", True),
+            id="only the first",
+        ),
+        pytest.param("hm</think>\nhi", BEGUN, Split("hm", "hi", True), id="begun by the prompt"),
+        pytest.param("<think>hm</think>hi", BEGUN, Split("hm", "hi", True), id="begun by both"),
+        pytest.param("hm", BEGUN, Split("hm", "", False), id="begun and cut off"),
+        pytest.param("[THINK]hm[/THINK]hi", OTHER, Split("hm", "hi", True), id="other tags"),
+        pytest.param("", USUAL, Split("", "", True), id="nothing"),
+    ],
+)
+def test_an_answer_has_two_parts(text: str, style: ThinkingStyle, expected: Split) -> None:
+    assert split(text, style) == expected
+
+
+STYLES = st.sampled_from([USUAL, BEGUN, OTHER])
+TEXT = st.lists(st.sampled_from(["<think>", "</think>", "<thi", "nk>", "\n", " ", "hm", "["]))
+
+
+@given(TEXT.map("".join), STYLES, st.lists(st.integers(0, 60)))
+def test_how_the_text_comes_does_not_matter(text: str, style: ThinkingStyle, at: list[int]) -> None:
+    cuts = sorted({0, len(text), *(min(each, len(text)) for each in at)})
+    stream = ThinkingStream(style)
+    pieces = [stream.feed(text[a:b]) for a, b in pairwise(cuts)] + [stream.feed("", last=True)]
+    thinking, answer = ("".join(part) for part in zip(*pieces, strict=True))
+    assert Split(thinking, answer, not stream.thinking) == split(text, style)
+
+
+@given(TEXT.map("".join), STYLES)
+def test_nothing_but_tags_and_blanks_at_their_sides_is_left_out(
+    text: str, style: ThinkingStyle
+) -> None:
+    def signs(some: str) -> int:
+        return len("".join(some.split()))
+
+    found = split(text, style)
+    tags = 0
+    if text.lstrip().startswith(style.opening):
+        tags += len(style.opening)
+    if found.closed and (tags or style.begun_by_prompt):
+        tags += len(style.closing)
+    assert signs(found.thinking) + signs(found.answer) + tags == signs(text)
+
+
+@given(TEXT.map("".join), STYLES)
+def test_while_it_streams_what_was_shown_stays(text: str, style: ThinkingStyle) -> None:
+    stream = ThinkingStream(style)
+    thinking = answer = ""
+    for sign in text:
+        more_thinking, more_answer = stream.feed(sign)
+        thinking, answer = thinking + more_thinking, answer + more_answer
+        assert not (more_thinking and more_answer) or stream.thinking is False
+    whole = split(text, style)
+    assert whole.thinking.startswith(thinking)
+    assert whole.answer.startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        pytest.param(USUAL, "hi", id="the answer alone"),
+        pytest.param(
+            ThinkingStyle(stripped_by_template=True),
+            "<think>hm</think>\nhi",
+            id="all of it where the template strips it",
+        ),
+    ],
+)
+def test_what_goes_back_into_the_history(style: ThinkingStyle, expected: str) -> None:
+    assert for_history("<think>hm</think>\nhi", style) == expected
+
+
+STORED = {
+    "<think>a</think>b": Split("a", "b", closed=True),
+    "[THINK]a[/THINK]b": Split("a", "b", closed=True),
+    "a\n</think>\n\nb": Split("a\n", "b", closed=True),
+    "the tag </think> ends it": Split("", "the tag </think> ends it", closed=True),
+    "b": Split("", "b", closed=True),
 }
 
 
-@pytest.mark.parametrize("name", SPLITS)
-def test_a_text_is_split_once_it_is_whole(name: str) -> None:
-    text, thought = SPLITS[name]
-    assert split(text) == thought
-
-
-PIECES = st.sampled_from(["<think>", "</think>", "<", "</", "think>", " ", "\n", "a", "b c", "é"])
-
-
-@given(st.lists(PIECES, max_size=10))
-def test_a_growing_text_only_appends_to_its_parts(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    grown = [split(text[:end], growing=True) for end in range(len(text) + 1)] + [split(text)]
-    for before, after in itertools.pairwise(grown):
-        assert after.thinking.startswith(before.thinking)
-        assert after.answer.startswith(before.answer)
-
-
-@given(st.lists(PIECES, max_size=10))
-def test_nothing_but_the_tags_is_lost(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    thought = split(text)
-    if text.lstrip().startswith(OPEN):
-        text = text.replace(OPEN, "", 1).replace(CLOSE, "", 1)
-    assert ink(thought.thinking + thought.answer) == ink(text)
-
-
-def ink(text: str) -> str:
-    return "".join(text.split())
+@pytest.mark.parametrize("text", STORED)
+def test_a_stored_answer_tells_how_it_is_marked(text: str) -> None:
+    assert split(text, style_of(text)) == STORED[text]

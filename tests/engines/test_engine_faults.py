@@ -16,7 +16,8 @@ from ondevice.domain.generation import GenerationEvent, GenerationRequest, LoadO
 from ondevice.domain.model import ModelFile
 from ondevice.engines import child as child_module
 from ondevice.engines import wire
-from ondevice.engines.process import CRASHES_TO_BLOCK, Deadlines, EngineProcess
+from ondevice.engines.crashes import CRASHES_TO_BLOCK
+from ondevice.engines.process import Deadlines, EngineProcess
 
 QUESTION = GenerationRequest(Prompt.chat("one two three"))
 SLOW_ENOUGH_S = 0.05
@@ -231,7 +232,7 @@ def test_a_child_that_does_not_keep_the_protocol_is_ended_and_named(
 def test_a_message_out_of_turn_ends_the_child_and_is_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say_it = 'print(\'["Counted", {"tokens": 1}]\', flush=True)'
+    say_it = 'print(\'["Counted", {"tokens": {}}]\', flush=True)'
     code = f"print('lost', file=sys.stderr, flush=True); {say_it}; sys.stdin.read()"
     monkeypatch.setattr(sys, "executable", fake_worker(tmp_path / "python", code))
     before = child_pids()

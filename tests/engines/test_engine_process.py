@@ -85,7 +85,7 @@ def test_a_cancel_in_prefill_makes_no_token(start_echo: StartEcho) -> None:
     engine.cancel()
     done = done_of(answer.wait())
     assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 0)
-    assert engine.count_tokens(Prompt.chat("one two")) == 2
+    assert engine.count_tokens(Prompt.chat("one two")).total == 2
 
 
 def test_a_cancel_without_a_generation_does_not_stop_the_next_one(start_echo: StartEcho) -> None:
@@ -168,11 +168,11 @@ def test_broken_text_arrives_whole_and_valid(start_echo: StartEcho) -> None:
 
 
 def test_lone_surrogates_in_a_prompt_do_not_stop_the_request(start_echo: StartEcho) -> None:
-    assert start_echo().count_tokens(Prompt.chat("a \ud800 b")) == 3
+    assert start_echo().count_tokens(Prompt.chat("a \ud800 b")).total == 3
 
 
 def test_a_prompt_larger_than_any_pipe_arrives(start_echo: StartEcho) -> None:
-    assert start_echo().count_tokens(Prompt.chat("word " * 400_000 + "end")) == 400_001
+    assert start_echo().count_tokens(Prompt.chat("word " * 400_000 + "end")).total == 400_001
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_closing_from_another_thread_ends_an_answer_and_is_no_crash(
         engine.load(echo_file(tmp_path / "next.json"), LoadOptions())
     answer.wait()
     assert isinstance(answer.error, errors.EngineClosed)
-    assert not engine._crashes
+    assert not engine._crashes._at
 
 
 def test_two_loads_at_once_leave_one_process_and_one_winner(tmp_path: Path) -> None:

@@ -8,26 +8,15 @@ from pathlib import Path
 
 import pytest
 from driving import done_of, notices_of, say, text_of
+from tiny import TINY, with_template
 
 from ondevice import errors
 from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, Prompt
 from ondevice.domain.model import ModelFile
+from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines.process import Deadlines, EngineProcess
-from ondevice.gguf.shapes import ShapeSpec, write_shape
-from ondevice.gguf.vocabulary import CHAT_TEMPLATE
+from ondevice.gguf.shapes import write_shape
 
-TINY = ShapeSpec(
-    name="tiny-llama",
-    architecture="llama",
-    n_layers=1,
-    n_embd=64,
-    n_ff=128,
-    n_heads=2,
-    n_kv_heads=1,
-    head_dim=32,
-    vocab=512,
-    context=512,
-)
 KEY, KIND = b"general.architecture", b"\x08\x00\x00\x00"
 
 
@@ -69,15 +58,6 @@ def with_architecture(data: bytes, name: bytes) -> bytes:
     assert data.count(old) == 1
     assert len(name) == len(b"llama")
     return data.replace(old, KEY + KIND + length + name)
-
-
-def with_template(data: bytes, template: str) -> bytes:
-    """The same file with another template; Jinja's comments fill it up."""
-    room = len(CHAT_TEMPLATE.encode())
-    filled = template.encode() + b"{#" + b" " * (room - len(template.encode()) - 4) + b"#}"
-    assert len(filled) == room
-    assert data.count(CHAT_TEMPLATE.encode()) == 1
-    return data.replace(CHAT_TEMPLATE.encode(), filled)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +156,15 @@ def test_a_template_that_never_ends_is_ended_at_the_deadline(tiny: bytes, load: 
     engine = load(with_template(tiny, loops), deadlines=Deadlines(prompt_s=0.3))
     with pytest.raises(errors.EngineTimedOut, match="render and tokenize"):
         say(engine, "hi")
+
+
+def test_how_a_model_thinks_is_told_when_it_is_loaded(tiny: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(with_template(tiny, "{{ '<think>' if true else '</think>' }}"))
+    engine = EngineProcess("llama.cpp")
+    info = engine.load(ModelFile(path, "llama.cpp", "the model"), LoadOptions(n_ctx=512))
+    engine.close()
+    assert info.thinking == ThinkingStyle(begun_by_prompt=True, stripped_by_template=True)
 
 
 def test_a_system_message_that_is_refused_is_folded_and_told(tiny: bytes, load: Load) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from driving import Answer, done_of, notices_of, text_of
+from tiny import MAMBA, RWKV, SLIDING
 
 from ondevice.domain.generation import (
     GREEDY,
@@ -23,52 +24,8 @@ from ondevice.domain.model import ModelFile
 from ondevice.engines import wire
 from ondevice.engines.llamacpp.context import BATCH
 from ondevice.engines.process import EngineProcess
-from ondevice.gguf.shapes import RwkvShape, ShapeSpec, SsmShape, write_shape
+from ondevice.gguf.shapes import write_shape
 
-MAMBA = ShapeSpec(
-    name="tiny-mamba",
-    architecture="mamba",
-    n_layers=2,
-    n_embd=64,
-    n_ff=0,
-    n_heads=0,
-    n_kv_heads=0,
-    head_dim=0,
-    vocab=512,
-    context=2**20,
-    chat=False,
-    ssm=SsmShape(inner=128, state=16, conv=4, dt_rank=4),
-)
-RWKV = ShapeSpec(
-    name="tiny-rwkv7",
-    architecture="rwkv7",
-    n_layers=2,
-    n_embd=64,
-    n_ff=128,
-    n_heads=0,
-    n_kv_heads=0,
-    head_dim=0,
-    vocab=512,
-    context=2**20,
-    chat=False,
-    tokenizer="rwkv",
-    tied=False,
-    rwkv=RwkvShape(head=32, decay_rank=8, rate_rank=8, value_rank=8, gate_rank=8),
-)
-SLIDING = ShapeSpec(
-    name="tiny-gemma3",
-    architecture="gemma3",
-    n_layers=6,
-    n_embd=64,
-    n_ff=128,
-    n_heads=2,
-    n_kv_heads=1,
-    head_dim=32,
-    vocab=512,
-    context=4096,
-    tokenizer="llama",
-    sliding_window=128,
-)
 Start = Callable[[], EngineProcess]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from ondevice.domain.generation import ChatMessage
-from ondevice.engines.template import MAX_TEMPLATE_CHARACTERS, ChatTemplate
+from ondevice.domain.generation import Attachment, ChatMessage
+from ondevice.domain.thinking import USUAL, ThinkingStyle
+from ondevice.engines.template import MAX_TEMPLATE_CHARACTERS, ChatTemplate, thinking_style
 from ondevice.errors import TemplateFailed
 
 ALTERNATING = """
@@ -118,3 +119,39 @@ def test_a_refusal_says_what_the_template_said() -> None:
 )
 def test_a_private_name_reads_as_nothing(name: str) -> None:
     assert render("{{ " + name + " }}") == ("", False)
+
+
+STRIPPING = """
+{%- for m in messages %}
+    {%- set said = m.content.split('</think>')[-1] if m.role == 'assistant' else m.content %}
+    {{- '<' + m.role + '>' + said }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<assistant>' }}{% endif %}
+"""
+OPENING = ALTERNATING.replace("'<assistant>'", "'<assistant><think>\\n'")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        pytest.param(ALTERNATING, USUAL, id="no tags"),
+        pytest.param(STRIPPING, ThinkingStyle(stripped_by_template=True), id="it strips"),
+        pytest.param(
+            OPENING + "{# </think> #}", ThinkingStyle(begun_by_prompt=True), id="it opens"
+        ),
+        pytest.param(
+            ALTERNATING + "{# [/THINK] #}", ThinkingStyle("[THINK]", "[/THINK]"), id="other tags"
+        ),
+        pytest.param("{# </think> #}{{ raise_exception('no') }}", ThinkingStyle(), id="it fails"),
+    ],
+)
+def test_how_a_model_marks_its_thinking_is_the_templates_to_say(
+    source: str, expected: ThinkingStyle
+) -> None:
+    assert thinking_style(source, ChatTemplate(source, "<s>", "</s>")) == expected
+
+
+def test_attached_texts_stand_before_the_question_in_fences_they_cannot_close() -> None:
+    file = Attachment("a\x1b[2J.py", "x = 1\n````\n")
+    text, _ = render("{{ messages[0].content }}", [ChatMessage("user", "What?", (file,))])
+    assert text == "a[2J.py:\n`````\nx = 1\n````\n`````\n\nWhat?"

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from ondevice.domain.generation import (
     GREEDY,
+    Adapter,
+    Attachment,
+    ChatMessage,
     EngineInfo,
     EngineNotice,
     GenerationDone,
@@ -17,12 +20,14 @@ from ondevice.domain.generation import (
     LoadOptions,
     PrefillProgress,
     Prompt,
+    PromptTokens,
     Sampling,
     TextDelta,
     Timings,
     Usage,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines import wire
 
 INFO = EngineInfo(
@@ -39,6 +44,9 @@ INFO = EngineInfo(
     has_template=True,
     pid=7,
     notices=(EngineNotice("memory", "little"),),
+    adapters=(Adapter(Path("/a/b.gguf")),),
+    capabilities=("snapshots",),
+    thinking=ThinkingStyle(begun_by_prompt=True),
 )
 REQUEST = GenerationRequest(
     Prompt.chat("Grüße\n\x00🙂", system="be brief"), Sampling(seed=3), stop=("\n",), ignore_eos=True
@@ -47,16 +55,32 @@ MESSAGES = [
     wire.Load(ModelFile(Path("/m/a b/é.gguf"), "llama.cpp", "é"), LoadOptions(n_ctx=9)),
     wire.Load(ModelFile(Path("/m/\udcff\udcfe.gguf"), "llama.cpp", "odd"), LoadOptions()),
     wire.Load(ModelFile(Path(), "echo", "echo"), LoadOptions()),
+    wire.Load(
+        ModelFile(Path("/m/x.gguf"), "llama.cpp", "x"),
+        LoadOptions(adapters=(Adapter(Path("/a/b.gguf"), 0.5),)),
+    ),
     wire.Count(Prompt(text="")),
     wire.Count(Prompt(text="a lone \ud800 surrogate")),
     wire.Count(Prompt(tokens=(1, 2, 3))),
     wire.Generate(4, REQUEST),
     wire.Generate(5, GenerationRequest(Prompt(text="x"), GREEDY)),
+    wire.Generate(
+        6,
+        GenerationRequest(
+            Prompt(messages=(ChatMessage("user", "x", (Attachment("a.txt", "text"),)),)),
+            schema="{}",
+        ),
+    ),
     wire.Cancel(4),
     wire.Hello(7),
     wire.LoadProgress(0.25),
     wire.Loaded(INFO),
-    wire.Counted(3),
+    wire.Counted(PromptTokens(system=1, history=2, attached=3)),
+    wire.MeasureState(),
+    wire.SaveState(Path("/s/1.state"), "0" * 64),
+    wire.RestoreState(Path("/s/\udcff.state"), "0" * 64),
+    wire.StateSize(7),
+    wire.StateRestored(3),
     wire.Failed("ContextOverflow", "too\nlong", "shorten it"),
     PrefillProgress(1, 2, 3, 0.5),
     TextDelta("\\ud800 is six characters", 1, 0.0, 4, 0.5),

@@ -45,6 +45,8 @@ class Answering(BaseHTTPRequestHandler):
             self._file()
 
     def _file(self) -> None:
+        if self.hub.file_faults and self.hub.file_faults.popleft()(self):
+            return
         name = self.path.partition("/resolve/")[2].partition("/")[2]
         if name not in self.hub.files:
             self.say(404, {"X-Error-Code": "EntryNotFound"})
@@ -151,6 +153,8 @@ class Loopback:
         self.repositories: dict[str, dict[str, object]] = {REPOSITORY: {}}
         """What the hub says of each beside its files, which are `files` where it does not say."""
         self.api_faults: deque[Fault] = deque()
+        self.file_faults: deque[Fault] = deque()
+        """Of the answers that say what and where a file is."""
         self.closing = threading.Event()
         """What an answer waits for that never ends by itself."""
         self._lock = threading.Lock()

@@ -13,9 +13,9 @@ from pathlib import Path
 from ondevice.domain.download import Downloaded, DownloadNotice, RemoteFile
 from ondevice.errors import OnDeviceError
 from ondevice.hub.cache import HubCache
+from ondevice.hub.patience import Patience
 from ondevice.hub.pull import pull
 from ondevice.hub.remote import from_environment
-from ondevice.hub.transfer import Patience
 
 QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
 

@@ -6,6 +6,7 @@ Run as a program it serves the file it is given and prints where: `serving.py FI
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import ssl
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedReader
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from loopback import COMMIT, PATH, REPOSITORY
 
@@ -37,6 +39,8 @@ class _Answering(BaseHTTPRequestHandler):
         self.hub.requests.append((self.command, self.path, dict(self.headers)))
         if self.path.startswith("/bytes/"):
             self._bytes()
+        elif self.path.startswith("/api/models"):
+            self._api()
         else:
             file = self.hub.file
             self._say(
@@ -49,6 +53,19 @@ class _Answering(BaseHTTPRequestHandler):
                     "Content-Length": "0",
                 },
             )
+
+    def _api(self) -> None:
+        """The one repository, by its name or as what a search finds."""
+        file = self.hub.file
+        lfs = {"sha256": file.content_hash, "size": file.size_bytes, "pointerSize": 134}
+        siblings = [{"rfilename": file.path, "size": file.size_bytes, "lfs": lfs}]
+        said = {"id": file.repository, "sha": COMMIT, "tags": ["gguf"], "siblings": siblings}
+        name = urlsplit(self.path).path.removeprefix("/api/models").strip("/")
+        known = name.partition("/revision/")[0] in ("", file.repository)
+        body = json.dumps(said if name else [said]).encode() if known else b""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        self._say(200 if known else 404, headers)
+        self.wfile.write(body)
 
     def _bytes(self) -> None:
         size = self.hub.file.size_bytes

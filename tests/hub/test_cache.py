@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,35 @@ CONTENT = b"a model" * 1000
 @pytest.fixture
 def store(cache: Path) -> HubCache:
     return HubCache(cache)
+
+
+LINK = """
+import os, sys
+from pathlib import Path
+from ondevice.domain.download import RemoteFile
+from ondevice.hub.cache import HubCache
+os.setuid(65534)
+try:
+    HubCache(Path(sys.argv[1])).point(RemoteFile(*sys.argv[2:5], int(sys.argv[5]), sys.argv[6]))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="takes another user's place")
+def test_why_a_name_cannot_be_a_link_is_told() -> None:
+    # A folder of its own, as other users may not enter that of the tests. Whose file it is not
+    # may not give it a second name either, which is another reason than the first one.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = HubCache(folder / "hub")
+        put(store, CONTENT).unlink()
+        for each in [folder, *folder.rglob("*")]:
+            each.chmod(0o755 if each.is_dir() else 0o644)
+        file = (REPOSITORY, PATH, COMMIT, str(len(CONTENT)), sha256(CONTENT))
+        command = [sys.executable, "-c", LINK, str(store.root), *file]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "Permission denied\n"
 
 
 class TestSnapshots:

@@ -13,9 +13,9 @@ from loopback import Loopback, flip
 from ondevice.domain.download import Downloaded, DownloadNotice, RemoteFile
 from ondevice.errors import CorruptDownload
 from ondevice.hub.cache import HubCache
+from ondevice.hub.patience import Patience
 from ondevice.hub.pull import pull
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience
 from ondevice.hub.upkeep import Finding, verify
 
 QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loopback import PATH, REPOSITORY, Loopback, answers
 from proxying import Proxy, certificate
 from pulls import ask_and_start, fail, finish
 from serving import FileHub
 
+from ondevice.errors import DownloadTrouble
+from ondevice.hub import listing
 from ondevice.hub.cache import HubCache
+from ondevice.hub.remote import Hub
 
 CONTENT = random.Random(7).randbytes(3_000_000)
 SECRET = "hf_secret"
@@ -78,6 +83,39 @@ class TestAMirror:
     def test_that_is_no_address_is_one_line(self, hub: FileHub, store: HubCache) -> None:
         line = fail(ask_and_start(hub, store, HF_ENDPOINT="http://hub:port"))
         assert line.startswith("HubUnreachable: the hub's address is not usable")
+
+    @pytest.mark.parametrize(
+        "address",
+        ["https://me:PASSWORD", "https://me:PASS/WORD@hub", "me:PASSWORD@hub", "hub"],
+        ids=["no host", "a slash", "no scheme", "a name"],
+    )
+    def test_that_is_no_address_is_not_repeated(
+        self, hub: FileHub, store: HubCache, address: str
+    ) -> None:
+        line = fail(ask_and_start(hub, store, HF_ENDPOINT=address))
+        assert line.startswith("HubUnreachable: the hub's address is not usable")
+        assert "PASS" not in line
+
+    def test_is_told_its_password_and_nobody_else_is(self, hub: FileHub, store: HubCache) -> None:
+        address = hub.address.replace("://", "://me:pass%40word@")
+        comes_whole(hub, store, HF_ENDPOINT=address, HF_TOKEN=SECRET)
+        shown = [headers.get("Authorization") for _, _, headers in hub.requests]
+        basic = f"Basic {base64.b64encode(b'me:pass@word').decode()}"
+        assert shown == [basic, basic, None]
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_keeps_its_password_out_of_messages(self, loopback: Loopback, status: int) -> None:
+        loopback.file_faults.append(answers(status))
+        loopback.api_faults.append(answers(status))
+        with Hub(loopback.address.replace("://", "://me:password@")) as hub:
+            for ask in (
+                lambda: hub.look_up(REPOSITORY, PATH, "main"),
+                lambda: listing.describe(hub, REPOSITORY),
+            ):
+                with pytest.raises(DownloadTrouble) as raised:
+                    ask()
+                assert loopback.address in raised.value.hint
+                assert "password" not in raised.value.message + raised.value.hint
 
 
 class TestAProxy:

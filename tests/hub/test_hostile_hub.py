@@ -36,9 +36,9 @@ from ondevice.errors import (
     NotOnHub,
 )
 from ondevice.hub.cache import HubCache
+from ondevice.hub.patience import Patience
 from ondevice.hub.pull import pull
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience
 
 QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
 CONTENT = random.Random(8).randbytes(100_000)

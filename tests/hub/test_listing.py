@@ -32,6 +32,7 @@ from ondevice.gguf.header import read_header
 from ondevice.hub import listing
 from ondevice.hub.header import remote_header
 from ondevice.hub.licences import terms_of
+from ondevice.hub.patience import Patience
 from ondevice.hub.remote import Hub
 
 FOLDER = FileSpec("onnx", "int4", REPOSITORY, "cpu")
@@ -259,6 +260,7 @@ def test_a_beginning_that_is_none_has_a_name(
     fault: Fault, error: type[OnDeviceError], loopback: Loopback, starter_path: Path
 ) -> None:
     file = loopback.offer(starter_path.read_bytes())
-    loopback.faults.append(fault)
-    with Hub(loopback.address) as hub, pytest.raises(error):
+    loopback.faults.extend([fault] * 2)
+    patience = Patience(attempts=2, backoff_s=0.0)
+    with Hub(loopback.address, patience=patience) as hub, pytest.raises(error):
         remote_header(hub, file)

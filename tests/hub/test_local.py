@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from ondevice import catalog
+from ondevice.domain.download import RemoteFile
 from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.errors import ModelNotHere, NotAModelFile, OnDeviceError, UnknownModel
 from ondevice.gguf.shapes import write_shape
-from ondevice.hub import local
+from ondevice.hub import local, records
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 FILE = FileSpec("llama.cpp", "Q4_0", "owner/name-GGUF", "model.gguf", REVISION, size_bytes=7)
@@ -333,10 +334,15 @@ class TestAnUnfinishedDownload:
         assert local.partly_here(replace(FILE, sha256=self.SHA)) == 5
         assert local.partly_here(replace(FILE, sha256="ef" * 32)) == 0
 
-    def test_without_a_known_hash_is_what_its_repository_has(self, cache: Path) -> None:
-        assert local.partly_here(replace(FILE, revision=None)) == 0
+    def test_without_a_known_hash_is_counted_by_what_was_begun(self, cache: Path) -> None:
+        unknown = replace(FILE, revision=None)
         self.part(cache, self.SHA, 5)
-        assert local.partly_here(replace(FILE, revision=None)) == 5
+        self.part(cache, "cd" * 32, 100)  # of another file of its repository
+        assert local.partly_here(unknown) == 0
+        own = records.of_user()
+        assert own is not None
+        own.begin(unknown, (RemoteFile(FILE.repository, FILE.path, REVISION, 7, self.SHA),))
+        assert local.partly_here(unknown) == 5
 
 
 def test_a_split_model_is_here_with_all_its_parts(cache: Path) -> None:

@@ -43,15 +43,17 @@ from ondevice.errors import (
     HubMisbehaved,
     HubRefused,
     HubUnreachable,
+    NotAModelFile,
     NotOnHub,
 )
 from ondevice.hub import local
 from ondevice.hub import remote as remote_module
 from ondevice.hub.cache import HubCache
-from ondevice.hub.listing import remote_files
+from ondevice.hub.header import remote_header
+from ondevice.hub.listing import describe, remote_files, search
+from ondevice.hub.patience import Patience
 from ondevice.hub.pull import pull
 from ondevice.hub.remote import Hub
-from ondevice.hub.transfer import Patience
 
 QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
 CONTENT = random.Random(1).randbytes(300_000)
@@ -122,11 +124,20 @@ class TestAFile:
         self, loopback: Loopback, store: HubCache
     ) -> None:
         file = loopback.offer(CONTENT)
-        loopback.faults.extend([cut_after(250_000), no_ranges, cut_after(10)])
+        loopback.faults.extend([cut_after(250_000), no_ranges, cut_after(10), flip(9)])
         found = events(loopback, file, store)
         bytes_done = [each.done_bytes for each in found if isinstance(each, DownloadProgress)]
         assert bytes_done == sorted(bytes_done)
         assert bytes_done[-1] == len(CONTENT)
+
+    def test_counts_what_came_also_of_what_was_thrown_away(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        store.make_folders(file)
+        store.part(file).write_bytes(bytes(200_000))  # damaged: nothing of it is of the file
+        found = events(loopback, file, store)
+        assert done(found).fetched_bytes == 100_000 + len(CONTENT) == loopback.sent
 
     def test_of_no_bytes_is_a_file(self, loopback: Loopback, store: HubCache) -> None:
         file = loopback.offer(b"", "empty.txt")
@@ -323,7 +334,7 @@ class TestTheToken:
 
     def test_that_no_header_can_carry_is_not_sent(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_TOKEN", "hf_a\r\nX-Evil: 1")
-        assert remote_module.from_environment()._token is None
+        assert remote_module.from_environment()._secret is None
 
 
 class TestALookUp:
@@ -387,6 +398,71 @@ class TestALookUp:
             events(loopback, file, store)
         assert loopback.requests == []
         assert not store.root.exists()
+
+
+def drop(request: Answering) -> bool:
+    """The connection ends without an answer."""
+    request.close_connection = True
+    return True
+
+
+PASSING: dict[str, Fault] = {
+    "503 with Retry-After": answers(503, Retry_After="7"),
+    "429": answers(429),
+    "dropped": drop,
+}
+
+
+class TestAQuestion:
+    QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
+
+    @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+    def test_is_asked_again_after_a_passing_fault_and_says_so(
+        self, loopback: Loopback, fault: Fault
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        told: list[DownloadNotice] = []
+        with Hub(loopback.address, patience=self.QUICK, told=told.append) as hub:
+            loopback.file_faults.extend([fault, fault])
+            assert hub.look_up(REPOSITORY, PATH, "main") == file
+            loopback.api_faults.extend([fault, fault])
+            assert describe(hub, REPOSITORY).commit == COMMIT
+            loopback.faults.extend([fault, fault])
+            with pytest.raises(NotAModelFile):  # the bytes came, and they are noise
+                remote_header(hub, file)
+        assert [each.code for each in told] == ["retry"] * 6
+        assert all("trying again in" in each.message for each in told)
+
+    def test_is_given_up_after_its_last_attempt(self, loopback: Loopback) -> None:
+        loopback.offer(CONTENT)
+        loopback.api_faults.extend([answers(503)] * 9)
+        with (
+            Hub(loopback.address, patience=self.QUICK) as hub,
+            pytest.raises(HubBusy, match="503"),
+        ):
+            describe(hub, REPOSITORY)
+        assert len(loopback.api_faults) == 6
+
+    def test_whose_answer_is_final_is_asked_once(self, loopback: Loopback) -> None:
+        loopback.offer(CONTENT)
+        loopback.api_faults.extend([answers(404)] * 2)
+        with Hub(loopback.address, patience=self.QUICK) as hub, pytest.raises(NotOnHub):
+            describe(hub, REPOSITORY)
+        assert len(loopback.api_faults) == 1
+
+    def test_leaves_out_sizes_once_the_hub_stays_busy(self, loopback: Loopback) -> None:
+        loopback.offer(CONTENT)
+        loopback.repositories |= {f"someone/m{number}": {} for number in range(3)}
+        loopback.api_faults.extend([listed, listed, *[answers(503)] * 9])
+        with Hub(loopback.address, patience=self.QUICK) as hub:
+            found = search(hub, "someone", 10)
+        assert [form.size_bytes for model in found for form in model.forms] == [None] * 4
+        assert len(loopback.api_faults) == 6
+
+
+def listed(_request: Answering) -> bool:
+    """As if nothing were."""
+    return False
 
 
 class TestOffline:

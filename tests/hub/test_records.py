@@ -60,6 +60,14 @@ class TestAPin:
         assert records.pinned(replace(FILE, sha256="b" * 64)) is None
         assert records.pinned(replace(FILE, revision="d" * 40)) is None
 
+    def test_follows_what_was_begun(self, records: Records) -> None:
+        records.begin(FILE, (REMOTE,))
+        assert (records.begun(FILE), records.pinned(FILE)) == ((REMOTE,), None)
+        assert records.state(FILE) == "unpinned"
+        assert records.fetched_from("owner/name") == ["m.gguf"]
+        records.pin(FILE, (REMOTE,))
+        assert (records.begun(FILE), records.pinned(FILE)) == (None, (REMOTE,))
+
     def test_can_be_forgotten(self, records: Records) -> None:
         records.pin(FILE, (REMOTE,))
         records.unpin(FILE)

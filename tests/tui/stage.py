@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -19,11 +21,12 @@ from textual.widgets import Static
 from ondevice.acquire import PullPlan
 from ondevice.chat import Chat
 from ondevice.domain.cost import Price
-from ondevice.domain.generation import LoadOptions
+from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import ModelNotHere
 from ondevice.hardware.system import write_private
+from ondevice.settings import SettingsFile
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 from ondevice.tui.app import OnDeviceApp
@@ -39,6 +42,7 @@ PATIENCE_S = 20.0
 BASELINES = {"small": ("0.04", "0.04"), "frontier": ("2", "12"), "dear": ("20", "20")}
 """US dollars per million tokens, in and out."""
 
+SETTINGS = "context = 2048\nmax_tokens = 4096\n"
 
 FETCH = """
 import json, sys, time
@@ -85,11 +89,17 @@ class Stage:
         name: str = "echo-model",
         make_chat: Callable[[Sessions], Chat] = Chat,
         live: Live | None = None,
+        more: dict[str, dict[str, Any]] | None = None,
+        settings: str = SETTINGS,
         **script: Any,
     ) -> None:
+        """`script` is of the model `name`, `more` holds those of further ones."""
         self.folder = folder
         self.database = Database(folder / "data" / "ondevice.db")
         self.sessions = Sessions(self.database)
+        self.settings = SettingsFile(folder / "config" / "settings.toml")
+        self.settings.path.parent.mkdir(exist_ok=True)
+        self.settings.path.write_text(settings)
         self.chat = make_chat(self.sessions)
         self.live = live
         self.baselines = dict(BASELINES)
@@ -98,9 +108,16 @@ class Stage:
         """Addresses of terms."""
         self.fetched: list[dict[str, object]] = []
         """What a download says before it waits to be ended; one that says it is done ends."""
+        self.judged = threading.Event()
+        """Set once the hub is to answer what a model takes."""
+        self.verdict: MemoryVerdict | None = None
+        """What it then says."""
         self.specs = [spec(name), spec("second-model"), spec("absent-model")]
         self.add(name, **script)
         self.add("second-model", pieces=["second"])
+        for other, its_script in (more or {}).items():
+            self.specs.append(spec(other))
+            self.add(other, **its_script)
         self.app = self.make_app(name)
 
     def add(self, name: str, **script: Any) -> ModelFile:
@@ -118,27 +135,28 @@ class Stage:
             price=self._price,
             baseline="small",
             frontier="frontier",
-            shelf=lambda: [self._plan(each) for each in self.specs],
+            shelf=lambda: [self._plan(each, file) for each in self.specs for file in each.files],
             accept_terms=self.accepted.append,
+            judge=self._judge,
             remove=self._remove,
+            settings=self.settings,
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
             keep_copy=lambda text: write_private(self.folder / "cache" / "copied.txt", text),
         )
-        return OnDeviceApp(
-            self.chat, self.sessions, doors, model, LoadOptions(n_ctx=2048), 4096, self.live
-        )
+        settings = self.settings.read().settings
+        return OnDeviceApp(self.chat, self.sessions, doors, model, settings, self.live)
 
     def _resolve(self, name: str) -> ModelFile:
         if name not in self.files:
             raise ModelNotHere(f"{name} is not on this machine", hint="Install it first.")
         return self.files[name]
 
-    def _plan(self, each: ModelSpec) -> PullPlan:
+    def _plan(self, each: ModelSpec, file: FileSpec) -> PullPlan:
         here = self.files.get(each.name)
-        size = each.files[0].size_bytes
+        size = file.size_bytes
         return PullPlan(
             spec=each,
-            file=each.files[0],
+            file=file,
             remote=(),
             here=here.path if here else None,
             bytes_total=size,
@@ -148,8 +166,13 @@ class Stage:
             gated=each.gated,
         )
 
-    def _remove(self, plan: PullPlan) -> None:
-        del self.files[plan.spec.name]
+    def _judge(self, plan: PullPlan) -> PullPlan:
+        assert self.judged.wait(PATIENCE_S)
+        return replace(plan, verdict=self.verdict, problem="the header did not come")
+
+    def _remove(self, plan: PullPlan) -> int:
+        self.files.pop(plan.spec.name, None)
+        return plan.bytes_here
 
     def _price(self, key: str) -> Price:
         paid, made = self.baselines[key]

@@ -19,7 +19,15 @@ import pyte
 from stage import PATIENCE_S
 
 APP = Path(__file__).with_name("echo_app.py")
-KEYS = {"f1": "\x1bOP", "f4": "\x1bOS", "f8": "\x1b[19~", "f10": "\x1b[21~", "escape": "\x1b"}
+KEYS = {
+    "f1": "\x1bOP",
+    "f2": "\x1bOQ",
+    "f4": "\x1bOS",
+    "f5": "\x1b[15~",
+    "f8": "\x1b[19~",
+    "f10": "\x1b[21~",
+    "escape": "\x1b",
+}
 POLL_S = 0.05
 PASTE, PASTE_END = "\x1b[200~", "\x1b[201~"
 RESTORED = {
@@ -50,7 +58,8 @@ class Terminal:
         )
         self._app.delaybeforesend = None
         assert self._app.pid is not None
-        self._process = psutil.Process(self._app.pid)
+        self.process = psutil.Process(self._app.pid)
+        """The app's own."""
         self._children: list[psutil.Process] = []
 
     def text(self) -> str:
@@ -60,7 +69,7 @@ class Terminal:
     def wait_ready(self) -> Terminal:
         """Until the model answers; remembers the processes, to see them go."""
         self.expect("offline")
-        self._children = self._process.children(recursive=True)
+        self._children = self.process.children(recursive=True)
         return self
 
     def expect(self, text: str) -> None:
@@ -92,7 +101,7 @@ class Terminal:
 
     def cpu_s(self) -> float:
         """CPU seconds the app has used, without its engine."""
-        times = self._process.cpu_times()
+        times = self.process.cpu_times()
         return float(times.user + times.system)
 
     def resize(self, columns: int, lines: int) -> None:
@@ -143,6 +152,6 @@ class Terminal:
 
     def end(self) -> None:
         """Leave nothing, whatever the test did."""
-        for process in [self._process, *self._children]:
+        for process in [self.process, *self._children]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -27,7 +27,7 @@ async def test_a_message_is_copied_as_it_was_written(make_stage: MakeStage) -> N
     async with stage.app.run_test(size=(40, 20)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9", "c")
+        await person.press("ctrl+r", "c")
         written = said.replace("\x1b", "")
         assert person.app.clipboard == kept(stage) == written
         file = stage.folder / "cache" / "copied.txt"
@@ -45,7 +45,7 @@ async def test_a_code_block_is_copied_without_what_surrounds_it(make_stage: Make
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("```\nonly\n```")
-        await person.press("f9", "y")
+        await person.press("ctrl+r", "y")
         await person.until(lambda: person.screen.query(OptionList))
         await person.press("down", "enter")
         await person.until(lambda: person.app.clipboard == "ls -l\n")
@@ -62,7 +62,7 @@ async def test_a_message_without_code_says_so(make_stage: MakeStage) -> None:
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9", "y")
+        await person.press("ctrl+r", "y")
         assert person.notices() == ["There is no code block in this message."]
         assert person.app.clipboard == ""
 
@@ -72,7 +72,7 @@ async def test_what_is_too_long_for_a_terminal_is_in_the_file_alone(make_stage: 
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9", "c")
+        await person.press("ctrl+r", "c")
         assert person.app.clipboard == ""
         assert kept(stage) == "语" * (copying.LONGEST // 3 + 1)
         assert "too long for a terminal; it is in" in person.notices()[-1]
@@ -86,7 +86,7 @@ async def test_a_copy_goes_to_the_terminal_where_no_file_can_be_written(
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9", "c")
+        await person.press("ctrl+r", "c")
         assert person.app.clipboard == "yes"
         assert "cannot be written" in person.notices()[-1]
 
@@ -102,7 +102,7 @@ def test_the_copy_in_the_file_is_private_and_replaces_what_is_there(
     terminal = open_terminal(pieces=["an answer"]).wait_ready()
     terminal.write("question\r")
     terminal.expect("1 tok")
-    terminal.write("\x1b[20~")
+    terminal.write("\x12")
     terminal.expect("▌")
     terminal.write("c")
     terminal.expect("9 characters")

@@ -14,7 +14,7 @@ import pytest
 from ondevice.domain.download import DownloadProgress
 from ondevice.tui.downloads import Download, Downloads, Form
 
-FIRST, SECOND = Form("first", "llama.cpp", "Q4_0"), Form("second", "llama.cpp", "Q4_0")
+FIRST, SECOND = (Form(name, "llama.cpp", "Q4_0", f"{name}.gguf") for name in ("first", "second"))
 PATIENCE_S = 30.0
 
 SPEAK = """

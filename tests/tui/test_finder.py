@@ -127,7 +127,7 @@ async def test_while_reading_the_cursor_follows_what_is_found(make_stage: MakeSt
         person = await Person(stage, pilot).ready()
         await person.ask("one")
         await person.ask("two needle")
-        await person.press("f9", "slash", *"needle")
+        await person.press("ctrl+r", "slash", *"needle")
         await person.until(lambda: count(person) == "3 of 3")
         await person.press("up")
         await person.until(lambda: count(person) == "2 of 3")
@@ -142,7 +142,7 @@ async def test_folded_thinking_is_not_searched_and_unfolded_is(make_stage: MakeS
         await person.ask("question")
         await seek(person, "needle")
         assert count(person) == "nothing found"
-        await person.press("escape", "f9", "t")
+        await person.press("escape", "ctrl+r", "t")
         await pilot.pause()
         await seek(person, "needle")
         assert count(person) == "1 of 1"

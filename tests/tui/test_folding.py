@@ -22,8 +22,8 @@ async def test_thinking_is_one_line_that_a_key_and_a_click_unfold(make_stage: Ma
         await person.ask("question")
         assert person.bubbles()[1] == ("echo-model", "an **answer**")
         assert stage.stored()[1].content == "".join(THOUGHT)
-        assert person.text(".fold") == "▸ thinking · 2 words · F9 T unfolds"
-        await person.press("f9")
+        assert person.text(".fold") == "▸ thinking · 2 words · Ctrl+R T unfolds"
+        await person.press("ctrl+r")
         assert person.text(".fold") == "▸ thinking · 2 words · T unfolds"
         await person.press("t")
         assert person.text(".fold") == "▾ thinking · 2 words · T folds"
@@ -45,7 +45,7 @@ async def test_thinking_shows_its_last_lines_while_it_goes_on(make_stage: MakeSt
         last = person.screen.query_one(".last", Static)
         await person.until(lambda: last.size.height == 2)
         assert len(str(last.content).splitlines()) == 2
-        await person.press("f9", "t")
+        await person.press("ctrl+r", "t")
         assert not last.display
         await person.until(lambda: visible(person.screen.query_one(".thinking Prose", Prose)))
         await person.press("escape", "escape")
@@ -58,7 +58,7 @@ async def test_thinking_that_was_cut_is_kept_and_folded(make_stage: MakeStage) -
         person = await Person(stage, pilot).ready()
         await person.ask("question")
         assert "2 words" in person.text(".fold")
-        await person.press("f9", "c")
+        await person.press("ctrl+r", "c")
         assert person.app.clipboard == "never ends</thin"
         person.app.chat_screen.open(stage.sessions.recent()[0])
         await person.until(lambda: len(person.bubbles()) == 2)
@@ -70,7 +70,7 @@ async def test_the_key_for_thinking_is_offered_where_there_is_some(make_stage: M
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9")
+        await person.press("ctrl+r")
         assert "t" in person.screen.active_bindings
         await person.press("up")
         assert "t" not in person.screen.active_bindings

@@ -8,6 +8,8 @@ from dataclasses import replace
 from stage import Person, Stage
 from textual.widgets import DataTable, Input, Static
 
+from ondevice.domain.fit import MemoryEstimate, MemoryVerdict
+from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import Quality
 from ondevice.tui.downloads import Form
 from ondevice.tui.screens.confirm import ConfirmScreen
@@ -15,7 +17,7 @@ from ondevice.tui.screens.models import ModelsScreen
 
 MakeStage = Callable[..., Stage]
 
-ABSENT = Form("absent-model", "echo", "Q4_K_M")
+ABSENT = Form("absent-model", "echo", "Q4_K_M", "absent-model.gguf")
 TERMS = "https://example.com/terms"
 HALF: dict[str, object] = {
     "event": "progress",
@@ -150,6 +152,78 @@ async def test_terms_are_accepted_once_and_only_by_a_yes(make_stage: MakeStage) 
         await person.until(lambda: stage.accepted == [TERMS])
 
 
+def of_llama_cpp(stage: Stage) -> None:
+    """Make the absent model one whose file has a header to read."""
+    absent = stage.specs[2]
+    stage.specs[2] = replace(absent, files=(replace(absent.files[0], engine="llama.cpp"),))
+
+
+WELL = MemoryVerdict(
+    "well",
+    MemoryEstimate(9 << 20, 0, 4 << 20, 0, 2 << 20, 1 << 20, 2048, "f16"),
+    MachineMemory(16 << 30, 8 << 30),
+    2048,
+    "as its header says",
+)
+
+
+async def test_what_the_catalogue_does_not_know_the_hub_is_asked_while_one_reads_the_question(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    of_llama_cpp(stage)
+    stage.verdict = WELL
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        await choose(person, "absent-model")
+        await ask(person, "enter")
+        assert "unknown: the hub is being asked" in question(person)
+        stage.judged.set()
+        await person.until(lambda: "runs well: as its header says" in question(person))
+        await person.press("escape")
+        await person.until(lambda: "runs well" in detail(person))
+        assert "well" in rows(person)[2]
+
+
+async def test_why_the_hub_could_not_tell_stands_in_the_question(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    of_llama_cpp(stage)
+    stage.judged.set()
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        await choose(person, "absent-model")
+        await ask(person, "enter")
+        await person.until(lambda: "unknown: the header did not come" in question(person))
+
+
+async def test_forms_that_are_alike_are_told_apart_and_fetched_each(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    absent = stage.specs[2]
+    files = tuple(
+        replace(absent.files[0], path=f"a-folder-of-a-long-name/{each}.gguf")
+        for each in ("old", "new")
+    )
+    stage.specs[2] = replace(absent, files=files)
+    stage.fetched = [HALF]
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        shown = [row.split()[1] for row in rows(person)[2:]]
+        assert shown == ["…of-a-long-name/old.gguf", "…of-a-long-name/new.gguf"]
+        table = person.screen.query_one(DataTable)
+        table.move_cursor(row=3)
+        await person.until(lambda: files[1].path in detail(person))
+        await ask(person, "enter")
+        await person.press("y")
+        await person.until(lambda: "50%" in rows(person)[3])
+        assert "50%" not in rows(person)[2]
+        asked = stage.app.downloads.running
+        assert asked is not None
+        assert asked.form.path == files[1].path
+
+
 async def test_why_a_download_failed_stands_in_the_detail(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     stage.fetched = [{"event": "error", "message": "the disk is full", "hint": "Make room."}]
@@ -169,14 +243,37 @@ async def test_deleting_asks_first_and_then_the_model_is_gone(make_stage: MakeSt
         await look(person)
         await choose(person, "second-model")
         await ask(person, "delete")
+        assert "94 MB of second-model.gguf" in question(person)
+        assert "Its hash is not pinned: what is fetched again may be other" in question(person)
         await person.press("escape")
         assert "second-model" in stage.files
         await ask(person, "delete")
         await person.press("y")
         await person.until(lambda: "second-model" not in stage.files)
+        await person.until(lambda: "second-model: 94 MB are free again." in person.notices())
         await choose(person, "absent-model")
         await person.press("delete")
         assert "Nothing of it is here." in person.notices()[-1]
+
+
+async def test_what_has_come_of_a_download_is_deleted_also_while_it_runs(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    stage.fetched = [HALF]
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        await choose(person, "absent-model")
+        await ask(person, "enter")
+        await person.press("y")
+        await person.until(lambda: "50%" in rows(person)[2])
+        await ask(person, "delete")
+        assert "what an unfinished download left: 50 B of absent-model.gguf" in question(person)
+        assert "what is fetched again may be other bytes" in question(person)
+        await person.press("y")
+        await person.until(lambda: stage.app.downloads.get(ABSENT) is None)
+        await person.until(lambda: "are free again" in " ".join(person.notices()))
 
 
 async def test_the_arrow_keys_move_at_once(make_stage: MakeStage) -> None:
@@ -187,6 +284,15 @@ async def test_the_arrow_keys_move_at_once(make_stage: MakeStage) -> None:
         await person.until(lambda: isinstance(person.app.focused, DataTable))
         await person.press("down", "down")
         await person.until(lambda: "absent-model" in detail(person))
+
+
+async def test_enter_in_the_filter_takes_the_only_match(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person, "slash", *"second")
+        await person.press("enter")
+        await person.until(lambda: "second-model" in person.text("#running"))
 
 
 async def test_the_filter_narrows_the_table_and_escape_empties_it(make_stage: MakeStage) -> None:

@@ -101,7 +101,23 @@ async def shelved(person: Person) -> None:
     await person.press("down", "down")  # one without a path, which is another in every run
 
 
-SCENES = [empty, answered, helped, picking, shelved]
+async def settled(person: Person) -> None:
+    await person.press("f9")
+    await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
+    await person.press("down", "down")
+
+
+async def keyed(person: Person) -> None:
+    await settled(person)
+    await person.press("end")
+
+
+async def mistyped(person: Person) -> None:
+    await settled(person)
+    await person.press("enter", *"999")
+
+
+SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped]
 
 
 async def thought(person: Person) -> None:
@@ -110,7 +126,7 @@ async def thought(person: Person) -> None:
 
 async def reading(person: Person) -> None:
     await answered(person)
-    await person.press("f9", "t")
+    await person.press("ctrl+r", "t")
     await person.until(lambda: person.screen.query(".thinking Prose"))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -51,3 +52,9 @@ def features() -> str:
     on = [part.split("=")[0].strip() for part in info.split("|") if part.strip().endswith("= 1")]
     gpu = "GPU offload" if lib.llama_supports_gpu_offload() else "CPU only"
     return f"{build()}, {gpu}: {', '.join(on)}"
+
+
+def library_mark() -> str:
+    """What changes when llama.cpp itself is built or installed anew."""
+    status = Path(load()._lib._name).stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from ondevice.domain.layout import BATCH, SNAPSHOT_BYTES, SNAPSHOTS
 
+WHOLE_STATE = 0
 PARTIAL_STATE = 1
 """LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what cannot be cut back."""
 ABORTED = 2
@@ -25,7 +26,7 @@ class Context:
 
     def __init__(self, lib: Any, model: Any, context: Any) -> None:
         self._lib, self._model, self.handle = lib, model, context
-        self._vocab = lib.llama_model_get_vocab(model)
+        self.vocab = lib.llama_model_get_vocab(model)
         self._memory = lib.llama_get_memory(context)
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(256)
@@ -51,12 +52,12 @@ class Context:
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
         ids = (ctypes.c_int32 * room)()
-        found = self._lib.llama_tokenize(self._vocab, data, len(data), ids, room, add_begin, True)
+        found = self._lib.llama_tokenize(self.vocab, data, len(data), ids, room, add_begin, True)
         if found < 0:
             room = -found
             ids = (ctypes.c_int32 * room)()
             found = self._lib.llama_tokenize(
-                self._vocab, data, len(data), ids, room, add_begin, True
+                self.vocab, data, len(data), ids, room, add_begin, True
             )
         return list(ids[:found])
 
@@ -66,7 +67,7 @@ class Context:
         if known is not None:
             return known
         length = self._lib.llama_token_to_piece(
-            self._vocab, token, self._buffer, len(self._buffer), 0, special
+            self.vocab, token, self._buffer, len(self._buffer), 0, special
         )
         if length < 0:
             self._buffer = ctypes.create_string_buffer(-length)
@@ -78,15 +79,15 @@ class Context:
 
     def is_special(self, token: int) -> bool:
         """Whether it is a control or user-defined token, which text never merges with."""
-        return bool(self._lib.llama_vocab_get_attr(self._vocab, token) & _SPECIAL)
+        return bool(self._lib.llama_vocab_get_attr(self.vocab, token) & _SPECIAL)
 
     def is_end(self, token: int) -> bool:
         """Whether the model says with it that it is done."""
-        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+        return bool(self._lib.llama_vocab_is_eog(self.vocab, token))
 
     def begin_and_end(self) -> tuple[str, str]:
         """Text of the begin and end tokens, for templates; empty where there is none."""
-        tokens = (self._lib.llama_vocab_bos(self._vocab), self._lib.llama_vocab_eos(self._vocab))
+        tokens = (self._lib.llama_vocab_bos(self.vocab), self._lib.llama_vocab_eos(self.vocab))
         begin, end = (
             self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
             for token in tokens
@@ -100,7 +101,7 @@ class Context:
 
     def vocabulary(self) -> int:
         """How many ids there are."""
-        size: int = self._lib.llama_vocab_n_tokens(self._vocab)
+        size: int = self._lib.llama_vocab_n_tokens(self.vocab)
         return size
 
     # Evaluation
@@ -185,6 +186,52 @@ class Context:
         self._lib.llama_memory_clear(self._memory, True)
         self._snapshots.clear()
         return 0
+
+    # To and from a file
+
+    def state_sizes(self) -> list[tuple[int, int]]:
+        """(ids, bytes) of the state and then of each snapshot; empty where nothing is held."""
+        if self.evaluated == 0:
+            return []
+        whole = self._lib.llama_state_seq_get_size_ext(self.handle, 0, WHOLE_STATE)
+        return [
+            (self.evaluated, whole),
+            *((count, len(data)) for count, data in self._snapshots),
+        ]
+
+    def state(self) -> list[tuple[int, memoryview]]:
+        """(ids, data) of the state and then of each snapshot."""
+        sizes = self.state_sizes()
+        if not sizes:
+            return []
+        buffer = (ctypes.c_uint8 * sizes[0][1])()
+        used = self._lib.llama_state_seq_get_data_ext(
+            self.handle, buffer, len(buffer), 0, WHOLE_STATE
+        )
+        whole = memoryview(buffer).cast("B")[:used]
+        return [
+            (self.evaluated, whole),
+            *((count, memoryview(data)) for count, data in self._snapshots),
+        ]
+
+    def take_state(self, states: Sequence[tuple[int, bytearray]]) -> bool:
+        """Hold what `state` gave; False, and nothing is held, where llama.cpp refuses it.
+
+        It checks hardly anything, so this is only for bytes that this very build wrote.
+        """
+        self.evaluated = self._clear()
+        (count, whole), *snapshots = states
+        buffer = (ctypes.c_uint8 * len(whole)).from_buffer(whole)
+        read = self._lib.llama_state_seq_set_data_ext(
+            self.handle, buffer, len(whole), 0, WHOLE_STATE
+        )
+        held = self._lib.llama_memory_seq_pos_max(self._memory, 0) + 1
+        if read != len(whole) or held != count:
+            self._clear()
+            return False
+        self.evaluated = count
+        self._snapshots = [(count, bytes(data)) for count, data in snapshots]
+        return True
 
     def close(self) -> None:
         """Free the context, then the model."""

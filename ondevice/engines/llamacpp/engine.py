@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ondevice import errors
@@ -16,21 +18,34 @@ from ondevice.domain.generation import (
     LoadOptions,
     PrefillProgress,
     Prompt,
+    PromptTokens,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.engines import statefile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.kept import KeptPrefix, common_prefix
 from ondevice.engines.llamacpp import binding, loading
+from ondevice.engines.llamacpp.bound import of_model
 from ondevice.engines.llamacpp.context import ABORTED, Context
+from ondevice.engines.llamacpp.guided import TokenSource, make_sampler
+from ondevice.engines.llamacpp.prompts import Prompts
 from ondevice.engines.llamacpp.run import Run
-from ondevice.engines.llamacpp.sampling import Sampler
 from ondevice.engines.llamacpp.stopping import StopFlag
 from ondevice.engines.stream import TextStream
-from ondevice.engines.template import ChatTemplate
 from ondevice.engines.threads import ThreadGovernor
 
 PROBE = 32
 """Tokens: 0.1 s for the starter model on a quiet machine, 4 s on a crowded one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What there is while a model is loaded."""
+
+    context: Context
+    prompts: Prompts
+    binding: statefile.Binding
+    """What its states belong to, but for the hash of the model, which the parent knows."""
 
 
 class LlamaCppEngine:
@@ -38,9 +53,7 @@ class LlamaCppEngine:
 
     def __init__(self) -> None:
         self._lib: Any = None
-        self._context: Context | None = None
-        self._template: ChatTemplate | errors.TemplateFailed | None = None
-        """An error where the file has a template that does not compile: text still works."""
+        self._loaded: _Loaded | None = None
         self._kept = KeptPrefix()
         self._governor = ThreadGovernor(1, fixed=True)
         self._told_threads = 1
@@ -57,12 +70,12 @@ class LlamaCppEngine:
         log = loading.Log(lib)
         self._callbacks = [log]
         choices = loading.choose(file, options)
-        context = loading.open_context(lib, log, file, options, choices, progress)
+        context, bound = loading.open_context(lib, log, file, options, choices, progress)
         self._stop.attach(lib, context.handle)
-        self._context = context
+        prompts = Prompts(context, self._kept)
+        self._loaded = _Loaded(context, prompts, bound)
         self._governor = ThreadGovernor(choices.threads, fixed=choices.threads_fixed)
         self._told_threads = choices.threads
-        self._template = _compile_template(context)
         return EngineInfo(
             engine="llama.cpp",
             backend="cpu",
@@ -74,115 +87,90 @@ class LlamaCppEngine:
             threads_fixed=choices.threads_fixed,
             flash_attention=choices.flash_attention,
             repacked=choices.repack,
-            has_template=self._template is not None,
+            has_template=prompts.has_template,
             pid=os.getpid(),
             notices=choices.notices + loading.fallbacks(lib, options),
             kv_type=choices.kv_type,
+            adapters=options.adapters,
+            capabilities=("snapshots", "schema", "lora"),
+            thinking=prompts.thinking,
         )
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        ids, _, _ = self._prompt_ids(self._loaded(), prompt)
-        return len(ids)
+    def count_tokens(self, prompt: Prompt) -> PromptTokens:
+        return self._model().prompts.count(prompt)
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         start = time.monotonic()
-        context = self._loaded()
+        model = self._model()
+        context = model.context
         self._stop.clear()
-        ids, rendered, notices = self._prompt_ids(context, request.prompt)
-        self._check_fits(context, ids)
-        yield from notices
-        cached, miss = self._reuse(context, ids)
-        if miss:
-            yield miss
-        self._kept.remember_prompt(ids, rendered)
-        room = None if context.unbounded else context.n_ctx - len(ids)
-        run = Run(request, len(ids), cached, start, room)
-        sampler = Sampler(self._lib, context.vocabulary(), request.sampling, ids)
-        context.set_threads(self._governor.begin(idle_s=start - self._last_used))
+        read = model.prompts.read(request.prompt)
+        ids = read.ids
+        model.prompts.check_fits(ids)
+        sampler, notices = make_sampler(self._lib, context, request, ids)
         try:
-            yield from self._prefill(context, ids[cached:], run)
-            if not run.finish:
-                yield from self._decode(context, sampler, run)
+            yield from (*read.notices, *notices)
+            cached, miss = self._reuse(context, ids)
+            if miss:
+                yield miss
+            self._kept.remember_prompt(ids, read.rendered)
+            room = None if context.unbounded else context.n_ctx - len(ids)
+            run = Run(request, len(ids), cached, start, room)
+            context.set_threads(self._governor.begin(idle_s=start - self._last_used))
+            try:
+                yield from self._prefill(context, ids[cached:], run)
+                if not run.finish:
+                    yield from self._decode(context, sampler, run)
+            finally:
+                self._kept.remember_reply(run.reply_ids(), run.reply_text())
+                self._last_used = time.monotonic()
         finally:
             sampler.close()
-            self._kept.remember_reply(run.reply_ids(), run.reply_text())
-            self._last_used = time.monotonic()
         yield run.done(self._governor.settled, context.n_ctx)
 
     def cancel(self) -> None:
         self._stop.set()
 
     def close(self) -> None:
-        if self._context is not None:
-            self._context.close()
-        self._context = self._template = None
+        if self._loaded is not None:
+            self._loaded.context.close()
+        self._loaded = None
         self._kept.forget()
 
-    def _loaded(self) -> Context:
-        if self._context is None:
+    # The state, to and from a file
+
+    def state_bytes(self) -> int:
+        model = self._model()
+        sizes = model.context.state_sizes()
+        unhashed = of_model(model.binding, "0" * 64)
+        return statefile.size_of(unhashed, self._kept.as_text(), sizes) if sizes else 0
+
+    def save_state(self, path: Path, model_sha256: str) -> int:
+        model = self._model()
+        states = model.context.state()
+        if not states:
+            return 0
+        bound = of_model(model.binding, model_sha256)
+        return statefile.write(path, bound, self._kept.as_text(), states)
+
+    def restore_state(self, path: Path, model_sha256: str) -> int:
+        model = self._model()
+        kept, states = statefile.read(path, of_model(model.binding, model_sha256))
+        self._kept.forget()
+        if not model.context.take_state(states):
+            raise errors.StateRefused(
+                "the saved state of this conversation is not used: llama.cpp does not take it",
+                hint="The conversation is read again, which takes longer once.",
+            )
+        self._kept.take_up(kept)
+        return model.context.evaluated
+
+    def _model(self) -> _Loaded:
+        if self._loaded is None:
             raise errors.EngineClosed("no model is loaded", hint="Load one first.")
-        return self._context
+        return self._loaded
 
-    # The prompt
-
-    def _prompt_ids(
-        self, context: Context, prompt: Prompt
-    ) -> tuple[list[int], str | None, list[EngineNotice]]:
-        """The ids; the text they were rendered from, if a template wrote it; what to tell."""
-        if prompt.tokens:
-            if not all(0 <= token < context.vocabulary() for token in prompt.tokens):
-                raise errors.EngineTrouble("a token id is outside the vocabulary")
-            return list(prompt.tokens), None, []
-        if prompt.text is not None or self._template is None:
-            return self._completion_ids(context, prompt)
-        if isinstance(self._template, errors.TemplateFailed):
-            raise errors.TemplateFailed(self._template.message, self._template.hint)
-        rendered, folded = self._template.render(prompt.messages)
-        self._check_length(context, rendered)
-        begin, _ = context.begin_and_end()
-
-        def tokenize(text: str, at_start: bool) -> list[int]:
-            return context.tokenize(text, at_start and not (begin and text.startswith(begin)))
-
-        ids = self._kept.ids_for(rendered, tokenize, context.is_special)
-        notices = []
-        if folded:
-            notices.append(EngineNotice("system_folded", "this model has no system role"))
-        return ids, rendered, notices
-
-    def _completion_ids(
-        self, context: Context, prompt: Prompt
-    ) -> tuple[list[int], str | None, list[EngineNotice]]:
-        notices = []
-        text = prompt.text
-        if text is None:
-            text = "\n\n".join(message.content for message in prompt.messages)
-            said = "a base model without a template: it continues text"
-            notices.append(EngineNotice("completion_mode", said))
-        self._check_length(context, text)
-        return context.tokenize(text, True) if text else [], None, notices
-
-    def _check_length(self, context: Context, text: str) -> None:
-        """Refuse what cannot fit before tokenizing it: 10 MB take seconds and 300 MB."""
-        if context.unbounded or len(text) <= 64 * context.n_ctx:
-            return
-        raise errors.ContextOverflow(
-            f"the prompt has {len(text):,} characters; the context holds {context.n_ctx:,} tokens",
-            hint="Shorten it, or ask about a part of it.",
-        )
-
-    def _check_fits(self, context: Context, ids: list[int]) -> None:
-        if not ids:
-            raise errors.EngineTrouble("the prompt is empty", hint="Write something first.")
-        if context.unbounded or len(ids) < context.n_ctx:
-            return
-        larger = ""
-        if context.n_ctx < context.n_ctx_train:
-            larger = f"raise the context (--ctx, up to {context.n_ctx_train}), "
-        raise errors.ContextOverflow(
-            f"the prompt has {len(ids):,} tokens; the context holds {context.n_ctx:,}",
-            hint=f"Nothing was cut. You can {larger}shorten the text or start a new conversation.",
-        )
+    # What is kept
 
     def _reuse(self, context: Context, ids: list[int]) -> tuple[int, EngineNotice | None]:
         """Keep the state of the shared prefix; at least the last id is evaluated again."""
@@ -228,7 +216,9 @@ class LlamaCppEngine:
 
     # Decode
 
-    def _decode(self, context: Context, sampler: Sampler, run: Run) -> Iterator[GenerationEvent]:
+    def _decode(
+        self, context: Context, sampler: TokenSource, run: Run
+    ) -> Iterator[GenerationEvent]:
         stream = TextStream(run.request.stop)
         while True:
             token = sampler.sample(context.handle)
@@ -262,16 +252,6 @@ class LlamaCppEngine:
         if settled != self._told_threads:
             self._told_threads = settled
             yield EngineNotice("threads", f"now {settled} of {self._governor.most} threads")
-
-
-def _compile_template(context: Context) -> ChatTemplate | errors.TemplateFailed | None:
-    source = context.template()
-    if not source:
-        return None
-    try:
-        return ChatTemplate(source, *context.begin_and_end())
-    except errors.TemplateFailed as error:
-        return error
 
 
 def _batches(ids: list[int], size: int, probe: int, last_alone: bool) -> Iterator[list[int]]:

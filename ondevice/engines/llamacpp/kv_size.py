@@ -32,6 +32,7 @@ class KvSize:
     ) -> None:
         self._facts = LoadedFacts(lib, model, path)
         self._flash_attention, self._kv_type = flash_attention, kv_type
+        self.architecture = self._facts.architecture
 
     def most(self, n_ctx: int) -> int:
         """Bytes if no layer looked through a window; never less than `of` says."""

@@ -14,8 +14,12 @@ from ondevice.domain.memory import KvType
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.engines.base import LoadProgress
+from ondevice.engines.llamacpp import adapters
+from ondevice.engines.llamacpp.bound import state_binding
+from ondevice.engines.llamacpp.choices import Choices
 from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
+from ondevice.engines.statefile import Binding
 from ondevice.hardware import probe
 
 KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
@@ -24,19 +28,6 @@ MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
 FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
 WARNING, ERROR = 3, 4
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What was decided before loading."""
-
-    threads: int
-    threads_fixed: bool
-    flash_attention: bool
-    repack: bool
-    gpu_layers: int
-    notices: tuple[EngineNotice, ...]
-    kv_type: KvType = "f16"
 
 
 def choose(file: ModelFile, options: LoadOptions) -> Choices:
@@ -75,7 +66,7 @@ def _flash_attention(kv_type: KvType, asked: bool | None, notices: list[EngineNo
 
 def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bool:
     """Repacked weights are a second copy in private memory, beside the pages of the file."""
-    if may_repack(_size_of(file), probe.machine_memory().available_bytes):
+    if may_repack(size_of(file), probe.machine_memory().available_bytes):
         return True
     said = "weights are not repacked: little memory is free; decoding is slower"
     notices.append(EngineNotice("memory", said))
@@ -89,7 +80,8 @@ def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
     return (EngineNotice("gpu_missing", "this build of llama.cpp has no GPU support: CPU only"),)
 
 
-def _size_of(file: ModelFile) -> int:
+def size_of(file: ModelFile) -> int:
+    """Bytes of the file. Raises ModelLoadFailed."""
     try:
         return file.path.stat().st_size
     except OSError as error:
@@ -125,8 +117,11 @@ def open_context(
     options: LoadOptions,
     choices: Choices,
     progress: LoadProgress,
-) -> Context:
-    """Load the weights and make a context. Raises ModelLoadFailed or UnsupportedModel."""
+) -> tuple[Context, Binding]:
+    """Load the weights, make a context, and say what its states will belong to.
+
+    Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
+    """
     lib.llama_backend_init()
     model = _load_weights(lib, log, file, choices, progress)
     trained = lib.llama_model_n_ctx_train(model)
@@ -137,14 +132,20 @@ def open_context(
     except errors.ModelLoadFailed:
         lib.llama_model_free(model)
         raise
-    context = lib.llama_init_from_model(model, _context_params(lib, wanted, choices))
-    if not context:
+    handle = lib.llama_init_from_model(model, _context_params(lib, wanted, choices))
+    if not handle:
         lib.llama_model_free(model)
         raise errors.ModelLoadFailed(
             f"no context of {wanted} tokens could be made for {file.name}: {_reason(log)}",
             hint="Try a smaller context with --ctx.",
         )
-    return Context(lib, model, context)
+    context = Context(lib, model, handle)
+    try:
+        applied = adapters.attach(lib, model, handle, cache.architecture, options.adapters)
+    except errors.AdapterRefused:
+        context.close()
+        raise
+    return context, state_binding(context, choices, size_of(file), applied)
 
 
 def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,14 @@ class Sampler:
         """The next id, from the logits of the last evaluated token."""
         token: int = self._lib.llama_sampler_sample(self._chain, context, -1)
         return token
+
+    def apply(self, candidates: Any) -> None:
+        """Let the chain choose among `candidates`, a llama_token_data_array."""
+        self._lib.llama_sampler_apply(self._chain, ctypes.byref(candidates))
+
+    def accept(self, token: int) -> None:
+        """Tell the chain what was taken; `sample` does so itself."""
+        self._lib.llama_sampler_accept(self._chain, token)
 
     def close(self) -> None:
         """Free the chain."""

@@ -49,8 +49,17 @@ class ConfirmScreen(ModalScreen[bool]):
         with VerticalScroll(id="confirm") as box:
             box.border_title = clean_line(self._heading, 60)
             box.border_subtitle = f"Y {self._yes} · Esc goes back"
-            width = min(WIDEST, self.app.size.width * 9 // 10) - FRAME
-            yield Static(labelled(self._lines, width), id="lines")
+            yield Static(self._content(), id="lines")
+
+    def show(self, lines: Lines) -> None:
+        """Say something else, for what became known meanwhile."""
+        self._lines = lines
+        if self.is_attached:
+            self.query_one("#lines", Static).update(self._content())
+
+    def _content(self) -> Content:
+        width = min(WIDEST, self.app.size.width * 9 // 10) - FRAME
+        return labelled(self._lines, width)
 
     def action_answer(self, yes: bool) -> None:
         """Return the answer."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+import contextlib
+import threading
+from dataclasses import replace
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -15,32 +17,21 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 from textual.worker import Worker, WorkerState
 
+from ondevice import units
 from ondevice.acquire import PullPlan
 from ondevice.domain import fit as domain_fit
 from ondevice.domain.model import ModelFile
-from ondevice.domain.text import clean, clean_line
+from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.tui import messages, model_rows
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
 from ondevice.tui.screens.confirm import ConfirmScreen, labelled
 from ondevice.tui.widgets.keys import Keys
+from ondevice.tui.widgets.model_table import ModelTable, cell
 from ondevice.tui.widgets.topbar import TopBar
 
 PAINT_S = 0.5
-SORTS: dict[str, Callable[[PullPlan], Any]] = {
-    "here first": lambda plan: plan.here is None,
-    "name": lambda plan: plan.spec.name,
-    "smallest first": lambda plan: plan.bytes_total or 1 << 62,
-    "parameters": lambda plan: plan.spec.parameters,
-    "fits best": model_rows.fit_order,
-}
-
-
-class Table(DataTable[Text]):
-    """A table whose Enter is named in the last line."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Use or get")]
 
 
 class ModelsScreen(Screen[ModelFile | None]):
@@ -68,11 +59,14 @@ class ModelsScreen(Screen[ModelFile | None]):
         self._doors, self._downloads, self._serving = doors, downloads, running
         self._plans: dict[str, PullPlan] = {}
         self._sort = "here first"
+        self._question: ConfirmScreen | None = None
+        self._asked = ""
+        """The row that the question is about."""
 
     def compose(self) -> ComposeResult:
         yield TopBar("Models")
         yield Input(placeholder="Type to filter", id="filter", compact=True, max_length=80)
-        yield Table(id="table", cursor_type="row", cell_padding=0)
+        yield ModelTable(id="table", cursor_type="row", cell_padding=0)
         yield Static(Content("Looking …"), id="none")
         with VerticalScroll(id="detail"):
             yield Static(id="facts")
@@ -119,14 +113,14 @@ class ModelsScreen(Screen[ModelFile | None]):
         chosen = self._chosen_key()
         words = self.query_one(Input).value.lower().split()
         rows = [each for each in self._plans.items() if model_rows.matches(each[1], words)]
-        rows.sort(key=lambda each: SORTS[self._sort](each[1]))
+        rows.sort(key=lambda each: model_rows.SORTS[self._sort](each[1]))
         columns = model_rows.columns(self.size.width)
         table.clear(columns=True)
         for title, width in columns:
             table.add_column(Text(title), key=title, width=width)
         for key, plan in rows:
             cells = model_rows.cells(plan, self._downloads.get(model_rows.form(plan)))
-            table.add_row(*(_cell(cells[title]) for title, _ in columns), key=key)
+            table.add_row(*(cell(cells[title]) for title, _ in columns), key=key)
         table.border_title = f"{len(rows)} of {len(self._plans)} · {self._sort}"
         appears = bool(rows) and not table.display
         table.display = bool(rows)
@@ -146,7 +140,7 @@ class ModelsScreen(Screen[ModelFile | None]):
             download = self._downloads.get(model_rows.form(plan))
             if download is not None and key in table.rows:
                 state = model_rows.cells(plan, download)["STATE"]
-                table.update_cell(key, "STATE", _cell(state))
+                table.update_cell(key, "STATE", cell(state))
         self._show_detail()
 
     @on(DataTable.RowHighlighted)
@@ -190,11 +184,15 @@ class ModelsScreen(Screen[ModelFile | None]):
         self._fill()
 
     def on_input_submitted(self) -> None:
-        self.query_one(DataTable).focus()
+        """Take the only match; among several the arrow keys choose."""
+        table = self.query_one(DataTable)
+        table.focus()
+        if table.row_count == 1:
+            self.action_take()
 
     def action_sort(self) -> None:
         """The next order."""
-        orders = list(SORTS)
+        orders = list(model_rows.SORTS)
         self._sort = orders[(orders.index(self._sort) + 1) % len(orders)]
         self._fill()
 
@@ -221,7 +219,29 @@ class ModelsScreen(Screen[ModelFile | None]):
             if yes:
                 self._start(plan)
 
-        self.app.push_screen(ConfirmScreen(*model_rows.question(plan)), agreed)
+        asks = model_rows.can_be_judged(plan)
+        shown = replace(plan, problem="the hub is being asked") if asks else plan
+        self._asked = model_rows.key(plan)
+        self._question = ConfirmScreen(*model_rows.question(shown))
+        self.app.push_screen(self._question, agreed)
+        if asks:
+            # No worker: the app would wait for it at its end, and a hub may never answer.
+            threading.Thread(target=self._judge, args=(plan,), daemon=True).start()
+
+    def _judge(self, plan: PullPlan) -> None:
+        judged = self._doors.judge(plan)
+        with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
+            self.post_message(messages.PlanJudged(judged))
+
+    @on(messages.PlanJudged)
+    def _show_judged(self, event: messages.PlanJudged) -> None:
+        key = model_rows.key(event.plan)
+        if key not in self._plans or self._plans[key].here is not None:
+            return
+        self._plans[key] = event.plan
+        self._fill()
+        if self._asked == key and self._question is not None:
+            self._question.show(model_rows.question(event.plan)[1])
 
     @work(thread=True, exit_on_error=False, group="start")
     def _start(self, plan: PullPlan) -> None:
@@ -250,7 +270,8 @@ class ModelsScreen(Screen[ModelFile | None]):
         plan = self._chosen()
         if plan is None:
             return
-        reason = model_rows.why_not_removable(plan)
+        download = self._downloads.get(model_rows.form(plan))
+        reason = model_rows.why_not_removable(plan, download)
         if reason:
             self._say(reason)
             return
@@ -259,18 +280,20 @@ class ModelsScreen(Screen[ModelFile | None]):
             if yes:
                 self._remove(plan)
 
-        self.app.push_screen(ConfirmScreen(*model_rows.farewell(plan)), agreed)
+        self.app.push_screen(ConfirmScreen(*model_rows.farewell(plan, download)), agreed)
 
     @work(thread=True, exit_on_error=False, group="shelf")
     def _remove(self, plan: PullPlan) -> None:
         self._downloads.forget(model_rows.form(plan))
         try:
-            self._doors.remove(plan)
+            freed = self._doors.remove(plan)
         except OnDeviceError as error:
             self.post_message(messages.ShelfRead([], error))
+        else:
+            self.post_message(messages.ModelDeleted(plan, freed))
         self._look()
 
-
-def _cell(words: str) -> Text:
-    """Untrusted words as one cell: as a string they would be read as markup."""
-    return Text(clean(words).replace("\n", " "), no_wrap=True, overflow="ellipsis")
+    @on(messages.ModelDeleted)
+    def _say_deleted(self, event: messages.ModelDeleted) -> None:
+        words = f"{event.plan.spec.name}: {units.size(event.freed_bytes)} are free again."
+        self.notify(clean_line(words), markup=False)

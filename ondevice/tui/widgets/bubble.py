@@ -9,11 +9,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ondevice import units
-from ondevice.domain.generation import PrefillProgress
+from ondevice.domain.generation import EngineInfo, PrefillProgress
 from ondevice.domain.measured import Measured
+from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean, clean_line
-from ondevice.domain.thinking import split
+from ondevice.domain.thinking import USUAL, ThinkingStream, ThinkingStyle, style_of
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.thinking import Thinking
 
@@ -96,11 +97,11 @@ class Trouble(Bubble):
 class Answer(Bubble):
     """What the model wrote, its thinking folded."""
 
-    def __init__(self, model: str, text: str = "") -> None:
-        self._text = clean(text)
-        thought = split(self._text)
-        self._prose, self.thinking = Prose(thought.answer), Thinking()
-        self.thinking.update(thought.thinking, growing=False)
+    def __init__(self, model: str, style: ThinkingStyle = USUAL, text: str = "") -> None:
+        self._stream = ThinkingStream(style)
+        thought, answer = self._stream.feed(clean(text), last=bool(text))
+        self._prose, self.thinking = Prose(answer), Thinking()
+        self.thinking.append(thought, growing=False)
         super().__init__(model, self._prose, "answer", above=self.thinking)
 
     def select(self, selected: bool) -> None:
@@ -118,14 +119,13 @@ class Answer(Bubble):
 
     def write(self, text: str) -> None:
         """Append text."""
-        self._text += clean(text)
-        self._divide(growing=True)
+        self._divide(clean(text))
 
-    def _divide(self, growing: bool) -> None:
-        thought = split(self._text, growing)
-        self.thinking.update(thought.thinking, growing and thought.open)
-        if added := thought.answer[len(self._prose.text) :]:
-            self._prose.append(added)
+    def _divide(self, text: str, last: bool = False) -> None:
+        thought, answer = self._stream.feed(text, last)
+        self.thinking.append(thought, growing=self._stream.thinking and not last)
+        if answer:
+            self._prose.append(answer)
 
     def say_reading(self, progress: PrefillProgress) -> None:
         """How far the prompt is read."""
@@ -136,14 +136,20 @@ class Answer(Bubble):
 
     def end(self, measured: Measured | None, note: str = "") -> None:
         """Show what is left to show, and the numbers."""
-        self._divide(growing=False)
+        self._divide("", last=True)
         self._prose.end()
         self.say(_facts(measured) if measured is not None else note)
 
     @classmethod
+    def begun(cls, file: ModelFile | None, info: EngineInfo | None) -> Answer:
+        """A bubble for an answer that this model is about to make."""
+        return cls(file.name if file else "model", info.thinking if info else USUAL)
+
+    @classmethod
     def stored(cls, message: StoredMessage) -> Answer:
         """A bubble for an answer from the store."""
-        bubble = cls(message.model or "model", message.content)
+        style = style_of(message.content)
+        bubble = cls(message.model or "model", style, message.content)
         bubble.message = message
         stopped = message.finish_reason == "cancelled" and message.completion_tokens
         interrupted = message.state == "interrupted" and not stopped

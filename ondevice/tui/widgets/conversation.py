@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Region, Spacing
+from textual.message import Message
 from textual.widgets import Static
 
 from ondevice.domain.session import StoredMessage
@@ -20,30 +21,36 @@ from ondevice.domain.text import clean_line
 from ondevice.tui import messages
 from ondevice.tui.widgets.bubble import Answer, Bubble, Question
 from ondevice.tui.widgets.prose import Prose
-from ondevice.tui.widgets.reading import ASKS, CONNECTED, KEYS
+from ondevice.tui.widgets.reading import ACTS, ASKS, CONNECTED
 
 PAGE = 30
 """Stored messages shown at once: every one costs layout each time an answer grows."""
 
 WELCOME = """\
-Write a question below; Enter sends it. For example:
+Write a question below; {send} sends it. For example:
 
   Explain in two sentences what a KV cache is.
 
-Shift+Enter or Ctrl+J breaks the line. F1 lists the keys and says what the numbers mean."""
+{newline} breaks the line. {help} lists the keys and says what the numbers mean."""
+KEYS = {"send": "Enter", "newline": "Shift+Enter or Ctrl+J", "help": "F1", "up": "PgUp"}
 
 
 class Conversation(VerticalScroll):
     """Bubbles from top to bottom."""
 
+    PLACE = "reading"  # of its keys, as keymap calls it
     FOCUS_ON_CLICK = False  # a click on a message chooses it, one beside it changes nothing
-    BINDINGS: ClassVar[list[BindingType]] = [*KEYS, *(ASKS[name].binding for name in CONNECTED)]
+    BINDINGS: ClassVar[list[BindingType]] = [*ACTS, *(ASKS[name].binding for name in CONNECTED)]
+
+    class FindAsked(Message):
+        """Somebody wants to find something in here."""
 
     def __init__(self) -> None:
         super().__init__(id="conversation", can_focus=False)
         self.cursor: Bubble | None = None
         """The message that keys act on; shown while they come here."""
         self._model = ""
+        self._keys = KEYS
         self._earlier: list[StoredMessage] = []
         """Stored messages that are not shown yet, the oldest first."""
         self._follow = False
@@ -51,6 +58,11 @@ class Conversation(VerticalScroll):
 
     def compose(self) -> ComposeResult:
         yield Static(id="welcome")
+
+    def name_keys(self, keys: dict[str, str]) -> None:
+        """Other keys than those of `KEYS` hold."""
+        self._keys = keys
+        self._greet()
 
     def name_title(self, title: str) -> None:
         """Put the session's title into the border."""
@@ -158,12 +170,16 @@ class Conversation(VerticalScroll):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What cannot be done with this message is not offered."""
         if action == "fold":
-            return isinstance(self.cursor, Answer) and bool(self.cursor.thinking.text)
+            return isinstance(self.cursor, Answer) and self.cursor.thinking.display
         if action == "ask":
             kind = ASKS[str(parameters[0])].of
             stored = self.cursor is not None and self.cursor.message is not None
             return stored and isinstance(self.cursor, kind)
         return True
+
+    def action_find(self) -> None:
+        """Ask for the search."""
+        self.post_message(self.FindAsked())
 
     def action_copy(self) -> None:
         """Copy what was written."""
@@ -213,7 +229,7 @@ class Conversation(VerticalScroll):
         ]
         await self.mount_all(bubbles, after="#welcome")
         hidden = len(self._earlier)
-        self.border_subtitle = f"{hidden} earlier: PgUp" if hidden else ""
+        self.border_subtitle = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
 
     # Finding
 
@@ -256,4 +272,5 @@ class Conversation(VerticalScroll):
         welcome = self.query_one("#welcome", Static)
         welcome.display = not self.query(Bubble)
         self.can_focus = not welcome.display
-        welcome.update(Content(f"{self._model}\n\n{WELCOME}" if self._model else WELCOME))
+        words = WELCOME.format_map(self._keys)
+        welcome.update(Content(f"{self._model}\n\n{words}" if self._model else words))

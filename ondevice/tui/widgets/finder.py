@@ -28,6 +28,7 @@ Place = tuple[Prose, int]
 class Finder(Horizontal):
     """Closed at first. What is not shown yet is searched too, and shown when one comes to it."""
 
+    PLACE = "finding"  # of its keys, as keymap calls it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Back", id="find.close",
                 tooltip="While finding: close the search."),

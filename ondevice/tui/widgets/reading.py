@@ -12,7 +12,7 @@ from textual.binding import Binding
 from ondevice.tui import messages
 from ondevice.tui.widgets.bubble import Answer, Bubble, Question
 
-KEYS = [
+ACTS = [
     Binding("up,k", "move(-1)", "Up", id="read.up", show=False,
             tooltip="While reading: the message before."),
     Binding("down,j", "move(1)", "Down", id="read.down", show=False,
@@ -21,6 +21,8 @@ KEYS = [
             tooltip="While reading: what went before."),
     Binding("pagedown", "page(1)", "Page down", id="read.page_down", show=False,
             tooltip="While reading: towards the end."),
+    Binding("slash", "find", "Find", id="read.find", show=False,
+            tooltip="While reading: find in the conversation."),
     Binding("c", "copy", "Copy", id="read.copy",
             tooltip="While reading: copy the message as it was written."),
     Binding("y", "copy_code", "Copy code", id="read.code",

@@ -22,13 +22,13 @@ class Talk(Vertical):
     """Writing is where one begins, and where Escape leads back to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "read", "Read", id="talk.read",
+        Binding("ctrl+r", "read", "Read", id="talk.read",
                 tooltip="Choose a message: to copy it, or to unfold its thinking."),
         Binding("escape", "write", "Write", id="talk.write",
                 tooltip="While reading: back to writing."),
-        # A slash that is written never comes here; in the search itself Ctrl+F is its field's own.
-        Binding("ctrl+f,slash", "find", "Find", id="talk.find", show=False,
-                tooltip="Find in the conversation; the slash does it while you read."),
+        # In the search itself Ctrl+F is its field's own.
+        Binding("ctrl+f", "find", "Find", id="talk.find", show=False,
+                tooltip="Find in the conversation."),
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -57,6 +57,7 @@ class Talk(Vertical):
         self.query_one(Finder).close()
         self.query_one(Composer).focus(scroll_visible=False)
 
+    @on(Conversation.FindAsked)
     def action_find(self) -> None:
         """Open the search."""
         self.query_one(Finder).open()

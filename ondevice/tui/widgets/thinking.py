@@ -9,9 +9,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from ondevice import units
+from ondevice.tui.widgets.keys import as_written
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.rows import wrapped
 
+USUAL_KEYS = {"talk.read": "ctrl+r", "read.fold": "t"}
+"""What unfolds: the first where nothing is chosen yet, then the second."""
 LAST_ROWS = 2
 """Shown of thinking that goes on: enough to see that it does."""
 LAST_CHARACTERS = 600
@@ -37,13 +40,14 @@ class Thinking(Vertical):
     def on_mount(self) -> None:
         self._show()
 
-    def update(self, text: str, growing: bool) -> None:
-        """`text` is all there is so far; while it is `growing` more may come."""
-        if (text, growing) == (self.text, self._open):
+    def append(self, text: str, growing: bool) -> None:
+        """Show more, which may be nothing; while it is `growing` yet more may come."""
+        if not text and growing == self._open:
             return
-        added, self.text, self._open = text[len(self.text) :], text, growing
+        self.text += text
+        self._open = growing
         if self._prose is not None:
-            self._prose.append(added)
+            self._prose.append(text)
             if not growing:
                 self._prose.end()
         self._show()
@@ -70,9 +74,11 @@ class Thinking(Vertical):
     def _show(self) -> None:
         if not self.is_mounted:
             return
-        self.display = bool(self.text)
+        self.display = bool(self.text.strip())
         words = f"thinking · {units.count(len(self.text.split()))} words"
-        key = f"{'T' if self._selected else 'F9 T'} {'unfolds' if self.folded else 'folds'}"
+        chosen: dict[str, str] = getattr(self.app, "keys", {})
+        keys = [as_written(chosen.get(name, usual)) for name, usual in USUAL_KEYS.items()]
+        key = f"{' '.join(keys[self._selected :])} {'unfolds' if self.folded else 'folds'}"
         mark = "▸" if self.folded else "▾"
         fold, last = self.query_one(".fold", Static), self.query_one(".last", Static)
         fold.update(Content(f"{mark} {words} · {key}"), layout=False)

@@ -44,11 +44,11 @@ async def test_a_key_enters_the_messages_at_the_last_and_escape_leads_back(
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
-        await person.press("f9")
+        await person.press("ctrl+r")
         assert person.composer.has_focus
         await person.ask("first")
         await person.ask("second")
-        await person.press("f9")
+        await person.press("ctrl+r")
         assert chosen(person) == 3
         await person.press("up", "k")
         assert chosen(person) == 1
@@ -68,7 +68,7 @@ async def test_the_chosen_message_is_marked_without_colours(make_stage: MakeStag
     async with stage.app.run_test(size=(60, 20)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9")
+        await person.press("ctrl+r")
         await pilot.pause()
         bubble = talk(person).bubbles[1].region
         frame = person.screen._compositor.render_strips()
@@ -98,7 +98,7 @@ async def test_the_cursor_goes_on_to_messages_that_were_not_shown(make_stage: Ma
         person = await Person(stage, pilot).ready()
         store(stage, PAGE + 5)
         await person.until(lambda: len(person.bubbles()) == PAGE)
-        await person.press("f9", *["up"] * PAGE)
+        await person.press("ctrl+r", *["up"] * PAGE)
         await person.until(lambda: len(person.bubbles()) == PAGE + 5)
         assert chosen(person) == 4
         await person.press("c")
@@ -113,7 +113,7 @@ async def test_the_head_of_a_chosen_message_is_in_view(make_stage: MakeStage) ->
         person = await Person(stage, pilot).ready()
         await person.ask("first")
         await person.ask("second")
-        await person.press("f9", "up", "up")
+        await person.press("ctrl+r", "up", "up")
         await person.until(lambda: at_top(person) == chosen(person) == 1)
         await person.press("down", "down")
         await person.until(lambda: at_top(person) == chosen(person) == 3)
@@ -131,7 +131,7 @@ async def test_another_session_is_written_in(make_stage: MakeStage) -> None:
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9", "f8")
+        await person.press("ctrl+r", "f8")
         await person.until(lambda: not person.bubbles())
         await person.press(*"up k")
         assert person.composer.text == "up k"
@@ -179,7 +179,7 @@ async def test_no_act_is_offered_that_nobody_answers(make_stage: MakeStage) -> N
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.press("f9")
+        await person.press("ctrl+r")
         offered = {name for name, ask in reading.ASKS.items()
                    if ask.binding.key in person.screen.active_bindings}  # fmt: skip
         assert offered == set(reading.CONNECTED)

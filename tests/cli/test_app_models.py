@@ -1,0 +1,89 @@
+"""What the app asks a hub before it fetches: the real doors, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback import PATH, REPOSITORY, Loopback
+
+from ondevice import catalog
+from ondevice.acquire import PullPlan
+from ondevice.cli import app
+from ondevice.gguf.shapes import write_shape
+from ondevice.paths import Paths, user_paths
+
+ENTRY = f"""
+[[model]]
+name = 'small-model'
+family = 'mine'
+title = 'Small Model'
+use = 'chat'
+parameters = 1_000_000
+context = 512
+licence = 'MIT'
+
+[[model.files]]
+engine = 'llama.cpp'
+quantization = 'Q4_0'
+repository = '{REPOSITORY}'
+path = '{PATH}'
+"""
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("ONDEVICE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Loopback()
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def paths(hub: Loopback) -> Paths:
+    found = user_paths()
+    found.config.mkdir(parents=True)
+    found.user_catalogue.write_text(ENTRY)
+    return found
+
+
+def row(paths: Paths) -> PullPlan:
+    """The model as the table has it before anybody is asked."""
+    rows = app._shelf(catalog.load(paths.user_catalogue), paths, None)
+    return next(each for each in rows if each.spec.name == "small-model")
+
+
+def test_a_model_without_a_shape_is_judged_by_the_header_of_its_file(
+    hub: Loopback, paths: Paths, tmp_path: Path
+) -> None:
+    write_shape("tiny-llama", "Q4_0", tmp_path / "tiny.gguf")
+    content = (tmp_path / "tiny.gguf").read_bytes()
+    hub.offer(content)
+    plan = row(paths)
+    assert (plan.verdict, plan.bytes_total) == (None, None)
+    judged = app._judge(plan, paths, 256)
+    assert judged.verdict is not None
+    assert (judged.verdict.kind, judged.verdict.estimate.n_ctx) == ("well", 256)
+    assert judged.bytes_total == len(content)
+
+
+def test_why_it_cannot_be_judged_is_said(hub: Loopback, paths: Paths) -> None:
+    assert "has no" in (app._judge(row(paths), paths, None).problem or "")
+    hub.offer(b"no model at all")
+    judged = app._judge(row(paths), paths, None)
+    assert (judged.fits, judged.verdict) == (False, None)
+    assert "not GGUF" in (judged.problem or "")
+
+
+def test_offline_nobody_is_asked(
+    hub: Loopback, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE" in (app._judge(row(paths), paths, None).problem or "")
+    assert hub.requests == []
