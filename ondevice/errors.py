@@ -3,6 +3,7 @@
 OnDeviceError
 ├── UsageTrouble           the request itself cannot be done
 │   ├── SettingsInvalid    a value in the settings file or environment
+│   ├── NotASession        the file is no exported session
 │   ├── TermsNotAccepted   the model has terms that nobody here has accepted yet
 │   └── SchemaRefused      the JSON schema cannot guide an answer
 ├── ModelTrouble           naming, finding or reading a model
@@ -36,6 +37,7 @@ OnDeviceError
 │   └── NotChanged         the system does not let us delete or rename it
 └── StorageTrouble         the database of sessions
     ├── DatabaseBusy       another process holds it
+    ├── UnknownSession     no session or message has that number
     ├── DatabaseUnusable   unreadable, read-only or out of space
     └── DatabaseTooNew     written by a later version
 """
@@ -61,6 +63,10 @@ class UsageTrouble(OnDeviceError):
 
 class SettingsInvalid(UsageTrouble):
     """A value in the settings file or the environment is not usable."""
+
+
+class NotASession(UsageTrouble):
+    """The file is no exported session, or a damaged one; nothing of it was taken."""
 
 
 class TermsNotAccepted(UsageTrouble):
@@ -201,6 +207,10 @@ class StorageTrouble(OnDeviceError):
 
 class DatabaseBusy(StorageTrouble):
     """Another process holds the database."""
+
+
+class UnknownSession(StorageTrouble):
+    """No session has that number, or none has that message; it may have been deleted."""
 
 
 class DatabaseUnusable(StorageTrouble):

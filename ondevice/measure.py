@@ -6,9 +6,9 @@ Chat, benchmarks and demos stand on this; only what is above it knows what the n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ondevice.domain.cost import Price
+from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     EngineInfo,
     EngineNotice,
@@ -29,11 +29,12 @@ def measure(
     request: GenerationRequest,
     price: Price | None,
     random_weights: bool = False,
+    power: Power | None = None,
 ) -> Iterator[MeasureEvent]:
     """Pass the engine's events on, then yield one Measured.
 
-    `info` is what loading returned; `random_weights` is the file's. Raises what the engine
-    raises; closing the iterator cancels.
+    `info` is what loading returned; `random_weights` is the file's; `power` is what the user
+    states about the machine. Raises what the engine raises; closing the iterator cancels.
     """
     text: list[str] = []
     notices: list[EngineNotice] = []
@@ -46,7 +47,6 @@ def measure(
                 measured = Measured(
                     "".join(text), event, memory.use(), None, tuple(notices), random_weights
                 )
-                cost = measured.cost_at(price) if price else None
-                yield replace(measured, cost=cost)
+                yield measured.priced(price, power)
             else:
                 text.append(getattr(event, "text", ""))

@@ -101,6 +101,7 @@ def price(key: str, on: date | None = None, *, cache_dir: Path | None = None) ->
         cache_min_tokens=None if rates.cached is None else _cache_minimum(rates),
         price_date=day,
         source=rates.source,
+        batch_share=_batch_share(rates.provider, day),
     )
 
 
@@ -111,6 +112,7 @@ class _HistoricalPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[price]]` of prices.toml."""
 
     key: str
+    provider: str
     title: str
     input: Decimal
     output: Decimal
@@ -131,9 +133,20 @@ class _CacheMinimum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     read_on: date
 
 
+class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[batch]]` of prices.toml."""
+
+    provider: str
+    share: Decimal
+    sold_since: date
+    source: str
+    read_on: date
+
+
 class _OwnFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: tuple[_HistoricalPrice, ...]
     cache_minimum: tuple[_CacheMinimum, ...]
+    batch: tuple[_Batch, ...]
 
 
 def _own_figures() -> _OwnFigures:
@@ -152,7 +165,15 @@ def _historical(key: str) -> Price:
         cache_min_tokens=row.cache_min_tokens,
         price_date=row.valid_on,
         source=row.source,
+        batch_share=_batch_share(row.provider, row.valid_on),
     )
+
+
+def _batch_share(provider: str, day: date) -> Decimal | None:
+    for row in _own_figures().batch:
+        if row.provider == provider and row.sold_since <= day:
+            return row.share
+    return None
 
 
 def _cache_minimum(rates: _Rates) -> int | None:

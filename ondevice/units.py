@@ -1,4 +1,4 @@
-"""The only place that turns numbers into words: bytes, rates, durations, counts, money.
+"""The only place that turns numbers into words, and sizes in words into numbers.
 
 Memory and files use binary steps with the names people know (1 GB here is 2**30 bytes), as
 process monitors do. Unknown values read "unknown".
@@ -7,6 +7,7 @@ process monitors do. Unknown values read "unknown".
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 
 UNKNOWN = "unknown"
@@ -22,6 +23,14 @@ def size(value: int | None) -> str:
             break
         amount, unit = amount / 1024, bigger
     return f"{amount:.1f} {unit}" if unit != "B" and amount < 9.95 else f"{amount:.0f} {unit}"
+
+
+def parse_size(text: str) -> int | None:
+    """`500K`, `5M`, `1.5 GB` or plain bytes, in binary steps; None for anything else."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        return None
+    return int(Decimal(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def rate(tok_per_s: float | None) -> str:

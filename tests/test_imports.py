@@ -15,7 +15,15 @@ import pytest
 
 import ondevice
 
-HEAVY = {"textual", "rich", "llama_cpp", "onnxruntime", "huggingface_hub", "genai_prices"}
+HEAVY = {
+    "textual",
+    "rich",
+    "llama_cpp",
+    "onnxruntime",
+    "huggingface_hub",
+    "genai_prices",
+    "tomlkit",
+}
 ONLY_THE_CHILD = "ondevice.engines.llamacpp"
 SCREENS = ("ondevice.tui", "ondevice.cli.app")
 
@@ -88,7 +96,17 @@ def test_the_domain_needs_the_standard_library_only(
 
 def test_the_walk_finds_every_room() -> None:
     rooms = {name.split(".")[1] for name in HEADLESS if "." in name}
-    assert {"chat", "measure", "storage", "hub", "hardware", "engines", "gguf", "cli"} <= rooms
+    assert {
+        "chat",
+        "measure",
+        "storage",
+        "hub",
+        "hardware",
+        "engines",
+        "gguf",
+        "cli",
+        "settings",
+    } <= rooms
 
 
 def run_help() -> set[str]:

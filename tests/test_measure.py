@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from echoing import PRICE, Loaded, echo
 
+from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     GenerationDone,
     GenerationRequest,
@@ -67,6 +68,30 @@ def test_cost_is_computed_from_usage_exactly(tmp_path: Path) -> None:
     assert cost is not None
     assert cost.usd == Decimal("0.0000012")  # 3 × $0.1 and 3 × $0.3 per million
     assert cost.price is PRICE
+
+
+def test_stated_watts_are_taken_off_what_is_avoided(tmp_path: Path) -> None:
+    power = Power(36.0, Decimal(1))
+    with echo(tmp_path, delay_s=0.02) as loaded:
+        events = list(measure(loaded.engine, loaded.info, REQUEST, PRICE, power=power))
+    measured = measured_of(events)
+    seconds = measured.done.timings.busy_s
+    assert seconds is not None
+    assert seconds >= 0.04
+    assert measured.electricity.joules == 36.0 * seconds
+    assert measured.cost is not None
+    assert measured.cost.usd == Decimal("0.0000012")
+    assert measured.cost.electricity_usd == measured.electricity.usd
+    assert measured.cost.net_usd == measured.cost.usd - (measured.electricity.usd or 0)
+    assert measured.cost.net_usd < measured.cost.usd
+
+
+def test_without_watts_the_electricity_is_unknown(tmp_path: Path) -> None:
+    with echo(tmp_path) as loaded:
+        measured = measured_of(events_of(loaded))
+    assert (measured.electricity.tier, measured.electricity.joules) == ("unknown", None)
+    assert measured.cost is not None
+    assert measured.cost.electricity_usd is None
 
 
 def test_without_a_price_there_is_no_cost(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+import tomllib
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -20,6 +21,7 @@ from ondevice.domain.cost import CostAvoided, Price, cost_avoided
 from ondevice.domain.generation import Usage
 from ondevice.errors import UsageTrouble
 
+FIGURES = Path(pricing.__file__).with_name("prices.toml")
 EPOCH = date(2026, 1, 1)
 MTOK = 1_000_000
 
@@ -58,6 +60,39 @@ def test_historical_prices_are_exact_and_keep_their_date(
     assert found.cached_usd_per_mtok == (None if cached is None else Decimal(cached))
     assert found.price_date == held_on
     assert found.source.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("key", "share"),
+    [
+        ("gpt-6.1-sol", "0.5"),
+        ("anthropic/claude-opus-4-5", "0.5"),
+        ("google/gemini-2.5-flash", "0.5"),
+        ("ministral-3b", None),
+        ("gpt-4-turbo", "0.5"),
+        ("claude-3.5-sonnet", None),
+        ("gemini-1.5-pro", None),
+    ],
+    ids=str,
+)
+def test_a_batch_price_is_there_where_it_was_sold_and_its_figure_was_read(
+    key: str, share: str | None
+) -> None:
+    """The latter two are of a time before their providers sold batches."""
+    assert pricing.price(key).batch_share == (None if share is None else Decimal(share))
+
+
+def test_every_figure_of_our_own_says_where_and_when_it_was_read() -> None:
+    for table in tomllib.loads(FIGURES.read_text()).values():
+        for row in table:
+            assert row["source"].startswith("https://")
+            assert EPOCH < row["read_on"] <= date(2026, 12, 31)
+
+
+def test_a_batch_price_holds_from_its_day_on() -> None:
+    before = pricing.price("openai/gpt-4-turbo", date(2024, 4, 14))
+    after = pricing.price("openai/gpt-4-turbo", date(2024, 4, 15))
+    assert (before.batch_share, after.batch_share) == (None, Decimal("0.5"))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ondevice import catalog, pricing, settings, units
+from ondevice import catalog, pricing, units
 from ondevice.chat import Chat
-from ondevice.domain.generation import LoadOptions
 from ondevice.errors import OnDeviceError, StorageTrouble, UsageTrouble
 from ondevice.hardware import probe
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
+from ondevice.settings import SettingsFile, Trouble
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
@@ -42,8 +42,13 @@ def open_app(model: str | None) -> int:
 
     gc.enable()
     paths = user_paths()
-    chosen = settings.load(paths.settings)
-    options = LoadOptions(n_ctx=chosen.context or None, threads=chosen.threads or None)
+    file = SettingsFile(paths.settings)
+    reading = file.read()
+    chosen = reading.settings
+
+    def n_ctx() -> int | None:
+        """As the settings say by now."""
+        return file.read().settings.context or None
 
     @cache  # after the first paint, and once
     def known() -> catalog.Catalog:
@@ -53,18 +58,19 @@ def open_app(model: str | None) -> int:
         resolve=lambda name: local.resolve(name, known()),
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
         price=lambda key: pricing.price(key, cache_dir=paths.cache),
-        baseline=chosen.baseline or pricing.DEFAULT_BASELINE,
+        baseline=pricing.DEFAULT_BASELINE,
         frontier=pricing.FRONTIER_BASELINE,
-        shelf=lambda: _shelf(known(), paths, options.n_ctx),
+        shelf=lambda: _shelf(known(), paths, n_ctx()),
         accept_terms=lambda terms: _records(paths).accept(terms),
-        judge=lambda plan: _judge(plan, paths, options.n_ctx),
+        judge=lambda plan: _judge(plan, paths, n_ctx()),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
+        settings=file,
     )
     database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
-    app = OnDeviceApp(chat, sessions, doors, model or chosen.model, options, chosen.max_tokens)
-    app.trouble = trouble
+    app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
+    app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]
     return run_app(app, chat, database)
 
 
@@ -142,6 +148,10 @@ def _open_storage() -> tuple[Database | None, Sessions | None, str]:
             database.close()
         return None, None, f"Nothing will be kept: {error.message}"
     return database, sessions, _set_aside(database)
+
+
+def _in_settings(trouble: Trouble) -> str:
+    return f"Settings: {trouble.message}. {trouble.hint} Until then the default holds."
 
 
 def _set_aside(database: Database) -> str:

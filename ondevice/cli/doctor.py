@@ -19,6 +19,7 @@ from ondevice.errors import OnDeviceError
 from ondevice.hardware import probe, system
 from ondevice.hub import local
 from ondevice.paths import user_paths
+from ondevice.settings import SettingsFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(as_json: bool) -> None:
     """Check this machine and this installation."""
-    findings = [*_machine(), *_packages(), *_engines(), *_models(), *_folders()]
+    findings = [*_machine(), *_packages(), *_engines(), *_models(), *_settings(), *_folders()]
     if as_json:
         import json  # deferred: only for this
 
@@ -109,6 +110,17 @@ def _models() -> list[Finding]:
         Finding("catalogue", f"{len(known.models)} models, engines: {', '.join(registry.NAMES)}"),
         *bad,
         Finding("models here", ", ".join(here) or "none", ok=bool(here), mend=mend),
+    ]
+
+
+def _settings() -> list[Finding]:
+    reading = SettingsFile(user_paths().settings).read()
+    bad = [
+        Finding("settings", clean_line(trouble.message, 300), ok=False, mend=trouble.hint)
+        for trouble in reading.troubles
+    ]
+    return bad or [
+        Finding("settings", f"{len(reading.given)} set" if reading.given else "defaults")
     ]
 
 

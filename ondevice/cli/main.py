@@ -6,12 +6,12 @@ import errno
 import io
 import os
 import sys
-from importlib import import_module
 
 import click
 
 from ondevice import __version__, errors
 from ondevice.cli.exits import Exit, exit_for
+from ondevice.cli.lazy import LazyGroup
 
 COMMANDS = {
     "run": ("ondevice.cli.run:run", "Answer one prompt, from the arguments or a pipe."),
@@ -22,6 +22,12 @@ COMMANDS = {
     "verify": ("ondevice.cli.verify:verify", "Hash the models here again: are they unharmed?"),
     "rm": ("ondevice.cli.rm:rm", "Delete a model from this machine."),
     "prune": ("ondevice.cli.prune:prune", "Delete what unfinished downloads left."),
+    "settings": (
+        "ondevice.cli.settings:settings",
+        "Show and change what the app and commands use.",
+    ),
+    "sessions": ("ondevice.cli.sessions:sessions", "The conversations kept here: list, export ..."),
+    "costs": ("ondevice.cli.costs:costs", "Show what answers used, cost and avoided."),
     "doctor": ("ondevice.cli.doctor:doctor", "Check this machine and this installation."),
     "completion": ("ondevice.cli.completion:completion", "Print the shell completion script."),
 }
@@ -30,26 +36,9 @@ OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, e
 """What a system answers when stdout takes no more."""
 
 
-class LazyGroup(click.Group):
-    """Lists commands from the table above and imports one when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
-
-
 @click.group(
     cls=LazyGroup,
+    table=COMMANDS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Without a command the app opens.",

@@ -1,10 +1,13 @@
-"""Kinds of values that more than one command takes."""
+"""What more than one command takes: kinds of values, and the settings."""
 
 from __future__ import annotations
 
-import re
-
 import click
+
+from ondevice import units
+from ondevice.domain.text import clean_line
+from ondevice.paths import user_paths
+from ondevice.settings import Settings, SettingsFile
 
 CONTEXT = click.IntRange(16, 1_000_000_000)
 """Tokens of context."""
@@ -18,12 +21,21 @@ class BytesPerSecond(click.ParamType[int]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([KMG]?)B?(?:/s)?", str(value), re.I)
-        steps = {"": 0, "K": 1, "M": 2, "G": 3}
-        rate = int(float(found[1]) * 1024 ** steps[found[2].upper()]) if found else 0
+        rate = units.parse_size(str(value).removesuffix("/s")) or 0
         if rate < 1:
             self.fail(f"{value!r} is no rate; such as 500K or 5M, in bytes per second", param, ctx)
         return rate
 
 
 BYTES_PER_S = BytesPerSecond()
+
+
+def settings_for(*uses: str) -> Settings:
+    """This user's, for a command that `uses` these: what is wrong with others is only said.
+
+    Raises SettingsInvalid for a fault in one of them, as the result would be another one.
+    """
+    settings, others = SettingsFile(user_paths().settings).load(*uses)
+    for said in others:
+        click.echo(f"ondevice: {clean_line(said, 500)}", err=True)
+    return settings

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from ondevice import units
+from ondevice.cli.confirm import confirm
 from ondevice.cli.exits import Exit
-from ondevice.cli.rm import confirm
 from ondevice.domain.text import clean_line
 from ondevice.hub import local, upkeep
 from ondevice.hub.cache import HubCache

@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from ondevice import acquire, catalog, errors, settings, units
+from ondevice import acquire, catalog, errors, units
 from ondevice.acquire import PullPlan
 from ondevice.cli.exits import Exit
-from ondevice.cli.options import BYTES_PER_S, CONTEXT
+from ondevice.cli.options import BYTES_PER_S, CONTEXT, settings_for
 from ondevice.cli.progress import EventLines, ProgressLine
 from ondevice.domain.download import Downloaded, DownloadEvent
 from ondevice.domain.model import FileSpec, ModelSpec
@@ -63,7 +63,7 @@ def _pull(model: str, options: dict[str, Any]) -> None:
     shown = EventLines() if options["events"] else ProgressLine()
     with _hub(shown.show) as hub:
         spec, file = _wanted(model, catalog.load(paths.user_catalogue), hub, options)
-        chosen = settings.load(paths.settings)
+        chosen = settings_for("context", "download_bytes_per_s")
         n_ctx = options["ctx"] or chosen.context or None
         options["limit_rate"] = options["limit_rate"] or chosen.download_bytes_per_s or None
         plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), n_ctx)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from typing import Any
 
 import click
 
 from ondevice import catalog, units
-from ondevice.cli.exits import Exit
+from ondevice.cli.confirm import confirm
 from ondevice.domain.model import FileSpec, told_apart
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelNotHere, UsageTrouble
@@ -56,17 +55,6 @@ def rm(
         click.echo(json.dumps(_document(model, file, done) | {"pin": pin}, indent=2))
     else:
         click.echo(f"Deleted; {units.size(done.freed_bytes)} are free again.", err=True)
-
-
-def confirm(question: str, yes: bool, as_json: bool) -> None:
-    """Go on only when it is wanted; elsewhere than on a terminal that is `--yes`."""
-    if yes:
-        return
-    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageTrouble("nothing is deleted without being asked for", hint="Add --yes.")
-    if not click.confirm(question, default=False, err=True):
-        click.echo("Nothing was deleted.", err=True)
-        raise click.exceptions.Exit(Exit.CANCELLED)
 
 
 def _asked(model: str, named: list[FileSpec], wanted: str | None) -> list[FileSpec]:

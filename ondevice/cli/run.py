@@ -6,12 +6,14 @@ import contextlib
 import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ondevice import catalog, errors, pricing, settings, units
+from ondevice import catalog, errors, pricing, units
+from ondevice.cli.options import CONTEXT, settings_for
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import (
     Adapter,
@@ -21,7 +23,6 @@ from ondevice.domain.generation import (
     LoadOptions,
     PrefillProgress,
     Prompt,
-    Sampling,
     TextDelta,
 )
 from ondevice.domain.measured import Measured
@@ -31,29 +32,43 @@ from ondevice.engines import registry
 from ondevice.hub import local
 from ondevice.measure import MeasureEvent, measure
 from ondevice.paths import user_paths
+from ondevice.settings import Settings
 
 TOKENS = click.IntRange(1, 1_000_000_000)
-CONTEXT = click.IntRange(16, 1_000_000_000)
 MOST_SCHEMA_BYTES = 1 << 20
 INPUT = click.Path(path_type=Path)
+SAMPLED = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
+USED = (
+    "model",
+    "context",
+    "threads",
+    "kv_type",
+    "max_tokens",
+    "system",
+    "presets",
+    "sampling",
+    "baseline",
+)
+"""The settings that an option's absence leaves to the file."""
 
 
 @click.command()
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", help="Catalogue name, or path of a GGUF file.")
-@click.option("-s", "--system", help="System prompt.")
+@click.option("-s", "--system", help="System prompt, or the name of a preset.")
 @click.option("--raw", is_flag=True, help="Continue the text as it stands, without a template.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("-n", "--max-tokens", type=TOKENS, help="Longest answer in tokens.")
-@click.option("-t", "--temperature", type=float, default=0.7, show_default=True)
-@click.option("--top-k", type=int, default=40, show_default=True)
-@click.option("--top-p", type=float, default=0.95, show_default=True)
-@click.option("--min-p", type=float, default=0.05, show_default=True)
-@click.option("--repeat-penalty", type=float, default=1.0, show_default=True)
+@click.option("-t", "--temperature", type=float, help="0 takes the most probable token.")
+@click.option("--top-k", type=int, help="Draw from so many tokens; 0 is all.")
+@click.option("--top-p", type=float, help="Draw from those that make up this probability.")
+@click.option("--min-p", type=float, help="Leave out those below this share of the first.")
+@click.option("--repeat-penalty", type=float, help="Above 1, a token repeats less.")
 @click.option("--seed", type=int, help="Repeats a run exactly.")
 @click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated.")
 @click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Fixed; otherwise follows the load.")
+@click.option("--kv-type", type=click.Choice(["f16", "q8_0"]), help="Numbers of the KV cache.")
 @click.option("--flash-attention", type=click.Choice(["on", "off"]), help="Default: off on a CPU.")
 @click.option("--repack", type=click.Choice(["on", "off"]), help="Default: on if memory allows.")
 @click.option("--schema", type=INPUT, metavar="FILE", help="JSON schema the answer keeps to.")
@@ -66,9 +81,12 @@ INPUT = click.Path(path_type=Path)
 @click.option("--ignore-eos", is_flag=True, help="For measuring: an end token does not end it.")
 @click.option("--baseline", help="Cloud model that the cost is compared with.")
 def run(prompt: tuple[str, ...], **options: Any) -> None:
-    """Answer PROMPT, or what comes through a pipe, or both (the pipe after the prompt)."""
+    """Answer PROMPT, or what comes through a pipe, or both (the pipe after the prompt).
+
+    What no option says, the settings do: `ondevice settings`.
+    """
     paths = user_paths()
-    chosen = settings.load(paths.settings)
+    chosen = settings_for(*USED)
     text = _prompt_text(prompt)
     file = local.resolve(options["model"] or chosen.model, catalog.load(paths.user_catalogue))
     request = _request(text, file, options, chosen)
@@ -103,18 +121,19 @@ def _prompt_text(words: tuple[str, ...]) -> str:
 
 
 def _request(
-    text: str, file: ModelFile, options: dict[str, Any], chosen: settings.Settings
+    text: str, file: ModelFile, options: dict[str, Any], chosen: Settings
 ) -> GenerationRequest:
     if options["raw"] and options["system"]:
         raise errors.UsageTrouble("--raw takes no --system", hint="Put it all into the prompt.")
     raw = options["raw"] or (file.use == "base" and not options["system"])
-    names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
+    given = {name: options[name] for name in SAMPLED if options[name] is not None}
     try:
-        sampling = Sampling(**{name: options[name] for name in names})
+        sampling = replace(chosen.sampling, **given)
     except ValueError as error:
         raise errors.UsageTrouble(str(error), hint="See: ondevice run --help") from error
+    system = chosen.system if options["system"] is None else options["system"]
     return GenerationRequest(
-        prompt=Prompt(text=text) if raw else Prompt.chat(text, options["system"]),
+        prompt=Prompt(text=text) if raw else Prompt.chat(text, chosen.prompt_of(system)),
         sampling=sampling,
         max_tokens=options["max_tokens"] or chosen.max_tokens,
         stop=options["stop"],
@@ -150,13 +169,15 @@ def _adapter(text: str) -> Adapter:
     return Adapter(Path(text).absolute())
 
 
-def _load_options(options: dict[str, Any], chosen: settings.Settings) -> LoadOptions:
+def _load_options(options: dict[str, Any], chosen: Settings) -> LoadOptions:
     on_off = {"on": True, "off": False, None: None}
+    usual = chosen.load_options
     return LoadOptions(
-        n_ctx=options["ctx"] or chosen.context or None,
-        threads=options["threads"] or chosen.threads or None,
+        n_ctx=options["ctx"] or usual.n_ctx,
+        threads=options["threads"] or usual.threads,
         flash_attention=on_off[options["flash_attention"]],
         repack=on_off[options["repack"]],
+        kv_type=options["kv_type"] or usual.kv_type,
         adapters=tuple(map(_adapter, options["lora"])),
     )
 

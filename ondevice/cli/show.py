@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ondevice import acquire, catalog, fit, settings, units
+from ondevice import acquire, catalog, fit, units
+from ondevice.cli.options import settings_for
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
@@ -26,7 +27,7 @@ from ondevice.verdict import verdict_document, verdict_lines
 def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name or a GGUF file."""
     machine, paths = probe.machine_memory(), user_paths()
-    n_ctx = settings.load(paths.settings).context or None
+    n_ctx = settings_for("context").context or None
     if local.looks_like_path(model):
         path = local.resolve(model, catalog.Catalog(())).path
         facts, verdict = _file_facts(path), _file_verdict(path, machine, n_ctx)

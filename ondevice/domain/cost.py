@@ -32,6 +32,9 @@ class Price:
     price_date: date
     """The price held on this date."""
     source: str
+    batch_share: Decimal | None = None
+    """What a token costs in the provider's batches, as a share of the rates above; None where it
+    sells none, or where its own text gives no figure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,15 @@ FinishReason = Literal["stop", "length", "context_full", "cancelled", "failed"]
 Capability = Literal["snapshots", "schema", "lora"]
 
 
+SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, 10.0),
+    "top_k": (0, 1_000_000),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repeat_penalty": (0.01, 10.0),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is chosen. Values outside their range raise ValueError."""
@@ -44,14 +53,7 @@ class Sampling:
     """None draws one; the seed used is not a secret, so equal seeds repeat a run."""
 
     def __post_init__(self) -> None:
-        bounds = {
-            "temperature": (0.0, 10.0),
-            "top_k": (0, 1_000_000),
-            "top_p": (0.0, 1.0),
-            "min_p": (0.0, 1.0),
-            "repeat_penalty": (0.01, 10.0),
-        }
-        for name, (low, high) in bounds.items():
+        for name, (low, high) in SAMPLING_BOUNDS.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; it must be from {low} to {high}")
@@ -196,6 +198,13 @@ class Timings:
     ttft_s: float | None
     prefill_s: float | None
     decode_s: float | None
+
+    @property
+    def busy_s(self) -> float | None:
+        """From the request to the last token; without a token, what reading the prompt took."""
+        if self.ttft_s is None:
+            return self.prefill_s
+        return self.ttft_s + (self.decode_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

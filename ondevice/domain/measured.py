@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ondevice.domain.cost import CostAvoided, Price, cost_avoided
+from ondevice.domain.electricity import UNKNOWN_ELECTRICITY, Electricity, Power, estimated
 from ondevice.domain.generation import EngineNotice, GenerationDone
 from ondevice.domain.memory import MemoryUse
 
@@ -22,6 +23,7 @@ class Measured:
     notices: tuple[EngineNotice, ...]
     random_weights: bool = False
     """The text is noise, to which no price applies."""
+    electricity: Electricity = UNKNOWN_ELECTRICITY
 
     @property
     def billable(self) -> bool:
@@ -37,5 +39,10 @@ class Measured:
         if self.random_weights:
             return None
         if not self.billable:
-            return CostAvoided(price, Decimal(0), 0)
-        return cost_avoided(self.done.usage, price)
+            return CostAvoided(price, Decimal(0), 0, self.electricity.usd)
+        return cost_avoided(self.done.usage, price, self.electricity.usd)
+
+    def priced(self, price: Price | None, power: Power | None) -> Measured:
+        """With what it took from the socket, and what it avoids at `price`."""
+        known = replace(self, electricity=estimated(power, self.done.timings.busy_s))
+        return replace(known, cost=known.cost_at(price) if price else None)

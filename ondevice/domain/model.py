@@ -145,3 +145,8 @@ class ModelFile:
     use: Use = "chat"
     random_weights: bool = False
     """A stand-in of a real shape: its speed is true, its text is noise."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether what it answers belongs in the accounts: it is neither noise nor an echo."""
+        return not self.random_weights and self.engine != "echo"

@@ -1,7 +1,14 @@
-"""What a conversation is when it is kept."""
+"""What a conversation is when it is kept: a tree of messages, of which one path is shown.
+
+path    the messages from a first one down to one of them, in order
+head    the last message of the path that is shown; a branch, an edited question and a second
+        answer only move it, so the other paths stay
+leaf    a message that nothing follows: the end of a path
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,9 +31,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One message of a session, in the order of its id."""
+    """One message of a session. A child has a larger id than its parent, where both are stored."""
 
     id: int
+    """Below 0 for one that is only in memory."""
     session_id: int
     role: Role
     content: str
@@ -35,3 +43,58 @@ class StoredMessage:
     completion_tokens: int = 0
     decode_tok_per_s: float | None = None
     finish_reason: str = ""
+    parent_id: int | None = None
+    """The message before it; None for a first one."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    ttft_s: float | None = None
+    useful: bool = False
+    """The person marked it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTree:
+    """A session with all its paths."""
+
+    session: Session
+    messages: tuple[StoredMessage, ...]
+    """In the order of their ids."""
+    head_id: int | None
+    """None while there is no message, and where the shown path is empty."""
+
+    @property
+    def path(self) -> list[StoredMessage]:
+        """The messages that are shown."""
+        return path_to(self.head_id, {message.id: message for message in self.messages})
+
+    @property
+    def leaves(self) -> list[StoredMessage]:
+        """The ends of all paths, see `leaves`."""
+        return leaves(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A place where a searched text is."""
+
+    session: Session
+    message: StoredMessage | None
+    """None where it is in the title."""
+    excerpt: str
+    """A few words around it, as they were written: not cleaned."""
+
+
+def path_to(head_id: int | None, messages: Mapping[int, StoredMessage]) -> list[StoredMessage]:
+    """The messages down to `head_id`, first one first."""
+    path = []
+    while head_id is not None and head_id in messages:
+        path.append(messages[head_id])
+        head_id = messages[head_id].parent_id
+    return path[::-1]
+
+
+def leaves(messages: Iterable[StoredMessage]) -> list[StoredMessage]:
+    """The ends of all paths, the newest first where all are stored."""
+    every = list(messages)
+    followed = {message.parent_id for message in every}
+    return [message for message in reversed(every) if message.id not in followed]

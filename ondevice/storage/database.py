@@ -4,12 +4,17 @@ WAL with synchronous=FULL: a committed row survives a kill and a power cut; a co
 
 A file that is no database is set aside at once. Damage inside one is found when it is met, as
 checking all of it takes 12 ms per MB: the damage is then marked, and the next opening checks,
-sets the file aside and goes on with what reads. Nothing is ever deleted.
+sets the file aside and goes on with what reads. Damaged files are not deleted.
+
+What a person deletes is overwritten: SQLite zeroes the row, but pages that were split or cut, the
+log and the full-text index may still hold its words, so `scrub` writes all that is left anew. A
+mark beside the file says that this is due, until it is done.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import sqlite3
 import threading
@@ -20,7 +25,8 @@ from pathlib import Path
 
 from ondevice.errors import DatabaseBusy, DatabaseTooNew, DatabaseUnusable, StorageTrouble
 from ondevice.hardware.system import make_private_folder, one_at_a_time
-from ondevice.storage.recovery import copy_readable
+from ondevice.storage import recovery
+from ondevice.storage.schema import MIGRATIONS
 
 BUSY_S = 5.0
 RETRY_S = 0.02
@@ -30,37 +36,6 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-MIGRATIONS = (
-    """
-    CREATE TABLE session (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        title TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        system_prompt TEXT NOT NULL DEFAULT ''
-    ) STRICT;
-    CREATE TABLE message (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        session_id INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE,
-        role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
-        content TEXT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('complete', 'streaming', 'interrupted')),
-        writer TEXT,
-        model TEXT NOT NULL DEFAULT '',
-        finish_reason TEXT NOT NULL DEFAULT '',
-        prompt_tokens INTEGER NOT NULL DEFAULT 0,
-        cached_tokens INTEGER NOT NULL DEFAULT 0,
-        completion_tokens INTEGER NOT NULL DEFAULT 0,
-        ttft_s REAL,
-        decode_tok_per_s REAL,
-        baseline TEXT NOT NULL DEFAULT '',
-        avoided_usd TEXT,
-        price_date TEXT
-    ) STRICT;
-    CREATE INDEX message_by_session ON message(session_id, id);
-    CREATE INDEX message_streaming ON message(id) WHERE state = 'streaming';
-    """,
-)
 
 
 class Database:
@@ -78,8 +53,12 @@ class Database:
         try:
             make_private_folder(path.parent)
             self._connection = self._open()
+            due = self._scrub_mark.exists()
         except (OSError, sqlite3.Error) as error:
             raise named(error, path) from error
+        if due:
+            with suppress(StorageTrouble):  # another process has it open, and will be done some day
+                self.scrub()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -124,11 +103,13 @@ class Database:
                 if not _is_corrupt(error):
                     raise
             self.set_aside = self._move_away()
-            connection = self._connect()
-            self.recovered = copy_readable(self.set_aside, connection)
+            version = recovery.version_of(self.set_aside)
+            connection = self._connect(version)  # so that what reads goes through the same steps
+            self.recovered = recovery.copy_readable(self.set_aside, connection)
+            self._migrate(connection)
             return connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, version: int = len(MIGRATIONS)) -> sqlite3.Connection:
         # Only when it is new: closing any descriptor of a file drops all locks this process has
         # on it, https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled
         if not self.path.exists():
@@ -143,8 +124,10 @@ class Database:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA secure_delete=ON")
+            # VACUUM writes a copy of all that is left: into memory, not into temporary files
+            connection.execute("PRAGMA temp_store=MEMORY")
             self._check(connection)
-            self._migrate(connection)
+            self._migrate(connection, version)
         except BaseException:
             connection.close()
             raise
@@ -168,34 +151,77 @@ class Database:
             return
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            error = sqlite3.DatabaseError(found)
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
+            raise _with_code(sqlite3.SQLITE_CORRUPT, found)
+        # No check looks into the full-text index, and all of it can be made anew.
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'found_in'").fetchone():
+            connection.execute("INSERT INTO found_in(found_in) VALUES ('rebuild')")
         self._damage_mark.unlink(missing_ok=True)
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
+    def _migrate(self, connection: sqlite3.Connection, to: int = len(MIGRATIONS)) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
             raise DatabaseTooNew(
                 f"{self.path} was written by a later version of ondevice",
                 hint="Update ondevice, or set ONDEVICE_HOME to another folder.",
             )
-        if version == len(MIGRATIONS):
+        if version >= to:
             return
         connection.execute("BEGIN IMMEDIATE")  # another process may be migrating too
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for step in MIGRATIONS[version:]:
-            for statement in step.split(";"):
-                if statement.strip():
-                    connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        for step in MIGRATIONS[version:to]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(version, to)}")
         connection.execute("COMMIT")
+
+    # Deleting for good
+
+    @property
+    def _scrub_mark(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.scrub")
+
+    def scrub_is_due(self) -> None:
+        """Note, before rows are deleted, that their bytes are to go: a kill may come between."""
+        try:
+            self._scrub_mark.touch(mode=0o600)
+        except OSError as error:
+            raise named(error, self.path) from error
+
+    def scrub(self) -> None:
+        """Write the file, its index and its log anew, without what was deleted.
+
+        Raises StorageTrouble where others read meanwhile or the disk is full; it is tried again
+        at the next opening.
+        """
+        with self._lock:
+            try:
+                _scrub(self._connection)
+            except sqlite3.Error as error:
+                raise self._met(error) from error
+            with suppress(OSError):
+                self._scrub_mark.unlink(missing_ok=True)
+
+    def set_aside_files(self) -> list[Path]:
+        """Damaged databases and their logs, which may still hold what was deleted later."""
+        return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.corrupt-*"))
+
+    def forget_set_aside(self) -> None:
+        """Delete them. Raises StorageTrouble."""
+        for part in self.set_aside_files():
+            try:
+                part.unlink(missing_ok=True)
+            except OSError as error:
+                raise named(error, part) from error
 
     # Damage
 
     @property
     def _damage_mark(self) -> Path:
         return self.path.with_name(f"{self.path.name}.damaged")
+
+    def damage(self) -> StorageTrouble:
+        """The error for rows that cannot be: SQLite reads a lost part of a page as zeros."""
+        return self._met(_with_code(sqlite3.SQLITE_CORRUPT, "rows that cannot be"))
 
     def _met(self, error: sqlite3.Error) -> StorageTrouble:
         if _is_corrupt(error):
@@ -213,6 +239,17 @@ class Database:
                 part.rename(aside.with_name(aside.name + suffix))
         self._damage_mark.unlink(missing_ok=True)
         return aside
+
+
+def _scrub(connection: sqlite3.Connection) -> None:
+    # An index entry that was deleted is only marked until its segment is merged; the option that
+    # changes this came with SQLite 3.42.
+    connection.execute("INSERT INTO found_in(found_in) VALUES ('rebuild')")
+    # Pages that were split keep copies of rows: without this 4 of 40 databases still had words.
+    connection.execute("VACUUM")
+    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise _with_code(sqlite3.SQLITE_BUSY, "the log is in use")
 
 
 def named(error: Exception, path: Path) -> StorageTrouble:
@@ -233,6 +270,13 @@ def named(error: Exception, path: Path) -> StorageTrouble:
         return DatabaseUnusable(f"no space is left for {path}", hint="Free some disk space.")
     reason = getattr(error, "strerror", None) or str(error)
     return DatabaseUnusable(f"{path}: {reason}", hint="Check the disk, or set ONDEVICE_HOME.")
+
+
+def _with_code(code: int, text: str) -> sqlite3.DatabaseError:
+    """An error as SQLite would have raised it."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = code
+    return error
 
 
 def _code(error: Exception) -> int:

@@ -1,19 +1,24 @@
-"""Sessions and their messages."""
+"""Sessions and the trees of their messages."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
-from ondevice.domain.session import MessageState, Session, StoredMessage
+from ondevice.domain.session import Found, MessageState, Session, SessionTree, StoredMessage
 from ondevice.domain.text import clean_line, storable
-from ondevice.hardware.probe import process_mark
+from ondevice.errors import StorageTrouble, UnknownSession
+from ondevice.storage import rows, search
 from ondevice.storage.database import Database
+from ondevice.storage.rows import MESSAGES, message_of, session_of
 
+EVERY = 1_000_000_000
+"""As a limit."""
 TITLE_CHARACTERS = 60
+UNTITLED = "New conversation"
 
 
 class Sessions:
@@ -23,35 +28,165 @@ class Sessions:
         self._database = database
         self._mark_abandoned()
 
+    # Sessions
+
     def create(self, title: str, system_prompt: str = "") -> Session:
         """A new, empty session."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        title = clean_line(title, TITLE_CHARACTERS) or "New conversation"
-        system_prompt = storable(system_prompt)
+        title, system_prompt = title_of(title), storable(system_prompt)
         with self._database.transaction() as connection:
-            cursor = connection.execute(
-                "INSERT INTO session (title, created_at, system_prompt) VALUES (?, ?, ?)",
-                (title, now, system_prompt),
-            )
-        return Session(_id_of(cursor), title, now, system_prompt)
+            return rows.insert_session(connection, title, now, system_prompt)
+
+    def get(self, session_id: int) -> Session:
+        """Raises UnknownSession."""
+        for row in self._database.rows("SELECT * FROM session WHERE id = ?", session_id):
+            return session_of(row)
+        raise _unknown(session_id)
 
     def recent(self, limit: int = 200) -> list[Session]:
         """The sessions used last, newest first."""
-        rows = self._database.rows(
+        found = self._database.rows(
             """SELECT session.* FROM session
                LEFT JOIN (SELECT session_id, max(id) AS latest FROM message GROUP BY session_id)
                ON session_id = session.id
                ORDER BY coalesce(latest, 0) DESC, session.id DESC LIMIT ?""",
             limit,
         )
-        return [Session(r["id"], r["title"], r["created_at"], r["system_prompt"]) for r in rows]
+        return [session_of(row) for row in found]
+
+    def sizes(self) -> dict[int, int]:
+        """How many messages each session has, on all of its paths."""
+        found = self._database.rows("SELECT session_id, count(*) FROM message GROUP BY session_id")
+        return {row[0]: row[1] for row in found}
+
+    def search(self, text: str, limit: int = 50) -> list[Found]:
+        """Where all words of `text` are, the last one perhaps unfinished: titles, then messages.
+
+        Messages of every path are looked through, the best match first; an answer that is being
+        made is among them as far as it was saved. Words are those of Unicode, without accents, so
+        a text without spaces is found by its beginning only.
+        """
+        return search.find(self._database, text, limit)
+
+    def rename(self, session_id: int, title: str) -> Session:
+        """Raises UnknownSession."""
+        self._set(session_id, "title", title_of(title))
+        return self.get(session_id)
+
+    def set_system_prompt(self, session_id: int, system_prompt: str) -> Session:
+        """What the model is told from the next turn on. Raises UnknownSession."""
+        self._set(session_id, "system_prompt", storable(system_prompt))
+        return self.get(session_id)
+
+    def delete(self, session_ids: Iterable[int]) -> None:
+        """Delete sessions with all their paths, from every byte of the database's files.
+
+        Their rows of the ledger stay: numbers and names of models. Raises UnknownSession, and
+        then nothing was deleted; other StorageTrouble may come from overwriting, which is tried
+        again at the next opening.
+        """
+        self._delete([self.get(session_id).id for session_id in session_ids])
+
+    def delete_all(self) -> None:
+        """Delete every session, see `delete`, and databases that were set aside as damaged."""
+        self._delete(None)
+        self._database.forget_set_aside()
+
+    def _delete(self, session_ids: list[int] | None) -> None:
+        self._database.scrub_is_due()
+        with self._database.transaction() as connection:
+            if session_ids is None:
+                session_ids = [row["id"] for row in connection.execute("SELECT id FROM session")]
+            due = [(session_id,) for session_id in session_ids]
+            connection.executemany("DELETE FROM answer WHERE session_id = ? AND NOT counted", due)
+            connection.executemany("DELETE FROM session WHERE id = ?", due)
+        try:
+            self._database.scrub()
+        except StorageTrouble as error:
+            raise type(error)(
+                f"deleted, but the old bytes are not overwritten yet: {error.message}",
+                hint="That is tried again whenever ondevice starts.",
+            ) from error
+
+    def _set(self, session_id: int, column: str, value: str) -> None:
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                f"UPDATE session SET {column} = ? WHERE id = ?", (value, session_id)
+            )
+            if not changed.rowcount:
+                raise _unknown(session_id)
+
+    # Their trees
 
     def messages(self, session_id: int) -> list[StoredMessage]:
-        """All messages of a session in order."""
-        rows = self._database.rows(
-            "SELECT * FROM message WHERE session_id = ? ORDER BY id", session_id
+        """The path that is shown, in order."""
+        return self._read(
+            f"""WITH RECURSIVE path(id, parent_id) AS (
+                    SELECT id, parent_id FROM message
+                    WHERE id = (SELECT head_id FROM session WHERE id = ?)
+                    UNION
+                    SELECT message.id, message.parent_id FROM message, path
+                    WHERE message.id = path.parent_id)
+                {MESSAGES} WHERE message.id IN (SELECT id FROM path) ORDER BY message.id""",
+            session_id,
         )
-        return [_message(row) for row in rows]
+
+    def tree(self, session_id: int) -> SessionTree:
+        """All paths. Raises UnknownSession."""
+        found = self._database.rows("SELECT * FROM session WHERE id = ?", session_id)
+        if not found:
+            raise _unknown(session_id)
+        # the head was read first, so it is among the messages whatever others add meanwhile
+        every = self._read(
+            f"{MESSAGES} WHERE message.session_id = ? ORDER BY message.id", session_id
+        )
+        return SessionTree(session_of(found[0]), tuple(every), found[0]["head_id"])
+
+    def _read(self, query: str, session_id: int) -> list[StoredMessage]:
+        """Messages that begin with a first one."""
+        found = self._database.rows(query, session_id)
+        whole = all(row["session_id"] == session_id and row["content"] is not None for row in found)
+        if not whole or (found and found[0]["parent_id"] is not None):
+            raise self._database.damage()
+        return [message_of(row) for row in found]
+
+    def move_head(self, session_id: int, message_id: int | None) -> None:
+        """Show the path that ends with this message, or an empty one; the others stay.
+
+        Raises UnknownSession, also where the session has no such message.
+        """
+        with self._database.transaction() as connection:
+            moved = connection.execute(
+                """UPDATE session SET head_id = :head WHERE id = :session AND (:head IS NULL OR
+                EXISTS (SELECT 1 FROM message WHERE id = :head AND session_id = :session))""",
+                {"head": message_id, "session": session_id},
+            )
+            if not moved.rowcount:
+                raise _unknown(session_id, message_id)
+
+    def restore(self, tree: SessionTree) -> Session:
+        """A new session with what `tree` holds: all of it, or nothing.
+
+        Numbers in `tree` are its own: a parent stands before its children. Its answers are not
+        counted in the ledger, as they were made elsewhere, or before.
+        """
+        given = tree.session
+        with self._database.transaction() as connection:
+            prompt = storable(given.system_prompt)
+            session = rows.insert_session(
+                connection, title_of(given.title), given.created_at, prompt
+            )
+            ids: dict[int | None, int | None] = {None: None}
+            for message in tree.messages:
+                new_id = rows.insert_message(
+                    connection, session.id, ids[message.parent_id], message
+                )
+                rows.restore_answer(connection, session, new_id, message)
+                ids[message.id] = new_id
+            _set_head(connection, session.id, ids[tree.head_id])
+        return session
+
+    # Their messages
 
     def add(
         self,
@@ -60,17 +195,25 @@ class Sessions:
         content: str,
         state: MessageState = "complete",
         model: str = "",
+        after: int | None = None,
     ) -> StoredMessage:
-        """Append a message. A `streaming` one belongs to this process until it is finished."""
-        content = storable(content)
-        writer = _writer(os.getpid()) if state == "streaming" else None
+        """Put a message after message `after`, and show the path to it.
+
+        0 is after nothing: another first message. None is after the last one shown. A `streaming`
+        one belongs to this process until it is finished. Raises UnknownSession.
+        """
+        message = StoredMessage(0, session_id, role, storable(content), state, model)
         with self._database.transaction() as connection:
-            cursor = connection.execute(
-                """INSERT INTO message (session_id, role, content, state, writer, model)
-                   VALUES (?, ?, ?, ?, ?, ?)""",
-                (session_id, role, content, state, writer, model),
-            )
-        return StoredMessage(_id_of(cursor), session_id, role, content, state, model)
+            found = connection.execute("SELECT head_id FROM session WHERE id = ?", (session_id,))
+            row = found.fetchone()
+            if row is None:
+                raise _unknown(session_id)
+            parent_id = row["head_id"] if after is None else after or None
+            new_id = rows.insert_message(connection, session_id, parent_id, message)
+            _set_head(connection, session_id, new_id)
+        return StoredMessage(
+            new_id, session_id, role, message.content, state, model, parent_id=parent_id
+        )
 
     def save_part(self, message_id: int, content: str) -> None:
         """What there is of an answer so far."""
@@ -81,27 +224,47 @@ class Sessions:
 
     def finish(
         self,
-        message_id: int,
+        message: StoredMessage,
         content: str,
         state: MessageState,
         ending: FinishReason,
         measured: Measured | None,
+        counted: bool = True,
     ) -> StoredMessage:
-        """The answer as it ended, with its numbers where there are any."""
-        values = {"finish_reason": ending} | _numbers(measured)
-        names = ", ".join(f"{name} = ?" for name in values)
+        """The answer as it ended, with its numbers where there are any.
+
+        They are `counted` in the ledger, or kept beside the answer only. Raises UnknownSession
+        where it was deleted meanwhile; what it used is counted all the same.
+        """
         with self._database.transaction() as connection:
-            connection.execute(
-                f"UPDATE message SET content = ?, state = ?, writer = NULL, {names} WHERE id = ?",
-                (storable(content), state, *values.values(), message_id),
+            if measured is not None:
+                rows.insert_answer(connection, message, measured, counted)
+            changed = connection.execute(
+                """UPDATE message SET content = ?, state = ?, writer = NULL, finish_reason = ?
+                WHERE id = ?""",
+                (storable(content), state, ending, message.id),
             )
-        (row,) = self._database.rows("SELECT * FROM message WHERE id = ?", message_id)
-        return _message(row)
+        if not changed.rowcount:
+            raise _unknown(message.session_id)
+        (row,) = self._database.rows(f"{MESSAGES} WHERE message.id = ?", message.id)
+        return message_of(row)
+
+    def mark_useful(self, message_id: int, useful: bool = True) -> None:
+        """Note what the person thinks of an answer. Raises UnknownSession if it has no numbers."""
+        with self._database.transaction() as connection:
+            marked = connection.execute(
+                "UPDATE answer SET useful = ? WHERE id = ?", (useful, message_id)
+            )
+            if not marked.rowcount:
+                raise UnknownSession(
+                    f"message {message_id} is no answer with numbers",
+                    hint="Only a stored answer can be marked.",
+                )
 
     def _mark_abandoned(self) -> None:
         """Half answers whose process is gone are interrupted ones."""
-        rows = self._database.rows("SELECT id, writer FROM message WHERE state = 'streaming'")
-        gone = [row["id"] for row in rows if not _still_runs(row["writer"])]
+        found = self._database.rows("SELECT id, writer FROM message WHERE state = 'streaming'")
+        gone = [row["id"] for row in found if not rows.still_runs(row["writer"])]
         if not gone:
             return
         with self._database.transaction() as connection:
@@ -111,46 +274,16 @@ class Sessions:
             )
 
 
-def _writer(pid: int) -> str:
-    """A process in a way that outlives it: numbers of processes are used again."""
-    return f"{pid} {process_mark(pid)}"
+def _set_head(connection: sqlite3.Connection, session_id: int, message_id: int | None) -> None:
+    connection.execute("UPDATE session SET head_id = ? WHERE id = ?", (message_id, session_id))
 
 
-def _still_runs(writer: str | None) -> bool:
-    pid, _, mark = (writer or "").partition(" ")
-    return pid.isdecimal() and process_mark(int(pid)) == mark
+def title_of(text: str) -> str:
+    """`text` as a title: one clean, short line."""
+    return clean_line(text, TITLE_CHARACTERS) or UNTITLED
 
 
-def _id_of(cursor: sqlite3.Cursor) -> int:
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
-
-
-def _numbers(measured: Measured | None) -> dict[str, object]:
-    if measured is None:
-        return {}
-    done, cost = measured.done, measured.cost
-    return {
-        "prompt_tokens": done.usage.prompt_tokens,
-        "cached_tokens": done.usage.cached_tokens,
-        "completion_tokens": done.usage.completion_tokens,
-        "ttft_s": done.timings.ttft_s,
-        "decode_tok_per_s": done.decode_tok_per_s,
-        "baseline": cost.price.baseline if cost else "",
-        "avoided_usd": str(cost.usd) if cost else None,
-        "price_date": cost.price.price_date.isoformat() if cost else None,
-    }
-
-
-def _message(row: sqlite3.Row) -> StoredMessage:
-    return StoredMessage(
-        id=row["id"],
-        session_id=row["session_id"],
-        role=row["role"],
-        content=row["content"],
-        state=row["state"],
-        model=row["model"],
-        completion_tokens=row["completion_tokens"],
-        decode_tok_per_s=row["decode_tok_per_s"],
-        finish_reason=row["finish_reason"],
-    )
+def _unknown(session_id: int, message_id: int | None = None) -> UnknownSession:
+    if message_id is not None:
+        return UnknownSession(f"session {session_id} has no message {message_id}")
+    return UnknownSession(f"there is no session {session_id}", hint="See: ondevice sessions")

@@ -16,26 +16,26 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
-from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
+from ondevice.settings import Settings
 from ondevice.storage.sessions import Sessions
-from ondevice.tui import choices, leaving, messages
+from ondevice.tui import choices, leaving, messages, theme
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
 from ondevice.tui.live import Live
 from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
-from ondevice.tui.theme import THEME
 from ondevice.tui.turn import find_prices
 from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
-OF_CHAT = ("models", "baseline", "sessions")
-KEY_NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn"}
+UNLISTED = ("app.interrupt", "app.palette")
+OF_CHAT = ("models", "baseline", "sessions", "settings")
 
 
 class OnDeviceApp(App[int]):
@@ -46,40 +46,18 @@ class OnDeviceApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Keys, and what the numbers mean."),
         Binding("f2", "models", "Models", id="app.models", tooltip="Choose or get a model."),
-        Binding(
-            "f3",
-            "baseline",
-            "Baseline",
-            id="app.baseline",
-            tooltip="Choose the cloud model that costs are compared with.",
-        ),
+        Binding("f3", "baseline", "Baseline", id="app.baseline", show=False,
+                tooltip="Choose the cloud model that costs are compared with."),
         Binding("f4", "sessions", "Sessions", id="app.sessions", tooltip="An earlier session."),
-        Binding(
-            "f10",
-            "quit",
-            "Quit",
-            id="app.quit",
-            priority=True,
-            tooltip="Leave; everything that was sent is stored.",
-        ),
-        Binding(
-            "ctrl+c",
-            "interrupt",
-            "Copy or stop",
-            id="app.interrupt",
-            show=False,
-            system=True,
-            tooltip="Copy what is selected; without a selection, stop the answer.",
-        ),
-        Binding(
-            "ctrl+p",
-            "command_palette",
-            "Palette",
-            id="app.palette",
-            show=False,
-            tooltip="Themes, a screenshot and more.",
-        ),
-    ]
+        Binding("f9", "settings", "Settings", id="app.settings",
+                tooltip="See and change what is kept: model, answers, costs, colours, keys."),
+        Binding("f10", "quit", "Quit", id="app.quit", priority=True,
+                tooltip="Leave; everything that was sent is stored."),
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="app.interrupt", show=False, system=True,
+                tooltip="Copy what is selected; without a selection, stop the answer."),
+        Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
+                tooltip="Themes, a screenshot and more."),
+    ]  # fmt: skip
 
     def __init__(
         self,
@@ -87,25 +65,23 @@ class OnDeviceApp(App[int]):
         sessions: Sessions | None,
         doors: Doors,
         model: str,
-        options: LoadOptions,
-        max_tokens: int,
+        settings: Settings,
         live: Live | None = None,
     ) -> None:
         super().__init__()
         # Ctrl+Q belongs to the terminal's flow control.
         self._bindings.key_to_bindings.pop("ctrl+q", None)
         self._chat, self._sessions, self._doors = chat, sessions, doors
-        self._model = model
-        self._live = live or Live()
-        self.chat_screen = ChatScreen(chat, options, max_tokens, self._live)
+        self._model, self._live = model, live or Live()
+        self.chat_screen = ChatScreen(chat, settings, self._live)
         self.downloads = Downloads(
             doors.fetch, lambda download: self.post_message(messages.DownloadEnded(download))
         )
         self._leaving = False
-        self.register_theme(THEME)
-        self.theme = THEME.name
-        self.trouble = ""
+        self.troubles = theme.use(self, settings.theme)
         """Said once when the app opens."""
+        self.keys: dict[str, str] = {}
+        """Those that are not the usual ones, by the name of what they do."""
         self.bug: Exception | None = None
         """What ended the app, if a bug did."""
 
@@ -126,11 +102,11 @@ class OnDeviceApp(App[int]):
         if not self.is_headless:
             leaving.on_signals(lambda code: self.post_message(messages.LeaveAsked(code)))
         self.set_interval(SHOW_DOWNLOADS_S, self._show_downloads)
-        if self.trouble:
-            self.notify(clean_line(self.trouble), severity="warning", markup=False)
+        self._warn(*self.troubles)
 
     def on_ready(self) -> None:
         """The first frame is on the screen."""
+        self._use_keys()
         self._load_model(self._model)
         self._warm_up()
 
@@ -148,11 +124,8 @@ class OnDeviceApp(App[int]):
             self.chat_screen.post_message(messages.ModelFailed(error))
 
     def get_key_display(self, binding: Binding) -> str:
-        """Keys as keyboards write them: F1, Esc, Ctrl+J."""
-        if binding.key_display:
-            return binding.key_display
-        parts = binding.key.split("+")
-        return "+".join(KEY_NAMES.get(part, part.capitalize()) for part in parts)
+        """Keys as keyboards write them."""
+        return binding.key_display or as_written(binding.key)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What belongs to the chat is not offered elsewhere."""
@@ -163,10 +136,43 @@ class OnDeviceApp(App[int]):
         chat = self.chat_screen
         for source, namespace in ((self, "app"), (chat, "screen")):
             for binding in source.BINDINGS:
-                if isinstance(binding, Binding) and binding.show:
+                if isinstance(binding, Binding) and binding.id not in UNLISTED:
                     action = partial(self.run_action, f"{namespace}.{binding.action}")
                     yield SystemCommand(binding.description, binding.tooltip, action)
         yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)
+
+    # Settings
+
+    def action_settings(self) -> None:
+        """See and change what is kept."""
+        from ondevice.tui.screens.settings import SettingsScreen  # deferred: it knows every screen
+
+        running = self.chat_screen.query_one(TopBar).running
+        self.push_screen(SettingsScreen(self._doors, self.chat_screen, running))
+
+    @on(messages.SettingsChanged)
+    def _use_settings(self, event: messages.SettingsChanged) -> None:
+        """Colours, keys and the baseline at once; the chat takes the rest when it needs it."""
+        now, before = event.settings, self.chat_screen.settings
+        self.chat_screen.settings = now
+        if now.baseline != before.baseline:
+            self._find_prices(now.baseline or self._doors.baseline)
+        if now.theme != before.theme:
+            self._warn(*theme.use(self, now.theme))
+        if now.keymap != before.keymap:
+            self._use_keys()
+        self.chat_screen.refresh_bindings()
+
+    def _use_keys(self) -> None:
+        keymap = self.chat_screen.settings.keymap
+        if keymap or self.keys:
+            from ondevice.tui.keymap import use  # deferred: it imports every screen
+
+            self._warn(*use(self, keymap))
+
+    def _warn(self, *faults: str) -> None:
+        for fault in faults:
+            self.notify(clean_line(fault, 300), severity="warning", markup=False)
 
     # Leaving
 
@@ -201,16 +207,17 @@ class OnDeviceApp(App[int]):
         if self.chat_screen.busy:
             self.chat_screen.action_stop()
         else:
-            self.notify("F10 quits.", markup=False)
+            self.notify(f"{key_of(self.screen, 'app.quit')} quits.", markup=False)
 
     # Choosing
 
     def action_help(self) -> None:
         """Show the keys of this screen, and definitions of its numbers."""
         numbers = getattr(self.screen, "NUMBERS", CHAT_NUMBERS)
-        chat = numbers is CHAT_NUMBERS
-        sources = (Composer, ChatScreen) if chat else (type(self.screen),)
-        self.push_screen(HelpScreen(named_bindings(*sources, OnDeviceApp), numbers))
+        sources = (Composer, ChatScreen) if numbers is CHAT_NUMBERS else (type(self.screen),)
+        named = named_bindings(*sources, OnDeviceApp, keys=self.keys)
+        offered = [each for each in named if self.check_action(each.action, ())]
+        self.push_screen(HelpScreen(offered, numbers))
 
     def action_models(self) -> None:
         """Look at all models: choose one, get one."""
@@ -226,19 +233,15 @@ class OnDeviceApp(App[int]):
 
     def _show_downloads(self) -> None:
         """In the first line of every screen, while one is under way."""
-        running, waiting = self.downloads.running, self.downloads.waiting
-        more = f" +{waiting}" if waiting else ""
-        words = f" ↓ {running.form.name} {running.words}{more} " if running else ""
         for bar in self.screen.query(TopBar):
-            bar.show_download(words)
+            bar.show_download(self.downloads.words)
 
     @on(messages.DownloadEnded)
     def _say_download(self, event: messages.DownloadEnded) -> None:
-        done = event.download
-        failed = done.state == "failed"
-        words = f": {done.said}" if failed else " is here. F2 and Enter use it."
+        done, failed = event.download, event.download.state == "failed"
+        here = f" is here. {key_of(self.screen, 'app.models')} shows it."
         self.notify(
-            clean_line(f"{done.form.name}{words}", 300),
+            clean_line(f"{done.form.name}{f': {done.said}' if failed else here}", 300),
             title="Download failed" if failed else "Downloaded",
             severity="error" if failed else "information",
             markup=False,
@@ -264,7 +267,7 @@ class OnDeviceApp(App[int]):
     @on(messages.ModelReady)
     def _find_first_prices(self) -> None:
         if self._live.price is None:
-            self._find_prices(self._doors.baseline)
+            self._find_prices(self.chat_screen.settings.baseline or self._doors.baseline)
 
     @on(messages.PriceFound)
     def _use_price(self, event: messages.PriceFound) -> None:
@@ -273,8 +276,7 @@ class OnDeviceApp(App[int]):
 
     @on(messages.PriceFailed)
     def _show_price_failure(self, event: messages.PriceFailed) -> None:
-        text = clean_line(f"{event.error.message} {event.error.hint}")
-        self.notify(text, severity="warning", markup=False)
+        self._warn(f"{event.error.message} {event.error.hint}")
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A bug in a worker must not look like waiting."""
@@ -286,7 +288,7 @@ class OnDeviceApp(App[int]):
         try:
             stored = self._sessions.recent() if self._sessions else []
         except OnDeviceError as error:
-            self.notify(clean_line(error.message), severity="warning", markup=False)
+            self._warn(error.message)
             return
         by_key = {str(session.id): session for session in stored}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
 from ondevice.domain.model import ModelFile
+from ondevice.settings import SettingsFile
 from ondevice.tui.downloads import Command
 
 if TYPE_CHECKING:  # loaded when somebody looks at models
@@ -23,7 +24,7 @@ class Doors:
     """(key, title, why)"""
     price: Callable[[str], Price]
     baseline: str
-    """What costs are compared with at first."""
+    """What costs are compared with where the settings name nothing."""
     frontier: str
     """The baseline shown beside the chosen one."""
     shelf: Callable[[], list[PullPlan]]
@@ -34,3 +35,4 @@ class Doors:
     remove: Callable[[PullPlan], int]
     """Returns the bytes that are free again."""
     fetch: Command
+    settings: SettingsFile

@@ -85,6 +85,13 @@ class Downloads:
         """How many come after it."""
         return sum(each.state == "queued" for each in list(self._rows.values()))
 
+    @property
+    def words(self) -> str:
+        """How it goes, for the first line of a screen; empty while there is none."""
+        running, waiting = self.running, self.waiting
+        more = f" +{waiting}" if waiting else ""
+        return f" ↓ {running.form.name} {running.words}{more} " if running else ""
+
     def add(self, form: Form) -> None:
         """Fetch `form` when its turn comes; what came of it before is taken up."""
         with self._lock:

@@ -13,6 +13,7 @@ from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import OnDeviceError
+from ondevice.settings import Settings
 
 if TYPE_CHECKING:  # what gets models is loaded when somebody looks at them
     from ondevice.acquire import PullPlan
@@ -141,3 +142,10 @@ class LeaveAsked(Message):
     """A signal asks the app to end, with this exit code."""
 
     code: int
+
+
+@dataclass
+class SettingsChanged(Message):
+    """These hold from now on; they are in the file."""
+
+    settings: Settings

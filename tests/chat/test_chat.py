@@ -56,8 +56,8 @@ class TestATurn:
         assert (answer.finish_reason, answer.completion_tokens) == ("stop", 3)
         assert answer.decode_tok_per_s is not None
         assert answer.model == "echo"
-        (row,) = database.rows("SELECT * FROM message WHERE role = 'assistant'")
-        assert (row["baseline"], row["avoided_usd"]) == ("test", "0.0000012")
+        (row,) = database.rows("SELECT * FROM answer")
+        assert (row["baseline"], row["usd"]) == ("test", "0.0000012")
         assert Sessions(database).messages(answer.session_id)[-1] == answer
 
     def test_numbers_of_random_weights_have_no_cost(
@@ -66,8 +66,8 @@ class TestATurn:
         load(chat, tmp_path, random_weights=True)
         measured = [event for event in say(chat) if isinstance(event, Measured)]
         assert [event.cost for event in measured] == [None]
-        (row,) = database.rows("SELECT * FROM message WHERE role = 'assistant'")
-        assert (row["baseline"], row["avoided_usd"]) == ("", None)
+        (row,) = database.rows("SELECT * FROM answer")
+        assert (row["baseline"], row["usd"]) == ("", None)
 
     def test_without_a_model_says_so(self, chat: Chat, path: Path) -> None:
         with pytest.raises(EngineClosed, match="no model is loaded"):
@@ -167,7 +167,7 @@ class TestAnInterruptedAnswer:
     def test_grows_on_the_disk_while_it_is_made(
         self, chat: Chat, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("ondevice.chat.SAVE_EVERY_S", 0.0)
+        monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 0.0)
         load(chat, tmp_path, **LONG)
         events = say(chat)
         seen = "".join(e.text for e in until_text(events) if isinstance(e, TextDelta))

@@ -11,7 +11,9 @@ from chatting import last, load, notices, say, stored, until_text
 
 from ondevice.chat import Chat, Stored
 from ondevice.domain.generation import EngineNotice
+from ondevice.errors import DatabaseBusy
 from ondevice.storage.database import Database
+from ondevice.storage.sessions import Sessions
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_trouble_in_the_middle_is_said_once_and_the_answer_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ondevice.chat.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 0.0)
     load(chat, tmp_path, pieces=["word "], repeat=40, delay_s=0.01)
     events = say(chat)
     seen = until_text(events)
@@ -55,7 +57,7 @@ def test_trouble_that_has_passed_by_the_end_costs_no_answer(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ondevice.chat.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 0.0)
     load(chat, tmp_path, pieces=["word "], repeat=40, delay_s=0.01)
     events = say(chat)
     until_text(events)
@@ -95,3 +97,47 @@ def test_trouble_of_a_closed_database_does_not_end_the_chat(
     events = list(say(chat))
     assert [notice.code for notice in notices(events)] == ["storage"]
     assert last(chat).content == "one two three"
+
+
+def test_trouble_of_a_session_that_was_deleted_elsewhere_keeps_the_turn_in_memory(
+    chat: Chat, database: Database, path: Path, tmp_path: Path
+) -> None:
+    load(chat, tmp_path)
+    list(say(chat))
+    other = Database(path)
+    Sessions(other).delete_all()
+    other.close()
+    events = list(say(chat, "and now"))
+    assert [notice.code for notice in notices(events)] == ["storage"]
+    assert "there is no session 1" in notices(events)[0].message
+    assert last(chat).content == "and now"
+    assert stored(path) == []
+
+
+def test_trouble_with_going_to_another_path_changes_nothing(
+    chat: Chat, lock: sqlite3.Connection, tmp_path: Path
+) -> None:
+    load(chat, tmp_path)
+    list(say(chat))
+    before = chat.conversation.messages
+    lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseBusy):
+        chat.conversation.go_to(before[0].id)
+    lock.execute("ROLLBACK")
+    assert chat.conversation.messages == before
+
+
+def test_after_trouble_the_next_question_is_stored_behind_what_is(
+    chat: Chat, lock: sqlite3.Connection, database: Database, tmp_path: Path
+) -> None:
+    """What was only in memory is still shown, to the person and to the model."""
+    load(chat, tmp_path)
+    list(say(chat, "stored"))
+    lock.execute("BEGIN IMMEDIATE")
+    list(say(chat, "lost"))
+    lock.execute("ROLLBACK")
+    list(say(chat, "again"))
+    shown = [message.content for message in chat.conversation.messages]
+    assert shown == ["stored", "stored", "lost", "lost", "again", "again"]
+    kept = [message.content for message in Sessions(database).messages(1)]
+    assert kept == ["stored", "stored", "again", "again"]

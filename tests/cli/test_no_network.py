@@ -54,6 +54,8 @@ def hooked_processes(seen: Path) -> int:
         (["show", "starter"], 1),
         (["doctor"], 2),
         (["run", "-m", "phi-3.5-mini-instruct", "hi"], 1),
+        (["sessions"], 1),
+        (["costs", "--baseline", "gpt-6.1-sol"], 1),
         (["pull", "starter"], 1),
         (["pull", "phi-3.5-mini-instruct", "--dry-run"], 1),
     ],

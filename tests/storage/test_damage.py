@@ -189,3 +189,36 @@ def test_a_truncated_file_leads_to_a_database(path: Path, keep: float) -> None:
     assert aside is not None
     assert aside.read_bytes() == whole[: int(len(whole) * keep)]
     assert all(message.content == contents[message.id - 1] for message in kept)
+
+
+def test_damage_of_the_text_index_is_met_by_the_next_message_and_mended(
+    path: Path, open_database
+) -> None:
+    contents = fill(path)
+    damage(path, root_page(path, "found_in_data"))
+    database = open_database()
+    with pytest.raises(DatabaseUnusable, match="damaged"):
+        Sessions(database).add(1, "user", "the next")
+    database.close()
+    again = open_database()
+    assert again.set_aside is not None
+    assert [message.content for message in all_messages(again)] == contents
+    assert len(Sessions(again).search("words", limit=1000)) == MESSAGES
+
+
+def test_a_text_index_that_is_wrong_inside_whole_pages_is_made_anew(
+    path: Path, open_database
+) -> None:
+    """No check of SQLite's sees it, so the database is not set aside."""
+    fill(path)
+    database = open_database()
+    with database.transaction() as connection:
+        connection.execute("UPDATE found_in_data SET block = zeroblob(20) WHERE id > 10")
+    database.close()
+    database = open_database()
+    with pytest.raises(DatabaseUnusable, match="damaged"):
+        Sessions(database).search("words")
+    database.close()
+    again = open_database()
+    assert again.set_aside is None
+    assert len(Sessions(again).search("words", limit=1000)) == MESSAGES

@@ -14,7 +14,8 @@ import pytest
 from other_process import go_on, heard, outcome
 
 from ondevice.errors import DatabaseBusy, DatabaseTooNew, DatabaseUnusable
-from ondevice.storage.database import MIGRATIONS, Database
+from ondevice.storage.database import Database
+from ondevice.storage.schema import MIGRATIONS
 from ondevice.storage.sessions import Sessions
 
 HOLD_THE_LOCK = """

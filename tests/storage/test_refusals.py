@@ -71,7 +71,7 @@ database = Database(path)
 sessions = Sessions(database)
 session = sessions.create("x")
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
 stored = 0
 try:
     while stored < 500:

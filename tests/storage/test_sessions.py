@@ -7,28 +7,17 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from answers import MEASURED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from other_process import go_on, heard, start
 
-from ondevice.domain.cost import CostAvoided, Price
-from ondevice.domain.generation import GenerationDone, Timings, Usage
-from ondevice.domain.measured import Measured
-from ondevice.domain.memory import MemoryUse
 from ondevice.domain.text import storable
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
-
-PRICE = Price("b", "B", Decimal(1), Decimal(1), None, None, date(2026, 11, 24), "a test")
-DONE = GenerationDone("stop", Usage(30, 10, 5), Timings(0.5, 0.4, 2.0), 2, 256)
-MEASURED = Measured(
-    "text", DONE, MemoryUse(1, 2, 3), CostAvoided(PRICE, Decimal("0.0000350"), 0), ()
-)
 
 WRITE_FOR_EVER = """
 sessions = Sessions(Database(path))
@@ -38,7 +27,7 @@ for number in range(10_000):
     answer = sessions.add(session.id, "assistant", "", "streaming")
     sessions.save_part(answer.id, f"part {number}")
     say(answer.id, f"part {number}")
-    sessions.finish(answer.id, f"answer {number}", "complete", "stop", None)
+    sessions.finish(answer, f"answer {number}", "complete", "stop", None)
     say(answer.id, f"answer {number}")
 """
 
@@ -148,7 +137,9 @@ def test_any_text_is_stored_as_valid_text(text: str, path: Path, sessions: Sessi
     assert content.decode() == storable(text)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40
+)
 @given(text=st.text(st.characters(codec=None, exclude_categories=()), max_size=300))
 def test_what_is_stored_reads_back(text: str, sessions: Sessions) -> None:
     session = sessions.create(text)
@@ -159,7 +150,7 @@ def test_what_is_stored_reads_back(text: str, sessions: Sessions) -> None:
 def test_a_finished_answer_keeps_its_numbers(database: Database, sessions: Sessions) -> None:
     session = sessions.create("numbers")
     row = sessions.add(session.id, "assistant", "", "streaming", "starter")
-    kept = sessions.finish(row.id, "text", "complete", "stop", MEASURED)
+    kept = sessions.finish(row, "text", "complete", "stop", MEASURED)
     assert kept == replace(
         row,
         content="text",
@@ -167,23 +158,25 @@ def test_a_finished_answer_keeps_its_numbers(database: Database, sessions: Sessi
         completion_tokens=5,
         decode_tok_per_s=2.0,
         finish_reason="stop",
+        prompt_tokens=30,
+        cached_tokens=10,
+        ttft_s=0.5,
     )
-    (stored,) = database.rows("SELECT * FROM message")
-    assert (stored["prompt_tokens"], stored["cached_tokens"]) == (30, 10)
-    assert stored["ttft_s"] == 0.5
+    (stored,) = database.rows("SELECT * FROM answer")
     assert (stored["baseline"], stored["price_date"]) == ("b", "2026-11-24")
-    assert stored["avoided_usd"] == "0.0000350"  # exact, with its digits
-    assert stored["writer"] is None
+    assert stored["usd"] == "0.0000350"  # exact, with its digits
+    assert stored["seconds"] == 2.5
+    (message,) = database.rows("SELECT * FROM message")
+    assert message["writer"] is None
 
 
 def test_an_answer_without_numbers_has_none(database: Database, sessions: Sessions) -> None:
     session = sessions.create("no numbers")
     row = sessions.add(session.id, "assistant", "", "streaming")
-    kept = sessions.finish(row.id, "half", "interrupted", "failed", None)
+    kept = sessions.finish(row, "half", "interrupted", "failed", None)
     assert (kept.state, kept.finish_reason) == ("interrupted", "failed")
     assert kept.decode_tok_per_s is None
-    (stored,) = database.rows("SELECT * FROM message")
-    assert (stored["avoided_usd"], stored["ttft_s"]) == (None, None)
+    assert database.rows("SELECT * FROM answer") == []
 
 
 class TestHalfAnswers:

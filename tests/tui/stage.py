@@ -22,10 +22,10 @@ from ondevice.acquire import PullPlan
 from ondevice.chat import Chat
 from ondevice.domain.cost import Price
 from ondevice.domain.fit import MemoryVerdict
-from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import ModelNotHere
+from ondevice.settings import SettingsFile
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 from ondevice.tui.app import OnDeviceApp
@@ -41,6 +41,7 @@ PATIENCE_S = 20.0
 BASELINES = {"small": ("0.04", "0.04"), "frontier": ("2", "12"), "dear": ("20", "20")}
 """US dollars per million tokens, in and out."""
 
+SETTINGS = "context = 2048\nmax_tokens = 4096\n"
 
 FETCH = """
 import json, sys, time
@@ -88,12 +89,16 @@ class Stage:
         make_chat: Callable[[Sessions], Chat] = Chat,
         live: Live | None = None,
         more: dict[str, dict[str, Any]] | None = None,
+        settings: str = SETTINGS,
         **script: Any,
     ) -> None:
         """`script` is of the model `name`, `more` holds those of further ones."""
         self.folder = folder
         self.database = Database(folder / "data" / "ondevice.db")
         self.sessions = Sessions(self.database)
+        self.settings = SettingsFile(folder / "config" / "settings.toml")
+        self.settings.path.parent.mkdir(exist_ok=True)
+        self.settings.path.write_text(settings)
         self.chat = make_chat(self.sessions)
         self.live = live
         self.baselines = dict(BASELINES)
@@ -133,11 +138,11 @@ class Stage:
             accept_terms=self.accepted.append,
             judge=self._judge,
             remove=self._remove,
+            settings=self.settings,
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
         )
-        return OnDeviceApp(
-            self.chat, self.sessions, doors, model, LoadOptions(n_ctx=2048), 4096, self.live
-        )
+        settings = self.settings.read().settings
+        return OnDeviceApp(self.chat, self.sessions, doors, model, settings, self.live)
 
     def _resolve(self, name: str) -> ModelFile:
         if name not in self.files:

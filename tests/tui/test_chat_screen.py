@@ -230,7 +230,7 @@ async def test_trouble_with_storing_is_said_once_and_the_talk_goes_on(
         person = await Person(stage, pilot).ready()
         await person.ask("first")
         with stage.database.transaction() as connection:
-            connection.execute("DROP TABLE message")
+            connection.execute("DROP TABLE found_in")
         await person.ask("second")
         assert len([said for said in person.notices() if "not being saved" in said]) == 1
         assert person.bubbles()[-1] == ("echo-model", "yes")

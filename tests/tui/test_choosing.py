@@ -295,6 +295,7 @@ async def test_the_palette_lists_what_the_keys_do(make_stage: MakeStage) -> None
             "Models",
             "Baseline",
             "Sessions",
+            "Settings",
             "Quit",
             "Stop",
             "Reload",

@@ -158,7 +158,7 @@ async def test_escape_counts_before_a_thread_has_taken_up_the_turn(make_stage: M
 async def test_a_turn_lasts_until_its_answer_is_stored(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ondevice.chat.SAVE_EVERY_S", 600.0)
+    monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 600.0)
     stage = make_stage(pieces=["word "], repeat=10, delay_s=0.05)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()

@@ -58,8 +58,8 @@ async def test_a_blank_answer_avoids_nothing_on_the_screen_as_in_the_store(
         await person.until(lambda: "avoided       $0" in person.text("#panel"))
         amounts = [line for line in person.text("#panel").splitlines() if "$" in line]
         assert [amount.split()[-1] for amount in amounts] == ["$0"] * 4
-        (row,) = stage.database.rows("SELECT avoided_usd FROM message WHERE role = 'assistant'")
-        assert row["avoided_usd"] == "0"
+        (row,) = stage.database.rows("SELECT usd FROM answer")
+        assert row["usd"] == "0"
 
 
 async def test_noise_of_random_weights_has_no_cost(make_stage: MakeStage) -> None:

@@ -94,7 +94,23 @@ async def shelved(person: Person) -> None:
     await person.press("down", "down")  # one without a path, which is another in every run
 
 
-SCENES = [empty, answered, helped, picking, shelved]
+async def settled(person: Person) -> None:
+    await person.press("f9")
+    await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
+    await person.press("down", "down")
+
+
+async def keyed(person: Person) -> None:
+    await settled(person)
+    await person.press("end")
+
+
+async def mistyped(person: Person) -> None:
+    await settled(person)
+    await person.press("enter", *"999")
+
+
+SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])

@@ -15,11 +15,11 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat, ChatEvent
-from ondevice.domain.generation import LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
+from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.screens.link import LinkScreen
@@ -27,7 +27,7 @@ from ondevice.tui.turn import load_model, read_memory, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
-from ondevice.tui.widgets.keys import Keys
+from ondevice.tui.widgets.keys import Keys, key_of
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.topbar import TopBar
@@ -42,21 +42,16 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer; it is kept."),
-        Binding(
-            "f5",
-            "reload",
-            "Reload",
-            id="chat.reload",
-            tooltip="Load the model again, after its engine stopped.",
-        ),
+        Binding("f5", "reload", "Reload", id="chat.reload",
+                tooltip="Load the model again: its engine stopped, or settings changed."),
         # F6 and F7 are the text area's own.
         Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
-    ]
+    ]  # fmt: skip
 
-    def __init__(self, chat: Chat, options: LoadOptions, max_tokens: int, live: Live) -> None:
+    def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
         super().__init__()
-        self._chat, self._options, self._max_tokens = chat, options, max_tokens
-        self._live = live
+        self._chat, self.settings, self._live = chat, settings, live
+        self._loaded_with = settings.load_options
         self._answer: Answer | None = None
         """The one being made."""
         self.busy = False
@@ -90,7 +85,8 @@ class ChatScreen(Screen[None]):
         if action == "stop":
             return self._answer is not None
         if action == "reload":
-            return not (self._live.info or self._loading) and self._chat.file is not None
+            loaded = self._live.info and self._loaded_with == self.settings.load_options
+            return not (loaded or self._loading) and self._chat.file is not None
         return True
 
     # Model
@@ -101,12 +97,13 @@ class ChatScreen(Screen[None]):
             return
         self._live.lose_engine()
         self._loading = file = replace(file)  # the same one may be chosen twice
+        self._loaded_with = self.settings.load_options
         self._say_model(f"loading {file.name}")
         self._load(file)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
     def _load(self, file: ModelFile) -> None:
-        load_model(self._chat, file, self._options, self.post_message)
+        load_model(self._chat, file, self._loaded_with, self.post_message)
 
     @on(messages.ModelLoading)
     def _show_loading(self, event: messages.ModelLoading) -> None:
@@ -137,11 +134,11 @@ class ChatScreen(Screen[None]):
                 self._say_model("no model")
         elif event.file is not None:
             return
-        hint = f"{event.error.hint} F2 shows what is on this machine.".strip()
-        await self._conversation.add(Trouble(event.error.message, hint))
+        hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
+        await self._conversation.add(Trouble(event.error.message, hint.strip()))
 
     def action_reload(self) -> None:
-        """Load the model again, for one whose engine stopped."""
+        """Load the model again: one whose engine stopped, or with settings that changed."""
         if self._chat.file is not None:
             self.load(self._chat.file)
 
@@ -158,7 +155,8 @@ class ChatScreen(Screen[None]):
         self.refresh_bindings()
         self.query_one(Composer).accepted(event.text)
         self._live.begin_turn()
-        events = self._chat.send(event.text, Sampling(), self._max_tokens)  # Esc counts from here
+        sampling, most = self.settings.sampling, self.settings.max_tokens
+        events = self._chat.send(event.text, sampling, most)  # Esc counts from here
         await self._conversation.add(Question(event.text), self._answer)
         self._generate(events)
 
@@ -194,7 +192,7 @@ class ChatScreen(Screen[None]):
         self._live.begin_turn()
         if event.engine_stopped:
             self._live.lose_engine()
-            self._say_model("the engine stopped · F5 loads it again")
+            self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
         await self._conversation.add(Trouble(event.error.message, event.error.hint))
 
     @on(messages.Noticed)
@@ -228,12 +226,14 @@ class ChatScreen(Screen[None]):
         """Whether an answer is running; then that is said."""
         if self.busy:
             made = self._answer is None
-            self._say("The answer is being stored." if made else "Esc stops the answer first.")
+            stops = f"{key_of(self, 'chat.stop')} stops the answer first."
+            self._say("The answer is being stored." if made else stops)
         return self.busy
 
     def _load_first(self) -> bool:
         """Whether no model is ready; then that is said."""
-        advice = "It is being loaded." if self._loading else "F2 chooses one."
+        chooses = f"{key_of(self, 'app.models')} chooses one."
+        advice = "It is being loaded." if self._loading else chooses
         if self._live.info is None:
             self._say(f"No model is ready. {advice}")
         return self._live.info is None

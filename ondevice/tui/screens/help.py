@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import ClassVar
 
@@ -54,10 +54,11 @@ class HelpScreen(ModalScreen[None]):
         return ", ".join(self.app.get_key_display(one) for one in each)
 
 
-def named_bindings(*sources: type) -> list[Binding]:
-    """The keys that have a name, of screens and widgets."""
+def named_bindings(*sources: type, keys: Mapping[str, str]) -> list[Binding]:
+    """The keys that have a name, of screens and widgets; `keys` are those that were changed."""
     every = [binding for source in sources for binding in getattr(source, "BINDINGS", ())]
-    return [each for each in every if isinstance(each, Binding) and each.id]
+    named = [each for each in every if isinstance(each, Binding) and each.id]
+    return [each.with_key(keys.get(each.id or "", each.key)) for each in named]
 
 
 def definitions(numbers: Numbers = CHAT_NUMBERS) -> Iterator[tuple[str, str]]:

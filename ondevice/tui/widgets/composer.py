@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from textual import events
@@ -11,6 +12,7 @@ from textual.widgets import TextArea
 
 from ondevice import units
 from ondevice.domain.text import clean
+from ondevice.tui.widgets.keys import as_written
 
 LONGEST_TEXT = 400_000
 """Characters: more than any context here holds, and where editing gets slow."""
@@ -65,7 +67,6 @@ class Composer(TextArea):
     def __init__(self) -> None:
         super().__init__(
             id="composer",
-            placeholder="Ask anything. Enter sends, Shift+Enter breaks the line.",
             soft_wrap=True,
             tab_behavior="focus",
             show_line_numbers=False,
@@ -73,9 +74,20 @@ class Composer(TextArea):
             compact=True,
         )
         self.cursor_blink = False  # an idle app that paints twice a second drains a battery
+        self._keys: dict[str, Callable[[], None]] = {}
+        self.use_keys({})
         self._history: list[str] = []
         self._recalled: int | None = None
         self._draft = ""
+
+    def use_keys(self, keymap: Mapping[str, str]) -> None:
+        """Take these keys, by the names of the bindings above, instead of the usual ones."""
+        send = keymap.get("composer.send", "enter").split(",")
+        newline = keymap.get("composer.newline", ",".join(NEWLINES)).split(",")
+        self._keys = dict.fromkeys(newline, self.action_newline)
+        self._keys |= dict.fromkeys(send, self.action_send)
+        sends, breaks = as_written(send[0]), as_written(newline[0])
+        self.placeholder = f"Ask anything. {sends} sends, {breaks} breaks the line."
 
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""
@@ -124,8 +136,7 @@ class Composer(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         # Here, as bindings are asked only after keys that were pressed later.
-        actions = {"enter": self.action_send} | dict.fromkeys(NEWLINES, self.action_newline)
-        if action := actions.get(event.key):
+        if action := self._keys.get(event.key):
             event.prevent_default()
             event.stop()
             action()

@@ -15,11 +15,12 @@ PAGE = 30
 """Stored messages shown at once: every one costs layout each time an answer grows."""
 
 WELCOME = """\
-Write a question below; Enter sends it. For example:
+Write a question below; {send} sends it. For example:
 
   Explain in two sentences what a KV cache is.
 
-Shift+Enter or Ctrl+J breaks the line. F1 lists the keys and says what the numbers mean."""
+{newline} breaks the line. {help} lists the keys and says what the numbers mean."""
+KEYS = {"send": "Enter", "newline": "Shift+Enter or Ctrl+J", "help": "F1", "up": "PgUp"}
 
 
 class Conversation(VerticalScroll):
@@ -28,6 +29,7 @@ class Conversation(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(id="conversation", can_focus=False)
         self._model = ""
+        self._keys = KEYS
         self._earlier: list[StoredMessage] = []
         """Stored messages that are not shown yet, the oldest first."""
         self._follow = False
@@ -35,6 +37,11 @@ class Conversation(VerticalScroll):
 
     def compose(self) -> ComposeResult:
         yield Static(id="welcome")
+
+    def name_keys(self, keys: dict[str, str]) -> None:
+        """Other keys than those of `KEYS` hold."""
+        self._keys = keys
+        self._greet()
 
     def name_title(self, title: str) -> None:
         """Put the session's title into the border."""
@@ -103,9 +110,10 @@ class Conversation(VerticalScroll):
         ]
         await self.mount_all(bubbles, after="#welcome")
         hidden = len(self._earlier)
-        self.border_subtitle = f"{hidden} earlier: PgUp" if hidden else ""
+        self.border_subtitle = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
 
     def _greet(self) -> None:
         welcome = self.query_one("#welcome", Static)
         welcome.display = not self.query(Bubble)
-        welcome.update(Content(f"{self._model}\n\n{WELCOME}" if self._model else WELCOME))
+        words = WELCOME.format_map(self._keys)
+        welcome.update(Content(f"{self._model}\n\n{words}" if self._model else words))

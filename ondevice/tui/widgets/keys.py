@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from textual.binding import Binding
+from textual.screen import Screen
 from textual.widgets import Footer
+
+NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
+
+
+def as_written(key: str) -> str:
+    """A key as keyboards write it: F1, Esc, Ctrl+J."""
+    return "+".join(NAMES.get(part, part.capitalize()) for part in key.split("+"))
+
+
+def key_of(screen: Screen[Any], name: str) -> str:
+    """The key that holds for an action of `screen` or of the app, by the action's name."""
+    changed: dict[str, str] = getattr(screen.app, "keys", {})
+    for node in (screen, screen.app):
+        for binding in node.BINDINGS:
+            if isinstance(binding, Binding) and binding.id == name:
+                return as_written(changed.get(name, binding.key).partition(",")[0])
+    raise KeyError(name)
 
 
 class Keys(Footer):

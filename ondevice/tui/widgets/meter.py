@@ -5,10 +5,10 @@ first token    TTFT of this answer; the curve above it is the decode rate of the
 reused         tokens at the start of the prompt that were kept, so not evaluated again
 machine        memory that programs can still get, of all there is
 threads        those that decode now, of those to start with; "adapted" while other programs
-               take cores, "fixed" by --threads
+               take cores, "fixed" by the settings
 frontier       cost avoided against a frontier model; a small model does not replace one
 since start    cost avoided by all answers since the app was started
-against        the cloud model that is compared with; F3 chooses another
+against        the cloud model that is compared with; another can be chosen
 price of       the day that model's price was read
 
 `-` means not yet; "unknown" means that it cannot be known.

@@ -14,7 +14,9 @@ from ondevice.domain.text import clean
 class ModelTable(DataTable[Text]):
     """Rows of cells made by `cell`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Use or get")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Use or get", id="models.take")
+    ]
 
 
 def cell(words: str) -> Text:

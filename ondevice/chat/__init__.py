@@ -1,0 +1,13 @@
+"""One turn that a person keeps: context, measure, store.
+
+conversation.py   the messages of one session as a tree, and its turns
+answer.py         the growing answer: kept as it is made, and accounted for when it ends
+chat.py           a model, its engine and a conversation: what a screen or a line mode drives
+transfer.py       a session as Markdown or JSON, and back from JSON
+"""
+
+from ondevice.chat.answer import TurnOptions
+from ondevice.chat.chat import ENGINE_GONE, Chat
+from ondevice.chat.conversation import ChatEvent, Conversation, Stored
+
+__all__ = ["ENGINE_GONE", "Chat", "ChatEvent", "Conversation", "Stored", "TurnOptions"]

@@ -1,0 +1,214 @@
+"""The messages of one session as a tree, and its turns.
+
+The user's message is durable before generation starts; an answer is stored as it grows, and half
+of one is kept and marked, whatever interrupts it. Nothing replaces a message: an edited question
+and a second answer stand beside the first, and only the shown path changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from ondevice.chat.answer import Answer, TurnOptions, unsaved
+from ondevice.domain.generation import ChatMessage, GenerationRequest, Prompt
+from ondevice.domain.session import Session, SessionTree, StoredMessage, leaves, path_to
+from ondevice.domain.text import storable
+from ondevice.errors import OnDeviceError, StorageTrouble, UnknownSession, UsageTrouble
+from ondevice.measure import MeasureEvent
+from ondevice.storage.sessions import Sessions, title_of
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message is as safe as it will be: durable, or, after a notice, only in memory."""
+
+    message: StoredMessage
+
+
+ChatEvent = Stored | MeasureEvent
+
+
+class Conversation:
+    """One session. `sessions=None` makes it private: it leaves no byte on the disk."""
+
+    def __init__(self, sessions: Sessions | None, session: Session | None = None) -> None:
+        """Go on with `session`, or begin a new one. Raises StorageTrouble."""
+        self._sessions = sessions
+        self.session = session
+        """None until the first message was stored."""
+        self._tree: dict[int, StoredMessage] = {}
+        self._head: int | None = None
+        self._prompt = ""
+        """The system prompt of a session that is not stored."""
+        self._memory_ids = itertools.count(-1, -1)
+        if sessions is not None and session is not None:
+            tree = sessions.tree(session.id)
+            self.session, self._head = tree.session, tree.head_id
+            self._tree = {message.id: message for message in tree.messages}
+
+    # What there is
+
+    @property
+    def messages(self) -> list[StoredMessage]:
+        """The path that is shown, in order."""
+        return path_to(self._head, self._tree)
+
+    def leaves(self) -> list[StoredMessage]:
+        """The last messages of all paths, the newest first."""
+        return leaves(self._tree.values())
+
+    @property
+    def tree(self) -> SessionTree:
+        """All paths, for an export."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        nameless = Session(0, self._title, now, self._prompt)
+        return SessionTree(self.session or nameless, tuple(self._tree.values()), self._head)
+
+    @property
+    def system_prompt(self) -> str:
+        return self.session.system_prompt if self.session else self._prompt
+
+    def prompt(self, system: str = "") -> Prompt:
+        """What the model is shown: unanswered questions join the next, as roles must alternate."""
+        turns = [ChatMessage("system", system)] if system else []
+        for message in self.messages:
+            if not message.content:
+                continue
+            if turns and turns[-1].role == message.role:
+                joined = f"{turns[-1].content}\n\n{message.content}"
+                turns[-1] = ChatMessage(message.role, joined)
+            else:
+                turns.append(ChatMessage(message.role, message.content))
+        return Prompt(messages=tuple(turns))
+
+    # What can be changed
+
+    def set_system_prompt(self, text: str) -> None:
+        """What the model is told from the next turn on; kept with the session."""
+        if self.session is not None and self._sessions is not None:
+            self.session = self._sessions.set_system_prompt(self.session.id, text)
+        else:
+            self._prompt = storable(text)
+
+    def go_to(self, message_id: int | None) -> None:
+        """Show the path to this message, and go on from there; None begins anew.
+
+        A branch is this with an earlier message, going back to another path this with its leaf.
+        """
+        self._message(message_id)
+        if self.session is not None and self._sessions is not None:
+            self._sessions.move_head(self.session.id, self._stored(message_id))
+        self._head = message_id
+
+    def mark_useful(self, message_id: int, useful: bool = True) -> None:
+        """Note what the person thinks of an answer; the ledger divides by it."""
+        message = self._message(message_id)
+        if message is None or message.role != "assistant":
+            raise UsageTrouble("this is no answer", hint="Only an answer can be marked useful.")
+        if self._sessions is not None and self._is_stored(message):
+            self._sessions.mark_useful(message_id, useful)
+        self._tree[message_id] = replace(message, useful=useful)
+
+    # Turns. Each yields Stored for the question if there is a new one, the events of `measure`,
+    # then Stored for the answer. Each raises what the engine raises, after the part that came is
+    # stored as interrupted.
+
+    def send(self, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
+        """Store `text`, answer it, store the answer."""
+        yield from self._ask(text, self._head, options)
+
+    def resend(self, question_id: int, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
+        """Ask `text` in the place of a question; that one and what followed it stay."""
+        question = self._message(question_id)
+        if question is None or question.role != "user":
+            raise UsageTrouble("this is no question", hint="Only a question can be asked anew.")
+        yield from self._ask(text, question.parent_id, options)
+
+    def answer_again(self, message_id: int, options: TurnOptions) -> Iterator[ChatEvent]:
+        """Make another answer to a question, or to that of an answer; the first one stays."""
+        question = self._message(message_id)
+        while question is not None and question.role != "user":
+            question = self._message(question.parent_id)
+        if question is None:
+            raise UsageTrouble("there is no question to answer", hint="Write one first.")
+        self._head = question.id
+        yield from self._answer(question, self._is_stored(question), options)
+
+    def _ask(self, text: str, after: int | None, options: TurnOptions) -> Iterator[ChatEvent]:
+        question, trouble = self._add_question(text, after)
+        if trouble is not None:
+            yield unsaved(trouble)
+        yield Stored(question)
+        yield from self._answer(question, trouble is None, options)
+
+    def _add_question(
+        self, text: str, after: int | None
+    ) -> tuple[StoredMessage, StorageTrouble | None]:
+        """It is durable where there is no trouble; without, its answer is not stored either."""
+        question = StoredMessage(0, 0, "user", text, "complete")
+        trouble: StorageTrouble | None = None
+        if self._sessions is not None:
+            try:
+                if self.session is None:
+                    self.session = self._sessions.create(text, self._prompt)
+                row = self._stored(after) or 0
+                question = self._sessions.add(self.session.id, "user", text, after=row)
+            except StorageTrouble as error:
+                trouble = error
+        return self._show(question, after), trouble
+
+    def _answer(
+        self, question: StoredMessage, kept: bool, options: TurnOptions
+    ) -> Iterator[ChatEvent]:
+        request = GenerationRequest(
+            self.prompt(self.system_prompt), options.sampling, options.max_tokens
+        )
+        answer = Answer(self._sessions if kept else None, question, options)
+        try:
+            for event in answer.measured(request):
+                notices = answer.note(event)  # first: what was seen is kept, also by who stops here
+                yield event
+                yield from notices
+        except OnDeviceError:
+            answer.ending = "failed"
+            raise
+        finally:
+            shown = self._show(answer.close(), question.id)
+        yield from answer.notices()
+        yield Stored(shown)
+
+    # The tree
+
+    def _show(self, message: StoredMessage, after: int | None) -> StoredMessage:
+        """Put it into the tree, behind `after`, and show the path to it."""
+        number = message.id or next(self._memory_ids)
+        message = replace(message, id=number, parent_id=after)
+        self._tree[number] = message
+        self._head = number
+        return message
+
+    def _message(self, message_id: int | None) -> StoredMessage | None:
+        """Raises UnknownSession."""
+        if message_id is None:
+            return None
+        if message_id not in self._tree:
+            raise UnknownSession(f"this conversation has no message {message_id}")
+        return self._tree[message_id]
+
+    def _stored(self, message_id: int | None) -> int | None:
+        """The last message with a row on the path to this one."""
+        path = path_to(message_id, self._tree)
+        return next((each.id for each in reversed(path) if self._is_stored(each)), None)
+
+    @staticmethod
+    def _is_stored(message: StoredMessage) -> bool:
+        return message.id > 0
+
+    @property
+    def _title(self) -> str:
+        """As a stored session is called."""
+        asked = (each.content for each in self._tree.values() if each.role == "user")
+        return title_of(next(asked, ""))

@@ -1,0 +1,192 @@
+"""A session as Markdown for people, and as JSON that can be taken back in.
+
+The JSON holds the whole tree with the numbers of its answers. What answers cost is not in it:
+that is in the ledger of the machine that made them.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from ondevice import units
+from ondevice.domain.generation import FinishReason, Role
+from ondevice.domain.session import Session, SessionTree, StoredMessage
+from ondevice.domain.text import clean_line
+from ondevice.errors import NotASession
+
+FORMAT = "ondevice-session"
+VERSION = 1
+MOST_BYTES = 256 << 20
+"""Of a file that is taken in: more is refused before it is read."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Measure = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Message(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """One message; its fields are those of StoredMessage."""
+
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    """Of the file: 1 is the first message."""
+    parent: int | None
+    """An earlier message; null for a first one."""
+    role: Role
+    content: str
+    state: Literal["complete", "interrupted"]
+    model: str = ""
+    finish_reason: FinishReason | Literal[""] = ""
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    completion_tokens: Count = 0
+    ttft_s: Measure | None = None
+    decode_tok_per_s: Measure | None = None
+    useful: bool = False
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The document."""
+
+    format: Literal["ondevice-session"]
+    version: Literal[1]
+    title: str
+    created_at: str
+    system_prompt: str
+    head: int | None
+    messages: list[_Message]
+
+
+class _Label(msgspec.Struct, frozen=True):
+    """What every version begins with."""
+
+    format: str
+    version: int
+
+
+def to_json(tree: SessionTree) -> bytes:
+    """The whole tree as one JSON document, with numbers of its own for the messages."""
+    numbers = {message.id: number for number, message in enumerate(tree.messages, start=1)}
+    document = _File(
+        format="ondevice-session",
+        version=1,
+        title=tree.session.title,
+        created_at=tree.session.created_at,
+        system_prompt=tree.session.system_prompt,
+        head=_number(numbers, tree.head_id),
+        messages=[_written(message, numbers) for message in tree.messages],
+    )
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def from_json(data: bytes) -> SessionTree:
+    """The tree of such a document. Raises NotASession, whatever `data` is."""
+    try:
+        label = msgspec.json.decode(data, type=_Label)
+        if label.format == FORMAT and label.version > VERSION:
+            raise NotASession(
+                f"this session is of format version {label.version}", hint="Update ondevice."
+            )
+        document = msgspec.json.decode(data, type=_File)
+        datetime.fromisoformat(document.created_at)
+        messages = tuple(_read(message) for message in document.messages)
+        _check_tree(document)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise NotASession(
+            f"this is no session that ondevice exported: {clean_line(str(error))}",
+            hint="Export one with: ondevice sessions export ID --format json",
+        ) from error
+    session = Session(0, document.title, document.created_at, document.system_prompt)
+    return SessionTree(session, messages, document.head)
+
+
+def to_markdown(tree: SessionTree) -> str:
+    """The path that is shown: who says what, with which model and at what speed."""
+    session = tree.session
+    parts = [f"# {session.title}", f"Begun {session.created_at}"]
+    if session.system_prompt:
+        parts += ["## System", session.system_prompt]
+    for message in tree.path:
+        name = {"user": "You", "system": "System"}.get(message.role)
+        parts.append(f"## {name or clean_line(message.model) or 'Model'}")
+        facts = facts_of(message)
+        parts += [f"*{facts}*"] if facts else []
+        parts.append(message.content)
+    return "\n\n".join(parts) + "\n"
+
+
+def facts_of(message: StoredMessage) -> str:
+    """The numbers of an answer in one line: `312 tok · 9.8 tok/s · interrupted`."""
+    facts = []
+    if message.completion_tokens:
+        facts.append(f"{units.count(message.completion_tokens)} tok")
+    if message.decode_tok_per_s is not None:
+        facts.append(units.rate(message.decode_tok_per_s))
+    if message.ttft_s is not None:
+        facts.append(f"first token {units.duration(message.ttft_s)}")
+    if message.state != "complete":
+        facts.append("interrupted")
+    if message.useful:
+        facts.append("useful")
+    return " · ".join(facts)
+
+
+def _written(message: StoredMessage, numbers: dict[int, int]) -> _Message:
+    return _Message(
+        id=numbers[message.id],
+        parent=_number(numbers, message.parent_id),
+        role=message.role,
+        content=message.content,
+        state="complete" if message.state == "complete" else "interrupted",
+        model=message.model,
+        finish_reason=msgspec.convert(message.finish_reason, FinishReason | Literal[""]),
+        prompt_tokens=message.prompt_tokens,
+        cached_tokens=message.cached_tokens,
+        completion_tokens=message.completion_tokens,
+        ttft_s=message.ttft_s,
+        decode_tok_per_s=message.decode_tok_per_s,
+        useful=message.useful,
+    )
+
+
+def _read(message: _Message) -> StoredMessage:
+    for value in (message.ttft_s, message.decode_tok_per_s):
+        if value is not None and not math.isfinite(value):
+            raise ValueError("a number is not finite")
+    return StoredMessage(
+        id=message.id,
+        session_id=0,
+        role=message.role,
+        content=message.content,
+        state=message.state,
+        model=message.model,
+        completion_tokens=message.completion_tokens,
+        decode_tok_per_s=message.decode_tok_per_s,
+        finish_reason=message.finish_reason,
+        parent_id=message.parent,
+        prompt_tokens=message.prompt_tokens,
+        cached_tokens=message.cached_tokens,
+        ttft_s=message.ttft_s,
+        useful=message.useful,
+    )
+
+
+def _check_tree(document: _File) -> None:
+    """Every parent stands before its children, so there is no circle and no gap."""
+    known: set[int] = set()
+    for message in document.messages:
+        if message.id in known:
+            raise ValueError(f"two messages are number {message.id}")
+        if message.parent is not None and message.parent not in known:
+            raise ValueError(f"message {message.id} follows {message.parent}, which is not before")
+        known.add(message.id)
+    if document.head is not None and document.head not in known:
+        raise ValueError(f"the shown path ends with {document.head}, which is not here")
+
+
+def _number(numbers: dict[int, int], message_id: int | None) -> int | None:
+    return None if message_id is None else numbers[message_id]

@@ -1,0 +1,123 @@
+"""`ondevice costs`: what the answers used, and what that would have cost elsewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from ondevice import pricing, units
+from ondevice.cli.storage import open_database, print_json
+from ondevice.cli.table import print_table
+from ondevice.domain.ledger import Entry, Grouping, Totals, total, totals
+from ondevice.domain.text import clean_line
+from ondevice.paths import user_paths
+from ondevice.storage.ledger import Ledger
+
+HEAD = ("ANSWERS", "USEFUL", "PROMPT", "REUSED", "MADE", "AVOIDED", "POWER", "NET", "/USEFUL",
+        "BATCH")  # fmt: skip
+
+
+@click.command()
+@click.option(
+    "--by", type=click.Choice(["day", "model", "session"]), default="day", show_default=True
+)
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day on: 2026-11-24.")
+@click.option("--baseline", help="Price all of it at this cloud model, not at that of its time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: bool) -> None:
+    """Show what answers used, what they avoided in US dollars, and what their power cost.
+
+    Tokens are those of the local model's tokenizer. NET is what was avoided minus known power
+    costs, BATCH what the same usage costs in the provider's batches, /USEFUL is NET per answer
+    that was marked useful. `unknown` and `-` are what cannot be said.
+    """
+    day = since.date() if since else None
+    price = pricing.price(baseline, cache_dir=user_paths().cache) if baseline else None
+    with open_database() as database:
+        entries = Ledger(database).entries(day) if database else []
+    if price is not None:
+        entries = [entry.at_price(price) for entry in entries]
+    rows, everything = totals(entries, by), total(entries)
+    if as_json:
+        document = {
+            "by": by,
+            "since": day.isoformat() if day else None,
+            "baselines": [{"baseline": b, "price_date": d} for b, d in _baselines(entries)],
+            "rows": [_facts(row, by) for row in rows],
+            "total": _facts(everything),
+        }
+        print_json(document)
+    elif not entries:
+        before = " since that day" if day else " yet"
+        click.echo(f"No answer was counted{before}. `ondevice` opens the chat.", err=True)
+    else:
+        lines = [(_name(row, by), *_cells(row)) for row in rows]
+        last = [("all", *_cells(everything))] if len(rows) > 1 else []
+        print_table([(by.upper(), *HEAD), *lines, *last], right=range(1, len(HEAD) + 1))
+        _tell(entries, everything)
+
+
+def _baselines(entries: list[Entry]) -> list[tuple[str, str | None]]:
+    return sorted({(each.baseline, each.price_date) for each in entries if each.usd is not None})
+
+
+def _name(row: Totals, by: Grouping) -> str:
+    if by != "session":
+        return clean_line(row.key, 30) or "-"
+    return f"{row.key} {clean_line(row.title, 24)}" if row.title else f"{row.key} (deleted)"
+
+
+def _cells(row: Totals) -> tuple[str, ...]:
+    priced = row.unpriced < row.answers or not row.answers
+    powered = row.electricity_unknown < row.entries
+    return (
+        units.count(row.answers),
+        units.count(row.useful),
+        units.short_count(row.prompt_tokens),
+        units.short_count(row.cached_tokens),
+        units.short_count(row.completion_tokens),
+        units.money(row.usd if priced else None),
+        units.money(row.electricity_usd if powered else None),
+        units.money(row.net_usd if priced else None),
+        units.money(row.usd_per_useful if priced else None) if row.useful else "-",
+        "-" if row.batch_usd is None else units.money(row.batch_usd),
+    )
+
+
+def _tell(entries: list[Entry], everything: Totals) -> None:
+    """What the figures mean, and what is missing in them."""
+    against = [f"{baseline} on {day}" for baseline, day in _baselines(entries)]
+    if against:
+        click.echo(f"Avoided against: {clean_line(', '.join(against), 300)}.", err=True)
+    if everything.unpriced:
+        count = units.count(everything.unpriced)
+        click.echo(f"Answers without a known price, not in AVOIDED: {count}.", err=True)
+    if everything.electricity_unknown:
+        count = units.count(everything.electricity_unknown)
+        click.echo(f"Turns whose power cost is unknown, not in POWER: {count}.", err=True)
+
+
+def _facts(row: Totals, by: Grouping | None = None) -> dict[str, Any]:
+    facts: dict[str, Any] = {by: int(row.key) if by == "session" else row.key} if by else {}
+    if by == "session":
+        facts["title"] = row.title
+    return facts | {
+        "turns": row.entries,
+        "answers": row.answers,
+        "useful": row.useful,
+        "prompt_tokens": row.prompt_tokens,
+        "cached_tokens": row.cached_tokens,
+        "evaluated_tokens": row.evaluated_tokens,
+        "completion_tokens": row.completion_tokens,
+        "seconds": row.seconds,
+        "avoided_usd": f"{row.usd:f}",
+        "answers_unpriced": row.unpriced,
+        "joules": row.joules,
+        "electricity_usd": f"{row.electricity_usd:f}",
+        "turns_without_electricity": row.electricity_unknown,
+        "net_usd": f"{row.net_usd:f}",
+        "net_usd_per_useful": None if row.usd_per_useful is None else f"{row.usd_per_useful:f}",
+        "batch_usd": None if row.batch_usd is None else f"{row.batch_usd:f}",
+    }

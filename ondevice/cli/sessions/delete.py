@@ -1,0 +1,79 @@
+"""`ondevice sessions delete`: conversations go, from every byte; their accounts stay."""
+
+from __future__ import annotations
+
+import click
+
+from ondevice import units
+from ondevice.cli.confirm import confirm
+from ondevice.cli.storage import NOTHING_KEPT, open_database, print_json
+from ondevice.domain.session import Session
+from ondevice.domain.text import clean_line
+from ondevice.errors import UnknownSession, UsageTrouble
+from ondevice.storage.database import Database
+from ondevice.storage.sessions import EVERY, Sessions
+
+LISTED = 20
+ACCOUNTS_STAY = (
+    "Counts and costs stay in the accounts, without any text or title (see: ondevice costs)."
+)
+
+
+@click.command()
+@click.argument("sessions", metavar="[ID]...", type=int, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every conversation.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; needs --yes.")
+def delete(sessions: tuple[int, ...], everything: bool, yes: bool, as_json: bool) -> None:
+    """Delete conversations with all of their paths, for good."""
+    if bool(sessions) == everything:
+        raise UsageTrouble(
+            "say which conversations: their numbers, or --all", hint="See: ondevice sessions"
+        )
+    with open_database() as database:
+        if database is None and sessions:
+            raise UnknownSession(f"there is no session {sessions[0]}", hint=NOTHING_KEPT)
+        gone = _delete(database, sessions, yes, as_json) if database else []
+    if as_json:
+        print_json({"deleted": [each.id for each in gone]})
+    elif gone:
+        click.echo(f"Deleted: {_count(len(gone))}.", err=True)
+    else:
+        click.echo("There is nothing to delete.", err=True)
+
+
+def _delete(
+    database: Database, numbers: tuple[int, ...], yes: bool, as_json: bool
+) -> list[Session]:
+    """No numbers are all."""
+    store = Sessions(database)
+    chosen = dict.fromkeys(numbers)  # one may be named twice
+    due = [store.get(number) for number in chosen] if numbers else store.recent(EVERY)
+    aside = database.set_aside_files()
+    if not due and not (aside and not numbers):
+        return []
+    if not as_json:
+        _tell(store, due)
+        for part in aside:
+            word = "may hold parts of them, and stays" if numbers else "is deleted as well"
+            click.echo(f"A damaged database {word}: {clean_line(str(part), 400)}", err=True)
+    confirm(f"Delete {_count(len(due))} for good?", yes, as_json)
+    if numbers:
+        store.delete(chosen)
+    else:
+        store.delete_all()
+    return due
+
+
+def _tell(store: Sessions, due: list[Session]) -> None:
+    sizes = store.sizes()
+    for each in due[:LISTED]:
+        count = units.count(sizes.get(each.id, 0))
+        click.echo(f"{each.id:>5}  {clean_line(each.title, 60)} · messages: {count}", err=True)
+    if len(due) > LISTED:
+        click.echo(f"       and {units.count(len(due) - LISTED)} more", err=True)
+    click.echo(ACCOUNTS_STAY, err=True)
+
+
+def _count(number: int) -> str:
+    return "1 conversation" if number == 1 else f"{units.count(number)} conversations"

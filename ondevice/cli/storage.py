@@ -1,0 +1,65 @@
+"""The user's database, for one command, and what several commands say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ondevice.domain.session import SessionTree
+from ondevice.domain.text import clean_line
+from ondevice.errors import UnknownSession
+from ondevice.paths import user_paths
+from ondevice.storage.database import Database, named
+from ondevice.storage.sessions import Sessions
+
+NOTHING_KEPT = "No conversation is kept here yet. `ondevice` begins one."
+
+
+@contextmanager
+def open_database() -> Iterator[Database | None]:
+    """None where nothing was ever kept: looking makes no file. Raises StorageTrouble."""
+    path = user_paths().database
+    if not _is_there(path):
+        yield None
+        return
+    with closing(Database(path)) as database:
+        if database.set_aside is not None:
+            name, kept = clean_line(str(database.set_aside)), database.recovered
+            click.echo(f"ondevice: damaged, set aside: {name}; recovered: {kept}", err=True)
+        yield database
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):  # the latter: HOME=/dev/null
+        return False
+    except OSError as error:
+        raise named(error, path) from error
+    return True
+
+
+@contextmanager
+def make_database() -> Iterator[Database]:
+    """As above, and made where it is not there yet."""
+    with closing(Database(user_paths().database)) as database:
+        yield database
+
+
+def tree_of(session_id: int) -> SessionTree:
+    """Raises UnknownSession, also where nothing was ever kept."""
+    with open_database() as database:
+        if database is None:
+            raise UnknownSession(f"there is no session {session_id}", hint=NOTHING_KEPT)
+        return Sessions(database).tree(session_id)
+
+
+def print_json(document: Any) -> None:
+    """One document on stdout."""
+    import json  # deferred: only for this
+
+    click.echo(json.dumps(document, indent=2))

@@ -1,0 +1,117 @@
+"""Type a value, and see at once whether it can be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static, TextArea
+
+from ondevice.domain.text import clean, clean_line
+from ondevice.errors import OnDeviceError
+
+LONGEST = 20_000
+"""Characters of a value."""
+LINE_BREAKS = ("shift+enter", "ctrl+j")
+
+
+class Lines(TextArea):
+    """Text of several lines: Enter keeps it, Shift+Enter or Ctrl+J breaks the line."""
+
+    class Submitted(Message):
+        """The person is done."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key != "enter" and event.key not in LINE_BREAKS:
+            await super()._on_key(event)
+            return
+        event.prevent_default()
+        event.stop()
+        if event.key == "enter":
+            self.post_message(self.Submitted())
+        else:
+            self.insert("\n")
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.text = clean(event.text)[:LONGEST]
+        await super()._on_paste(event)
+
+
+class EditScreen(ModalScreen[str | None]):
+    """A field with what is wrong below it. Returns a text that `check` took, or None."""
+
+    CSS_PATH = "../styles/edit.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Back", id="edit.back", tooltip="Leave it as it was."),
+    ]
+
+    def __init__(
+        self, title: str, about: str, text: str, check: Callable[[str], None], prose: bool
+    ) -> None:
+        """`check` raises an OnDeviceError for what cannot be; `prose` has lines."""
+        super().__init__()
+        self._heading, self._about, self._text = title, about, clean(text)
+        self._check, self._prose = check, prose
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="edit") as box:
+            box.border_title = clean_line(self._heading, 60)
+            breaks = "Ctrl+J breaks the line · " if self._prose else ""
+            box.border_subtitle = f"Enter keeps it · {breaks}Esc goes back"
+            yield Static(Content(self._about), id="about")
+            if self._prose:
+                yield Lines(self._text, soft_wrap=True, compact=True, tab_behavior="focus")
+            else:
+                yield Input(clean_line(self._text, LONGEST), compact=True, max_length=LONGEST)
+            yield Static("", id="complaint")
+
+    def on_mount(self) -> None:
+        for field in self.query(Input):
+            field.cursor_blink = False
+        for lines in self.query(Lines):
+            lines.cursor_blink = False
+            lines.move_cursor(lines.document.end)
+
+    @property
+    def value(self) -> str:
+        """What is typed."""
+        if self._prose:
+            return self.query_one(Lines).text
+        return self.query_one(Input).value
+
+    def on_input_changed(self) -> None:
+        self._complain()
+
+    def on_text_area_changed(self) -> None:
+        self._complain()
+
+    def on_input_submitted(self) -> None:
+        self._keep()
+
+    def on_lines_submitted(self) -> None:
+        self._keep()
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+    def _keep(self) -> None:
+        if not self._complain():
+            self.dismiss(self.value)
+
+    def _complain(self) -> str:
+        """Show what is wrong with the value, and return it; empty when nothing is."""
+        words = ""
+        try:
+            self._check(self.value)
+        except OnDeviceError as error:
+            known = error.hint in self._about  # it stands above already
+            words = error.message if known else f"{error.message}. {error.hint}"
+        self.query_one("#complaint", Static).update(Content(clean_line(words, 400)))
+        return words

@@ -1,0 +1,171 @@
+"""What is kept: every setting by group, with its value and what it is; a change holds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from ondevice.domain.text import clean_line
+from ondevice.errors import OnDeviceError
+from ondevice.settings import Reading, typed
+from ondevice.settings.definition import NEXT_LOAD
+from ondevice.settings.kinds import Entries
+from ondevice.tui import keymap, messages, setting_rows
+from ondevice.tui.doors import Doors
+from ondevice.tui.screens.confirm import labelled
+from ondevice.tui.screens.edit import EditScreen
+from ondevice.tui.screens.pick import PickScreen
+from ondevice.tui.setting_rows import Row
+from ondevice.tui.widgets.keys import Keys, key_of
+from ondevice.tui.widgets.topbar import TopBar
+
+
+class List(OptionList):
+    """A list whose Enter is named in the last line."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "Change", id="settings.change")
+    ]
+
+
+class SettingsScreen(Screen[None]):
+    """The list, and all about the setting under the cursor."""
+
+    CSS_PATH = "../styles/settings.tcss"
+    AUTO_FOCUS = "#settings"
+    NUMBERS = ()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f9", "back", "Back", id="settings.back", tooltip="Back to the chat."),
+        Binding("enter", "change", "Change", id="settings.change",
+                tooltip="Choose or type another value; it is kept in the file at once."),
+        Binding("delete", "reset", "Default", id="settings.reset",
+                tooltip="Go back to the default."),
+    ]  # fmt: skip
+
+    def __init__(self, doors: Doors, chat: Screen[None], running: str) -> None:
+        """`chat` is the screen whose keys the explanations name."""
+        super().__init__()
+        self._doors, self._chat, self._serving = doors, chat, running
+        self._reading = doors.settings.read()
+        self._rows: dict[str, Row] = {}
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("Settings")
+        yield Static(id="faults")
+        yield List(id="settings", compact=True)
+        with VerticalScroll(id="detail"):
+            yield Static(id="facts")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(TopBar).show(self._serving)
+        self.query_one(List).border_title = clean_line(self._doors.settings.path.name)
+
+    def on_resize(self) -> None:
+        self._fill()
+
+    def _fill(self) -> None:
+        """All rows anew; the cursor stays on its setting."""
+        options = self.query_one(List)
+        chosen = self._chosen()
+        self._rows.clear()
+        options.clear_options()
+        for group, rows in setting_rows.rows(self._reading):
+            options.add_option(Option(Content.styled(group, "bold $primary"), disabled=True))
+            for row in rows:
+                line = setting_rows.line(row, self.size.width - 6)
+                options.add_option(Option(line, id=row.name))
+                self._rows[row.name] = row
+        if chosen is not None and chosen.name in self._rows:
+            options.highlighted = options.get_option_index(chosen.name)
+        else:
+            options.action_first()
+        count = sum(row.given for row in self._rows.values())
+        options.border_subtitle = f"{setting_rows.GIVEN} {count} from the file"
+        self._show_faults()
+
+    def _show_faults(self) -> None:
+        lines = setting_rows.faults(self._reading)
+        faults = self.query_one("#faults", Static)
+        faults.display = bool(lines)
+        faults.update(Content("\n".join(clean_line(line) for line in lines)))
+
+    @on(OptionList.OptionHighlighted)
+    def _show_detail(self) -> None:
+        row = self._chosen()
+        reloads = key_of(self._chat, "chat.reload")
+        lines = setting_rows.detail(row, reloads) if row else []
+        facts = labelled(lines, self.size.width - 6)
+        self.query_one("#facts", Static).update(facts)
+
+    def _chosen(self) -> Row | None:
+        options = self.query_one(List)
+        if options.highlighted is None:
+            return None
+        return self._rows.get(options.get_option_at_index(options.highlighted).id or "")
+
+    # What one does with it
+
+    def action_back(self) -> None:
+        """Back to the chat."""
+        self.dismiss()
+
+    @on(OptionList.OptionSelected)
+    def action_change(self) -> None:
+        """Choose or type another value."""
+        row = self._chosen()
+        if row is None or (isinstance(row.setting.kind, Entries) and row.name == row.setting.name):
+            return  # the latter: a table without entries
+        keep: Callable[[str | None], None] = partial(self._keep, row)
+        choices = setting_rows.choices(row, self._doors.baselines())
+        if choices is not None:
+            self.app.push_screen(PickScreen(row.title, choices, "Nothing matches."), keep)
+            return
+        about = f"{row.about}\nIt may be {row.words}."
+        value = self._reading.settings.value(row.name)
+        text = "" if value is None and not row.given else str(value if value is not None else "")
+        check = partial(self._check, row.name)
+        self.app.push_screen(EditScreen(row.title, about, text, check, row.is_prose), keep)
+
+    def _check(self, name: str, text: str) -> None:
+        """Raise what is wrong with `text`, also what only the app can know."""
+        value = typed(name, text)
+        if name == "model":
+            self._doors.resolve(value)
+        elif name.startswith("keymap."):
+            keys = self._reading.settings.keymap
+            keymap.refuse(name.removeprefix("keymap."), value, keys)
+
+    def _keep(self, row: Row, text: str | None) -> None:
+        if text is not None:
+            self._change(row, lambda: self._doors.settings.set(row.name, typed(row.name, text)))
+
+    def action_reset(self) -> None:
+        """Go back to the default."""
+        row = self._chosen()
+        if row is not None and row.given:
+            self._change(row, lambda: self._doors.settings.unset(row.name))
+
+    def _change(self, row: Row, write: Callable[[], Reading]) -> None:
+        try:
+            self._reading = write()
+        except OnDeviceError as error:
+            words = clean_line(f"{error.message}. {error.hint}", 300)
+            self.notify(words, severity="error", markup=False)
+            return
+        self._fill()
+        self._show_detail()
+        self.app.post_message(messages.SettingsChanged(self._reading.settings))
+        if row.setting.holds == NEXT_LOAD:
+            reloads = key_of(self._chat, "chat.reload")
+            self.notify(f"In the chat {reloads} loads the model again with it.", markup=False)

@@ -1,0 +1,100 @@
+"""Words are found wherever they stand, and what a person types is never a command."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ondevice.storage.sessions import Sessions
+
+TEXTS = {
+    "Lisbon": ["What should I pack for Lisbon?", "Layers: March is mild there."],
+    "Recipe": ["How long do I boil an egg?", "Seven minutes, then cold water."],
+    "Café": ["Où est le café?", 'He said "C++ is fine", then NEAR(x).'],
+}
+
+
+@pytest.fixture
+def sessions(open_database) -> Sessions:
+    sessions = Sessions(open_database())
+    for title, texts in TEXTS.items():
+        session = sessions.create(title)
+        for text in texts:
+            sessions.add(session.id, "user", text)
+    return sessions
+
+
+def found(sessions: Sessions, text: str) -> list[str]:
+    """What was found: the text of a message, or a title in brackets."""
+    hits = sessions.search(text)
+    return [hit.message.content if hit.message else f"[{hit.session.title}]" for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("egg", [TEXTS["Recipe"][0]]),
+        ("MINUTES cold", [TEXTS["Recipe"][1]]),
+        ("how do i boil the egg", [TEXTS["Recipe"][0]]),
+        ("minu", [TEXTS["Recipe"][1]]),
+        ("minu water", []),
+        ("cafe", [TEXTS["Café"][0]]),
+        ("lisbon", ["[Lisbon]", TEXTS["Lisbon"][0]]),
+        ("ou", [TEXTS["Café"][0]]),
+        ('"fine"', [TEXTS["Café"][1]]),
+        ("NEAR(x)", [TEXTS["Café"][1]]),
+        ("c++", [TEXTS["Café"][1]]),
+        ("nowhere", []),
+        ("", []),
+        (" \n ", []),
+        ("***", []),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_all_words_are_found_in_one_place(
+    text: str, expected: list[str], sessions: Sessions
+) -> None:
+    assert found(sessions, text) == expected
+
+
+def test_a_hit_says_where_it_is(sessions: Sessions) -> None:
+    long = sessions.create("long")
+    added = sessions.add(long.id, "user", "filler " * 500 + "needle " + "filler " * 500)
+    (hit,) = sessions.search("needle")
+    assert hit.session == long
+    assert hit.message == added
+    assert "needle" in hit.excerpt
+    assert len(hit.excerpt) < 200
+
+
+def test_other_paths_are_searched_as_well(sessions: Sessions) -> None:
+    session = sessions.create("x")
+    sessions.add(session.id, "user", "forgotten")
+    sessions.add(session.id, "user", "shown", after=0)
+    assert found(sessions, "forgotten") == ["forgotten"]
+
+
+def test_a_growing_answer_is_found_by_what_it_has_now(sessions: Sessions) -> None:
+    session = sessions.create("x")
+    answer = sessions.add(session.id, "assistant", "", "streaming")
+    sessions.save_part(answer.id, "zebra")
+    assert found(sessions, "zebra") == ["zebra"]
+    sessions.finish(answer, "giraffe", "complete", "stop", None)
+    assert found(sessions, "zebra") == []
+    assert found(sessions, "giraffe") == ["giraffe"]
+
+
+def test_there_are_no_more_hits_than_asked_for(sessions: Sessions) -> None:
+    session = sessions.create("many many")
+    for _ in range(30):
+        sessions.add(session.id, "user", "many")
+    assert len(sessions.search("many", limit=7)) == 7
+
+
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
+)
+@given(text=st.text(st.characters(codec=None, exclude_categories=()), max_size=40))
+def test_any_text_is_a_search(text: str, sessions: Sessions) -> None:
+    sessions.search(text)
