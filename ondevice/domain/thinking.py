@@ -52,15 +52,14 @@ class ThinkingStream:
 
     def __init__(self, style: ThinkingStyle = USUAL) -> None:
         self._style = style
-        self._state: Literal["before", "opened", "thinking", "after", "answer"] = "before"
+        self._state: Literal["before", "opened", "thinking", "closed", "answer"] = "before"
         self._held = ""
 
     @property
     def thinking(self) -> bool:
         """Whether what comes next is, as far as is known, thinking."""
-        return self._state in ("opened", "thinking") or (
-            self._state == "before" and self._style.begun_by_prompt
-        )
+        begun = self._state == "before" and self._style.begun_by_prompt
+        return begun or self._state in ("opened", "thinking")
 
     def feed(self, text: str, last: bool = False) -> tuple[str, str]:
         """More thinking and more answer that are certain now; after the `last` nothing waits."""
@@ -68,14 +67,12 @@ class ThinkingStream:
         thinking = answer = ""
         if self._state == "before":
             self._look_for_opening(last)
-        if self._state == "opened":
-            self._held = self._held.lstrip("\n")
-            self._state = "thinking" if self._held else "opened"
+        if self._state == "opened" and self._skip_lines():
+            self._state = "thinking"
         if self._state == "thinking":
             thinking = self._until_closing(last)
-        if self._state == "after":  # blank lines between the two belong to neither
-            self._held = self._held.lstrip("\n")
-            self._state = "answer" if self._held else "after"
+        if self._state == "closed" and self._skip_lines():
+            self._state = "answer"
         if self._state == "answer":
             answer, self._held = self._held, ""
         return thinking, answer
@@ -88,10 +85,15 @@ class ThinkingStream:
         elif not opening.startswith(shown) or last:
             self._state = "thinking" if begun else "answer"
 
+    def _skip_lines(self) -> bool:
+        """Leave out line breaks beside a tag; whether something else follows them."""
+        self._held = self._held.lstrip("\n")
+        return bool(self._held)
+
     def _until_closing(self, last: bool) -> str:
         thinking, closing, rest = self._held.partition(self._style.closing)
         if closing:
-            self._held, self._state = rest, "after"
+            self._held, self._state = rest, "closed"
             return thinking
         keep = 0 if last else _beginning_at_end(thinking, self._style.closing)
         self._held = thinking[len(thinking) - keep :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ondevice.domain.thinking import (
@@ -59,6 +59,7 @@ TEXT = st.lists(st.sampled_from(["<think>", "</think>", "<thi", "nk>", "\n", " "
 
 
 @given(TEXT.map("".join), STYLES, st.lists(st.integers(0, 60)))
+@example("<think>\n\nhm</think>\n\nhi", USUAL, list(range(30)))
 def test_how_the_text_comes_does_not_matter(text: str, style: ThinkingStyle, at: list[int]) -> None:
     cuts = sorted({0, len(text), *(min(each, len(text)) for each in at)})
     stream = ThinkingStream(style)

@@ -56,6 +56,8 @@ class ChatScreen(Screen[None]):
         """The one being made."""
         self.busy = False
         """Whether an answer is being made or stored."""
+        self._next: Composer.Sent | None = None
+        """Sent while the answer before it is being stored: it goes off as soon as that is done."""
         self._loading: ModelFile | None = None
         """Messages about another file come too late."""
 
@@ -148,6 +150,9 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
+        if self.busy and self._answer is None:
+            self._next = event  # the answer before it is being stored
+            return
         if self.stop_first() or self._load_first():
             self.query_one(Composer).give_back(event.text)
             return
@@ -216,6 +221,9 @@ class ChatScreen(Screen[None]):
         self._answer, self.busy = None, False
         self.refresh_bindings()
         self.paint_meter()
+        if self._next is not None:
+            self.post_message(self._next)
+            self._next = None
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A bug in a worker must not look like waiting."""
