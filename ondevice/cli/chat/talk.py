@@ -1,0 +1,147 @@
+"""Put the rooms together, then read lines and do what they say until the chat is left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any
+
+from ondevice import catalog
+from ondevice.chat import Chat
+from ondevice.cli import answering
+from ondevice.cli.answering import say
+from ondevice.cli.chat import commands
+from ondevice.cli.chat.interrupts import Interrupts, Left
+from ondevice.cli.chat.lines import Lines
+from ondevice.cli.chat.room import Room
+from ondevice.cli.chat.turn import answer, failed
+from ondevice.cli.exits import Exit, exit_for
+from ondevice.cli.options import settings_for
+from ondevice.cli.storage import open_storage
+from ondevice.domain.electricity import Power
+from ondevice.errors import OnDeviceError, UsageTrouble
+from ondevice.hub import local
+from ondevice.paths import user_paths
+from ondevice.settings import Settings
+
+USED = (*answering.USED, "tariff_usd_per_kwh", "watts")
+
+
+def hold(session: int | None, private: bool, options: Mapping[str, Any]) -> int:
+    """Hold a conversation until it is left; returns the exit code."""
+    if private and session is not None:
+        raise UsageTrouble("a kept conversation is not private", hint="Leave out one of the two.")
+    chosen = settings_for(*USED)
+    paths = user_paths()
+
+    @cache  # when it is first asked for, and once
+    def known() -> catalog.Catalog:
+        return catalog.load(paths.user_catalogue)
+
+    baseline = options["baseline"] or chosen.baseline
+    lines = Lines()
+    room = Room(
+        chat=Chat(None),
+        file=local.resolve(options["model"] or chosen.model, known()),
+        lines=lines,
+        interrupts=Interrupts(stay=lines.terminal),
+        resolve=lambda name: local.resolve(name, known()),
+        models=lambda: [each.name for each in known().models if local.find(each)],
+        price=partial(answering.price, baseline),
+        load_options=answering.load_options(options, chosen),
+        sampling=answering.sampling(options, chosen),
+        max_tokens=options["max_tokens"] or chosen.max_tokens,
+        settings=chosen,
+        system=answering.system_prompt(options, chosen),
+    )
+    schema = answering.schema(options["schema"])
+    if not private:
+        room.database, room.sessions, trouble = open_storage()
+        if trouble:
+            say(trouble, limit=500)
+    room.chat = Chat(room.sessions, power=_power(chosen))
+    room.chat.schema = schema
+    return talk(room, session, None if options["system"] is None else room.system)
+
+
+def _power(chosen: Settings) -> Power | None:
+    """What the user states about the machine."""
+    if chosen.watts is None:
+        return None
+    return Power(float(chosen.watts), chosen.tariff_usd_per_kwh)
+
+
+def talk(room: Room, session: int | None = None, system: str | None = None) -> int:
+    """Open the conversation, load the model, then do what lines say; returns the exit code.
+
+    `system` is what an opened conversation is told from now on. Whatever ends this, the engine
+    and the database are closed.
+    """
+    room.interrupts.listen()
+    try:
+        room.begin()
+        if session is not None:
+            room.open(session)
+            if system is not None:
+                room.chat.conversation.set_system_prompt(system)
+        room.load()
+        room.lines.edit(partial(commands.complete, room))
+        if room.lines.terminal:
+            say("Write a question, or /help. Ctrl-C stops an answer; /quit leaves.")
+        code = _until_left(room)
+        _say_where(room)
+        return code
+    except KeyboardInterrupt:
+        return Exit.CANCELLED
+    except (Left, OnDeviceError, OSError):
+        if not room.interrupts.code:
+            raise
+        return _lost(room.interrupts.code)
+    finally:
+        room.chat.close()
+        if room.database is not None:
+            room.database.close()
+
+
+def _until_left(room: Room) -> int:
+    """The code of the first failure in a pipe; in a terminal whoever typed has seen it."""
+    code, leaves = 0, False
+    while not room.leaving:
+        try:
+            line = room.lines.read()
+            if line is None:
+                break
+            leaves = False
+            if not commands.run(room, line):
+                answer(room, partial(room.chat.send, line.strip()))
+            leaves = room.interrupts.stopped
+        except KeyboardInterrupt:
+            if leaves:
+                raise
+            leaves = True
+            say("")
+            say("Ctrl-C again leaves, and so does /quit.")
+        except OnDeviceError as error:
+            failed(error)
+            code = code or exit_for(error)
+        room.interrupts.leave_if_asked()
+    return 0 if room.lines.terminal else code
+
+
+def _say_where(room: Room) -> None:
+    session = room.chat.conversation.session
+    if session is not None:
+        say(f"Kept as session {session.id}. To go on: ondevice chat --session {session.id}")
+
+
+def _lost(code: int) -> int:
+    """A terminal that is gone takes no more, and the interpreter would say so at its end."""
+    with suppress(OSError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
