@@ -30,11 +30,12 @@ def open_app(model: str | None) -> int:
     """Run the app until it is left; returns its exit code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageTrouble(
-            "the app needs a terminal", hint='For a pipe or a script: ondevice run "..."'
+            "the app needs a terminal",
+            hint='For a pipe or a script: ondevice chat, or ondevice run "..."',
         )
     if os.environ.get("TERM") == "dumb":
         raise UsageTrouble(
-            "TERM=dumb cannot place a cursor", hint='Without a screen: ondevice run "..."'
+            "TERM=dumb cannot place a cursor", hint="Without a screen: ondevice chat"
         )
     gc.disable()  # nothing dies while modules are imported: 5 % of the time
     from ondevice.tui.app import OnDeviceApp  # deferred: 270 ms, after the checks

@@ -5,22 +5,23 @@ The folders are those of ONDEVICE_HOME; a model's name is the path of another sc
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import click
+
 from ondevice.chat import Chat
+from ondevice.cli import main
 from ondevice.cli.chat.interrupts import Interrupts
 from ondevice.cli.chat.lines import Lines
 from ondevice.cli.chat.room import Room
 from ondevice.cli.chat.talk import talk
-from ondevice.cli.main import main
 from ondevice.cli.storage import open_storage
 from ondevice.domain.generation import LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.settings import Settings
 
 
-def hold(script: str, session: str | None = None) -> int:
+def hold(script: str, session: int | None) -> int:
     lines = Lines()
     database, sessions, trouble = open_storage()
     assert not trouble
@@ -43,13 +44,16 @@ def hold(script: str, session: str | None = None) -> int:
         database=database,
         sessions=sessions,
     )
-    return talk(room, int(session) if session else None)
+    return talk(room, session)
+
+
+@click.command()
+@click.argument("script")
+@click.argument("session", type=int, required=False)
+def echo_chat(script: str, session: int | None) -> None:
+    click.get_current_context().exit(hold(script, session))
 
 
 if __name__ == "__main__":
-    # through the command's own edge, so that errors and lost output end as they do there
-    import ondevice.cli.main as entry
-
-    arguments = sys.argv[1:]
-    entry.ondevice.main = lambda **_how: hold(*arguments)  # type: ignore[method-assign]
-    main()
+    main.ondevice = echo_chat  # so that colours, errors and lost output are the command's own
+    main.main()

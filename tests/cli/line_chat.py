@@ -64,9 +64,13 @@ class EchoChat:
         return Outcome(process.returncode, out.decode(), err.decode())
 
     def typed(
-        self, env: dict[str, str] | None = None, session: int | None = None, **said: Any
+        self,
+        env: dict[str, str] | None = None,
+        session: int | None = None,
+        until: str = "You: ",
+        **said: Any,
     ) -> Any:
-        """A chat on a terminal, at its prompt."""
+        """A chat on a terminal, at its prompt or as far as `until`."""
         first, *rest = self._command(session, said)
         window = pexpect.spawn(
             first,
@@ -77,7 +81,7 @@ class EchoChat:
             timeout=PATIENCE_S,
         )
         self.opened.append(window)
-        window.expect("You: ")
+        window.expect(until)
         return window
 
     def end(self) -> None:

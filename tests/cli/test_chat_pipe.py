@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import PATIENCE_S, Cli, StartCli, assert_ended, child_of
+from command import PATIENCE_S, Cli, assert_ended, child_of
 from line_chat import LONG, EchoChat, script, stored
 
 from ondevice.cli.exits import Exit
@@ -252,8 +252,12 @@ class TestCommands:
             ("/copy", "there is no answer yet"),
             ("/model ./none.json", "no usable echo script"),
             ("/export /proc/nowhere/x.md", "cannot be written"),
+            ("/export ~nobody-is-this/x.md", "cannot be written"),
+            (f"/export {'x' * 5000}", "cannot be written: File name too long"),
+            ("/export a\0b", "cannot be written"),
+            ("/export /", "is there already"),
         ],
-        ids=lambda value: value if value.startswith("/") else "",
+        ids=lambda value: value[:30] if value.startswith("/") else "",
     )
     def test_that_cannot_be_done_are_a_line_and_a_hint_and_it_goes_on(
         self, line: str, said: str, echo_chat: EchoChat
@@ -412,10 +416,3 @@ def test_help_tells_its_options(cli: Cli) -> None:
     outcome = cli("chat", "--help")
     for option in ("--session", "--private", "--schema", "--lora", "--ctx", "--baseline", "-s,"):
         assert option in outcome.out
-
-
-def test_start_cli_is_the_same_command(start_cli: StartCli) -> None:
-    """A terminal is not needed for any of this."""
-    process = start_cli(*SHORT, stdin=subprocess.PIPE)
-    out, _ = process.communicate(b"/quit\n", PATIENCE_S)
-    assert (process.returncode, out) == (0, b"")

@@ -17,11 +17,8 @@ LONGEST_S = 4.0
 """After a signal that ends us; stopping an engine that hangs takes 2.5 s of it."""
 
 
-class Left(BaseException):
-    """Nothing is being done that has to end first, so the conversation is left at once.
-
-    No Exception, so that nobody on the way takes it for a failure.
-    """
+class Left(KeyboardInterrupt):
+    """A signal asks to leave, and nothing is being done that has to end first."""
 
 
 class Interrupts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from ondevice.cli.answering import say
 from ondevice.cli.chat.interrupts import Interrupts
 from ondevice.cli.chat.lines import Lines
 from ondevice.domain.cost import Price
-from ondevice.domain.generation import LoadOptions, Sampling
+from ondevice.domain.generation import EngineInfo, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean_line
@@ -21,6 +22,7 @@ from ondevice.settings import Settings
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
+CLOSE_AGAIN_S = 0.2
 LISTED = 20
 """Lines of a list; a search finds the rest."""
 
@@ -62,24 +64,36 @@ class Room:
         return self.sessions
 
     def load(self) -> None:
-        """Make the model ready. Raises what loading raises; Ctrl-C ends it."""
+        """Make the model ready. Raises what loading raises; KeyboardInterrupt if that ended it."""
         file = self.file
         say(f"Loading {file.name} {file.quantization}".rstrip() + " ...")
         self.chat.price = self.price(file)
-        with self.interrupts.stopping(self.chat.close):
-            try:
-                info = self.chat.load(file, self.load_options)
-            except EngineClosed:
-                if not self.interrupts.stopped:
-                    raise
-                self.interrupts.leave_if_asked()
-                raise UsageTrouble(
-                    "loading was stopped", hint="The next question, or /model, begins it again."
-                ) from None
+        try:
+            info = self._load(file)
+        except EngineClosed:
+            if not self.interrupts.stopped:
+                raise
+            self.interrupts.leave_if_asked()
+            say("Loading was stopped. The next question, or /model, begins it again.")
+            raise KeyboardInterrupt from None
         backend = f"{info.engine} {info.backend.upper()}"
         say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:
             say(f"Note: {notice.message}")
+
+    def _load(self, file: ModelFile) -> EngineInfo:
+        over = threading.Event()
+
+        def end() -> None:
+            self.chat.close()
+            while not over.wait(CLOSE_AGAIN_S):  # the first time, there may have been no engine yet
+                self.chat.close()
+
+        with self.interrupts.stopping(end):
+            try:
+                return self.chat.load(file, self.load_options)
+            finally:
+                over.set()
 
     def begin(self, private: bool = False) -> None:
         """A new conversation."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from ondevice.chat import transfer
 from ondevice.cli.answering import say
@@ -11,6 +10,7 @@ from ondevice.cli.chat.room import LISTED, Room, tell
 from ondevice.cli.sessions.export import shown, write_private
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
+from ondevice.hub.local import expand
 
 
 def new(room: Room, _rest: str) -> None:
@@ -66,7 +66,7 @@ def export(room: Room, name: str) -> None:
     form = "json" if name.lower().endswith(".json") else "md"
     data = transfer.to_json(tree) if form == "json" else transfer.to_markdown(tree).encode()
     if name:
-        write_private(Path(name).expanduser(), data, replace=False, hint="Give another name.")
+        write_private(expand(name), data, replace=False, hint="Give another name.")
         say(f"Written: {name}", limit=400)
     else:
         sys.stdout.buffer.write(shown(data, form) if sys.stdout.isatty() else data)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
 
 from ondevice import catalog
 from ondevice.chat import Chat
 from ondevice.cli import answering
-from ondevice.cli.answering import say
+from ondevice.cli.answering import Options, say
 from ondevice.cli.chat import commands
 from ondevice.cli.chat.interrupts import Interrupts, Left
 from ondevice.cli.chat.lines import Lines
@@ -30,41 +28,44 @@ from ondevice.settings import Settings
 USED = (*answering.USED, "tariff_usd_per_kwh", "watts")
 
 
-def hold(session: int | None, private: bool, options: Mapping[str, Any]) -> int:
+def hold(session: int | None, private: bool, options: Options) -> int:
     """Hold a conversation until it is left; returns the exit code."""
     if private and session is not None:
         raise UsageTrouble("a kept conversation is not private", hint="Leave out one of the two.")
-    chosen = settings_for(*USED)
-    paths = user_paths()
+    room = _furnish(options, settings_for(*USED))
+    schema = answering.schema(options["schema"])
+    if not private:
+        room.database, room.sessions, trouble = open_storage()
+        if trouble:
+            say(trouble, limit=500)
+    room.chat = Chat(room.sessions, power=_power(room.settings))
+    room.chat.schema = schema
+    return talk(room, session, None if options["system"] is None else room.system)
+
+
+def _furnish(options: Options, chosen: Settings) -> Room:
+    """As the options say, and the settings where they do not; nothing is opened yet."""
+    catalogue = user_paths().user_catalogue
 
     @cache  # when it is first asked for, and once
     def known() -> catalog.Catalog:
-        return catalog.load(paths.user_catalogue)
+        return catalog.load(catalogue)
 
-    baseline = options["baseline"] or chosen.baseline
     lines = Lines()
-    room = Room(
+    return Room(
         chat=Chat(None),
         file=local.resolve(options["model"] or chosen.model, known()),
         lines=lines,
         interrupts=Interrupts(stay=lines.terminal),
         resolve=lambda name: local.resolve(name, known()),
         models=lambda: [each.name for each in known().models if local.find(each)],
-        price=partial(answering.price, baseline),
+        price=partial(answering.price, options["baseline"] or chosen.baseline),
         load_options=answering.load_options(options, chosen),
         sampling=answering.sampling(options, chosen),
         max_tokens=options["max_tokens"] or chosen.max_tokens,
         settings=chosen,
         system=answering.system_prompt(options, chosen),
     )
-    schema = answering.schema(options["schema"])
-    if not private:
-        room.database, room.sessions, trouble = open_storage()
-        if trouble:
-            say(trouble, limit=500)
-    room.chat = Chat(room.sessions, power=_power(chosen))
-    room.chat.schema = schema
-    return talk(room, session, None if options["system"] is None else room.system)
 
 
 def _power(chosen: Settings) -> Power | None:
@@ -94,16 +95,17 @@ def talk(room: Room, session: int | None = None, system: str | None = None) -> i
         code = _until_left(room)
         _say_where(room)
         return code
-    except KeyboardInterrupt:
-        return Exit.CANCELLED
-    except (Left, OnDeviceError, OSError):
-        if not room.interrupts.code:
-            raise
-        return _lost(room.interrupts.code)
+    except (KeyboardInterrupt, OnDeviceError, OSError) as error:
+        if room.interrupts.code:
+            return _lost(room.interrupts.code)
+        if isinstance(error, KeyboardInterrupt):
+            return Exit.CANCELLED
+        raise
     finally:
-        room.chat.close()
-        if room.database is not None:
-            room.database.close()
+        with room.interrupts.stopping(_nothing):  # closing is not to be interrupted
+            room.chat.close()
+            if room.database is not None:
+                room.database.close()
 
 
 def _until_left(room: Room) -> int:
@@ -114,12 +116,12 @@ def _until_left(room: Room) -> int:
             line = room.lines.read()
             if line is None:
                 break
-            leaves = False
+            leaves = room.interrupts.stopped = False
             if not commands.run(room, line):
                 answer(room, partial(room.chat.send, line.strip()))
             leaves = room.interrupts.stopped
-        except KeyboardInterrupt:
-            if leaves:
+        except KeyboardInterrupt as interrupt:
+            if leaves or isinstance(interrupt, Left):
                 raise
             leaves = True
             say("")
@@ -129,6 +131,10 @@ def _until_left(room: Room) -> int:
             code = code or exit_for(error)
         room.interrupts.leave_if_asked()
     return 0 if room.lines.terminal else code
+
+
+def _nothing() -> None:
+    """It ends by itself."""
 
 
 def _say_where(room: Room) -> None:

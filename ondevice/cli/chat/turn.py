@@ -23,9 +23,11 @@ from ondevice.errors import ContextOverflow, OnDeviceError
 Begin = Callable[[Sampling, int], Iterator[ChatEvent]]
 """A turn of `Chat`."""
 
+LONGEST_WORD = 20
+"""Characters that are held back; not every script has spaces."""
 SAY_READING_S = 5.0
 """While a long prompt is read, a line this often: each is spoken by a screen reader."""
-RELOADS = "What came is kept. The next question, or /model, loads it again."
+RELOADS = "What came is kept; the next question, or /model, loads it."
 SHORTENS = "/edit and a shorter text asks in its place; /branch goes back, /new begins anew."
 
 
@@ -44,7 +46,7 @@ def answer(room: Room, begin: Begin) -> None:
             for event in events:
                 shown.note(event)
         except ENGINE_GONE as error:
-            raise type(error)(error.message, hint=RELOADS) from error
+            raise type(error)(error.message, hint=f"{error.hint} {RELOADS}".strip()) from error
         except ContextOverflow as error:
             raise ContextOverflow(error.message, hint=SHORTENS) from error
         finally:
@@ -64,6 +66,8 @@ class Shown:
         """What the line that is being written belongs to: thinking, answer or nothing yet."""
         self._last = ""
         """The last character of the answer."""
+        self._held = ""
+        """The beginning of a word that is not complete yet."""
         self._notices: list[EngineNotice] = []
         """Said when the answer is complete: in the middle they would be read as part of it."""
         self._said_reading = 0.0
@@ -86,6 +90,7 @@ class Shown:
         self._write(*self._thinking.feed("", last=True))
         if self._part == "thinking":
             click.echo(err=True)
+        write_answer(self._held)
         if self._last != "\n":  # also without a text: in a pipe the next answer is on its own line
             write_answer("\n")
         for notice in self._notices:
@@ -117,7 +122,16 @@ class Shown:
             if self._part != "answer" and self._labelled:
                 click.echo(f"{self._name}: ", err=True, nl=False)
             self._part, self._last = "answer", text[-1]
-            write_answer(text)
+            self._pass_on(text)
+
+    def _pass_on(self, text: str) -> None:
+        """Whole words to a terminal, as halves of them would be spoken as words."""
+        text, self._held = self._held + text, ""
+        if sys.stdout.isatty():
+            start = 1 + max(text.rfind(" "), text.rfind("\n"))
+            if len(text) - start <= LONGEST_WORD:
+                text, self._held = text[:start], text[start:]
+        write_answer(text)
 
     def _say_reading(self, eta: float) -> None:
         now = time.monotonic()
@@ -137,7 +151,7 @@ def numbers(measured: Measured) -> str:
     ]
     if measured.cost is not None:
         cost = measured.cost
-        parts.append(f"avoided {units.money(cost.net_usd)} vs {cost.price.title}")
+        parts.append(f"avoided {units.money(cost.usd)} vs {cost.price.title}")
     return " · ".join(parts)
 
 

@@ -50,15 +50,16 @@ def write_private(output: Path, data: bytes, replace: bool, hint: str) -> None:
     Raises UsageTrouble, with `hint` for a file that is there and not to be replaced.
     """
     label = clean_line(str(output), 200)
-    if output.exists() and not replace:
-        raise UsageTrouble(f"{label} is there already", hint=hint)
-    part = output.with_name(f"{output.name}.{os.getpid()}.part")
+    part = Path(f"{output}.{os.getpid()}.part")
     try:
+        if os.path.lexists(output) and not replace:
+            raise UsageTrouble(f"{label} is there already", hint=hint)
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
         part.replace(output)
-    except OSError as error:
-        with suppress(OSError):
+    except (OSError, ValueError) as error:  # the latter: a name with a zero byte
+        with suppress(OSError, ValueError):
             part.unlink()
-        raise UsageTrouble(f"{label} cannot be written: {error.strerror}", "Check it.") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageTrouble(f"{label} cannot be written: {why}", "Check it.") from error
