@@ -107,7 +107,7 @@ class Chat:
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
         options = TurnOptions(
-            engine, info, file, sampling, max_tokens, self.price, self.power, self.schema
+            engine, info, file, sampling, max_tokens, self.price, self.power, schema=self.schema
         )
         told = False
         try:

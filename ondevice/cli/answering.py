@@ -1,4 +1,4 @@
-"""What `run` and `chat` share: what their options mean, and how an answer is shown as it comes."""
+"""What `run` and `chat` share: what their options mean, and how they write."""
 
 from __future__ import annotations
 
@@ -13,20 +13,11 @@ from typing import Any
 
 import click
 
-from ondevice import errors, pricing, units
+from ondevice import errors, pricing
 from ondevice.domain.cost import Price
-from ondevice.domain.generation import (
-    Adapter,
-    EngineNotice,
-    LoadOptions,
-    PrefillProgress,
-    Sampling,
-    TextDelta,
-)
-from ondevice.domain.measured import Measured
+from ondevice.domain.generation import Adapter, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean, clean_line
-from ondevice.measure import MeasureEvent
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
@@ -112,20 +103,6 @@ def price(baseline: str, file: ModelFile) -> Price | None:
     if not file.counts:
         return None
     return pricing.price(baseline or pricing.DEFAULT_BASELINE, cache_dir=user_paths().cache)
-
-
-def show_event(event: MeasureEvent, quiet: bool, talk: bool) -> Measured | None:
-    """Text goes to stdout, what is said about it to stderr; the last event is returned."""
-    match event:
-        case TextDelta(text=text) if not quiet:
-            write_answer(text)
-        case EngineNotice(message=message):
-            say(message, talk)
-        case PrefillProgress(eta_s=float(eta)) if eta > 1:
-            say(f"reading the prompt, {units.duration(eta)} left", talk)
-        case Measured():
-            return event
-    return None
 
 
 def write_answer(text: str) -> None:

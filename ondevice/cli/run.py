@@ -9,15 +9,22 @@ import click
 
 from ondevice import catalog, errors, units
 from ondevice.cli import answering
-from ondevice.cli.answering import Options, say, show_event
+from ondevice.cli.answering import Options, say, write_answer
 from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, settings_for
-from ondevice.domain.generation import EngineInfo, GenerationRequest, Prompt
+from ondevice.domain.generation import (
+    EngineInfo,
+    EngineNotice,
+    GenerationRequest,
+    PrefillProgress,
+    Prompt,
+    TextDelta,
+)
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import storable
 from ondevice.engines import registry
 from ondevice.hub import local
-from ondevice.measure import measure
+from ondevice.measure import MeasureEvent, measure
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
@@ -93,12 +100,25 @@ def _show(events: Any, info: EngineInfo, quiet: bool, talk: bool) -> Measured:
         say(notice.message, talk)
     measured: Measured | None = None
     for event in events:
-        measured = show_event(event, quiet, talk) or measured
+        measured = _show_event(event, quiet, talk) or measured
     assert measured is not None  # measure ends with it, or raises
     if not quiet:
         click.echo()
         say(_summary(info, measured), talk)
     return measured
+
+
+def _show_event(event: MeasureEvent, quiet: bool, talk: bool) -> Measured | None:
+    match event:
+        case TextDelta(text=text) if not quiet:
+            write_answer(text)
+        case EngineNotice(message=message):
+            say(message, talk)
+        case PrefillProgress(eta_s=float(eta)) if eta > 1:
+            say(f"reading the prompt, {units.duration(eta)} left", talk)
+        case Measured():
+            return event
+    return None
 
 
 def _summary(info: EngineInfo, measured: Measured) -> str:

@@ -68,10 +68,13 @@ class EchoChat:
         env: dict[str, str] | None = None,
         session: int | None = None,
         until: str = "You: ",
+        redirect: str = "",
         **said: Any,
     ) -> Any:
         """A chat on a terminal, at its prompt or as far as `until`."""
         first, *rest = self._command(session, said)
+        if redirect:
+            first, rest = "sh", ["-c", f'exec "$0" "$@" {redirect}', first, *rest]
         window = pexpect.spawn(
             first,
             rest,

@@ -59,6 +59,12 @@ class TestWithAModel:
         assert document["total"]["useful"] == 1
         assert f"made {document['total']['completion_tokens']} " in outcome.err
 
+    def test_power_is_counted_where_it_is_stated(self, cli: Cli, home: Path) -> None:
+        (home / "config").mkdir(parents=True)
+        (home / "config" / "settings.toml").write_text("watts = 30\ntariff_usd_per_kwh = 0.30\n")
+        assert cli(*SHORT, piped=b"Hello\n").code == 0
+        assert json.loads(cli("costs", "--json").out)["total"]["joules"] > 0
+
     def test_an_answer_keeps_to_a_schema(self, cli: Cli, tmp_path: Path) -> None:
         schema = tmp_path / "schema.json"
         schema.write_text('{"enum": ["red", "blue"]}')

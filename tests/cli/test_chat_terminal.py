@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psutil
 import pytest
 from command import assert_ended
@@ -243,6 +246,43 @@ class TestLeaving:
         window.expect("You: ")
         window.sendeof()
         assert left(window) == 0
+
+    def test_a_signal_at_the_prompt_leaves_a_terminal_as_it_was(self, echo_chat: EchoChat) -> None:
+        window = echo_chat.typed()
+        window.send("half a line")
+        window.expect("half a line")
+        window.kill(signal.SIGTERM)
+        window.expect(pexpect.EOF)
+        assert window.getecho()
+        assert left(window) == 143
+
+    def test_the_end_of_the_input_is_a_line_of_its_own(self, echo_chat: EchoChat) -> None:
+        window = echo_chat.typed()
+        window.sendline("hi")
+        window.expect("Numbers: ")
+        window.expect("You: ")
+        window.sendeof()
+        assert "\r\nKept as session 1." in strip(window.read())
+
+
+def strip(shown: str) -> str:
+    """Without what dims it, and what brackets a paste."""
+    return re.sub(r"\x1b\[[?0-9;]*[a-z]", "", shown)
+
+
+class TestAFile:
+    def test_gets_the_answers_while_somebody_types(
+        self, echo_chat: EchoChat, tmp_path: Path
+    ) -> None:
+        answers = tmp_path / "answers"
+        window = echo_chat.typed(redirect=f"> {answers}")
+        window.sendline("one two")
+        window.expect("Numbers: ")
+        assert "echo: " not in window.before
+        window.expect("You: ")
+        window.sendline("/quit")
+        assert left(window) == 0
+        assert answers.read_text() == "one two\n"
 
 
 class TestCopying:

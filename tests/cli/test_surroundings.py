@@ -140,11 +140,11 @@ class TestATerminal:
 
     EVENTS = r"""
 import sys
-from ondevice.cli.answering import show_event
+from ondevice.cli.run import _show_event
 from ondevice.domain.generation import EngineNotice, TextDelta
 for text in sys.argv[1:]:
-    show_event(TextDelta(text, 1, 0.0, 1, 0.0), quiet=False, talk=True)
-    show_event(EngineNotice("x", text), quiet=False, talk=True)
+    _show_event(TextDelta(text, 1, 0.0, 1, 0.0), quiet=False, talk=True)
+    _show_event(EngineNotice("x", text), quiet=False, talk=True)
 """
     HOSTILE = ("\x1b]52;c;aGk=\x07clip", "\x9b2Jclear", "\x1b[31mred", "a\u202eb", "back\x08")
 

@@ -6,7 +6,6 @@ three double quotes. The line editor keeps its history in memory only, as it is 
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import sys
@@ -42,10 +41,10 @@ class Lines:
         if not self._edited:
             return
         try:
-            # deferred: it writes to the terminal, and not every Python has it
-            self._readline = readline = importlib.import_module("readline")
+            import readline  # deferred: only for this, and not every Python has it
         except ImportError:
             return
+        self._readline = readline
         found: list[str] = []
 
         def offered(word: str, state: int) -> str | None:

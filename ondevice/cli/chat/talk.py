@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from functools import cache, partial
 
+import click
+
 from ondevice import catalog
 from ondevice.chat import Chat
 from ondevice.cli import answering
@@ -115,6 +117,7 @@ def _until_left(room: Room) -> int:
         try:
             line = room.lines.read()
             if line is None:
+                _end_line(room)
                 break
             leaves = room.interrupts.stopped = False
             if not commands.run(room, line):
@@ -124,13 +127,19 @@ def _until_left(room: Room) -> int:
             if leaves or isinstance(interrupt, Left):
                 raise
             leaves = True
-            say("")
+            _end_line(room)
             say("Ctrl-C again leaves, and so does /quit.")
         except OnDeviceError as error:
             failed(error)
             code = code or exit_for(error)
         room.interrupts.leave_if_asked()
     return 0 if room.lines.terminal else code
+
+
+def _end_line(room: Room) -> None:
+    """Behind a prompt that got no Enter."""
+    if room.lines.terminal:
+        click.echo(err=True)
 
 
 def _nothing() -> None:
