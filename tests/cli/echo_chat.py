@@ -11,9 +11,9 @@ import click
 
 from ondevice.chat import Chat
 from ondevice.cli import main
+from ondevice.cli.chat.desk import Desk
 from ondevice.cli.chat.interrupts import Interrupts
 from ondevice.cli.chat.lines import Lines
-from ondevice.cli.chat.room import Room
 from ondevice.cli.chat.talk import talk
 from ondevice.cli.storage import open_storage
 from ondevice.domain.generation import LoadOptions, Sampling
@@ -29,7 +29,7 @@ def hold(script: str, session: int | None) -> int:
     def resolve(name: str) -> ModelFile:
         return ModelFile(Path(name), "echo", Path(name).stem)
 
-    room = Room(
+    desk = Desk(
         chat=Chat(sessions),
         file=resolve(script),
         lines=lines,
@@ -44,7 +44,7 @@ def hold(script: str, session: int | None) -> int:
         database=database,
         sessions=sessions,
     )
-    return talk(room, session)
+    return talk(desk, session)
 
 
 @click.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +306,16 @@ class TestCopying:
 
 
 class TestTrouble:
+    def test_of_the_database_is_said_before_the_answer(
+        self, echo_chat: EchoChat, home: Path
+    ) -> None:
+        window = echo_chat.typed()
+        with closing(sqlite3.connect(home / "data" / "ondevice.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            window.sendline("hi")
+            window.expect("Note: this conversation is not being saved: .* is in use")
+            window.expect("echo: hi")
+
     def test_of_the_engine_is_said_and_the_model_command_loads_it_again(
         self, echo_chat: EchoChat
     ) -> None:

@@ -2,7 +2,7 @@
 
 interrupts.py   Ctrl-C, and the signals that end a program
 lines.py        what is typed or piped: questions over one line or several, history, completion
-room.py         what a line can do something with: the chat, its sessions, its model
+desk.py         what a line can do something with: the chat, its sessions, its model
 turn.py         an answer as it comes, and its numbers
 commands.py     what a line that begins with / does: the table
 talk.py         the loop: read a line, do it, until it is left

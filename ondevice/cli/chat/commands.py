@@ -10,7 +10,7 @@ import click
 
 from ondevice.cli.answering import say
 from ondevice.cli.chat import messages, model, sessions
-from ondevice.cli.chat.room import Room
+from ondevice.cli.chat.desk import Desk
 from ondevice.errors import StorageTrouble, UsageTrouble
 
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
@@ -22,29 +22,29 @@ class Command(NamedTuple):
 
     takes: str
     about: str
-    do: Callable[[Room, str], None]
-    words: Callable[[Room], list[str]] | None = None
+    do: Callable[[Desk, str], None]
+    words: Callable[[Desk], list[str]] | None = None
     """What Tab offers behind it."""
 
 
-def _help(_room: Room, _rest: str) -> None:
+def _help(_desk: Desk, _rest: str) -> None:
     for name, each in COMMANDS.items():
         click.echo(f"/{name} {each.takes}".rstrip() + f": {each.about}", err=True)
     say('A line that ends in \\ goes on in the next one; so does what stands between two """.')
     say("A space first makes a question of what would be a command. Tab completes.")
 
 
-def _stop(_room: Room, _rest: str) -> None:
+def _stop(_desk: Desk, _rest: str) -> None:
     say("Nothing is being answered. Ctrl-C stops an answer; at the prompt, twice, it leaves.")
 
 
-def _quit(room: Room, _rest: str) -> None:
-    room.leaving = True
+def _quit(desk: Desk, _rest: str) -> None:
+    desk.leaving = True
 
 
-def _session_ids(room: Room) -> list[str]:
+def _session_ids(desk: Desk) -> list[str]:
     try:
-        return [str(each.id) for each in room.kept.recent()]
+        return [str(each.id) for each in desk.kept.recent()]
     except StorageTrouble:
         return []
 
@@ -62,15 +62,15 @@ COMMANDS = {
     "again": Command("", "make another answer; the first one stays", messages.again),
     "useful": Command(
         "[on|off]", "mark the last answer for the accounts", messages.useful,
-        lambda _room: ["on", "off"],
+        lambda _desk: ["on", "off"],
     ),
     "system": Command(
         "[TEXT|PRESET]", "show or set what the model is told", model.system,
-        lambda room: ["none", *room.settings.presets],
+        lambda desk: ["none", *desk.settings.presets],
     ),
     "model": Command(
         "[NAME]", "show the model, take another, or load it again", model.model,
-        lambda room: room.models(),
+        lambda desk: desk.models(),
     ),
     "context": Command("", "say what the context holds, by part", model.context),
     "costs": Command("", "say what was used and avoided", model.costs),
@@ -83,7 +83,7 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def run(room: Room, line: str) -> bool:
+def run(desk: Desk, line: str) -> bool:
     """Do what `line` says, if it is a command. Raises UsageTrouble for an unknown one."""
     found = _COMMAND.fullmatch(line)
     if found is None:
@@ -95,16 +95,16 @@ def run(room: Room, line: str) -> bool:
         raise UsageTrouble(
             f"there is no /{name}", hint=f"{hint} A space first makes it a question."
         )
-    COMMANDS[name].do(room, (found[2] or "").strip())
+    COMMANDS[name].do(desk, (found[2] or "").strip())
     return True
 
 
-def complete(room: Room, before: str, word: str) -> list[str]:
+def complete(desk: Desk, before: str, word: str) -> list[str]:
     """What `word` may become behind `before`."""
     if not before.strip():
         return [f"/{name} " for name in COMMANDS if word and f"/{name}".startswith(word)]
     command = COMMANDS.get(before.strip().removeprefix("/"))
-    offered = command.words(room) if command and command.words else []
+    offered = command.words(desk) if command and command.words else []
     return [each for each in offered if each.startswith(word)]
 
 

@@ -14,9 +14,9 @@ from ondevice.chat import Chat
 from ondevice.cli import answering
 from ondevice.cli.answering import Options, say
 from ondevice.cli.chat import commands
+from ondevice.cli.chat.desk import Desk
 from ondevice.cli.chat.interrupts import Interrupts, Left
 from ondevice.cli.chat.lines import Lines
-from ondevice.cli.chat.room import Room
 from ondevice.cli.chat.turn import answer, failed
 from ondevice.cli.exits import Exit, exit_for
 from ondevice.cli.options import settings_for
@@ -34,18 +34,18 @@ def hold(session: int | None, private: bool, options: Options) -> int:
     """Hold a conversation until it is left; returns the exit code."""
     if private and session is not None:
         raise UsageTrouble("a kept conversation is not private", hint="Leave out one of the two.")
-    room = _furnish(options, settings_for(*USED))
+    desk = _furnish(options, settings_for(*USED))
     schema = answering.schema(options["schema"])
     if not private:
-        room.database, room.sessions, trouble = open_storage()
+        desk.database, desk.sessions, trouble = open_storage()
         if trouble:
             say(trouble, limit=500)
-    room.chat = Chat(room.sessions, power=_power(room.settings))
-    room.chat.schema = schema
-    return talk(room, session, None if options["system"] is None else room.system)
+    desk.chat = Chat(desk.sessions, power=_power(desk.settings))
+    desk.chat.schema = schema
+    return talk(desk, session, None if options["system"] is None else desk.system)
 
 
-def _furnish(options: Options, chosen: Settings) -> Room:
+def _furnish(options: Options, chosen: Settings) -> Desk:
     """As the options say, and the settings where they do not; nothing is opened yet."""
     catalogue = user_paths().user_catalogue
 
@@ -54,7 +54,7 @@ def _furnish(options: Options, chosen: Settings) -> Room:
         return catalog.load(catalogue)
 
     lines = Lines()
-    return Room(
+    return Desk(
         chat=Chat(None),
         file=local.resolve(options["model"] or chosen.model, known()),
         lines=lines,
@@ -77,68 +77,68 @@ def _power(chosen: Settings) -> Power | None:
     return Power(float(chosen.watts), chosen.tariff_usd_per_kwh)
 
 
-def talk(room: Room, session: int | None = None, system: str | None = None) -> int:
+def talk(desk: Desk, session: int | None = None, system: str | None = None) -> int:
     """Open the conversation, load the model, then do what lines say; returns the exit code.
 
     `system` is what an opened conversation is told from now on. Whatever ends this, the engine
     and the database are closed.
     """
-    room.interrupts.listen()
+    desk.interrupts.listen()
     try:
-        room.begin()
+        desk.begin()
         if session is not None:
-            room.open(session)
+            desk.open(session)
             if system is not None:
-                room.chat.conversation.set_system_prompt(system)
-        room.load()
-        room.lines.edit(partial(commands.complete, room))
-        if room.lines.terminal:
+                desk.chat.conversation.set_system_prompt(system)
+        desk.load()
+        desk.lines.edit(partial(commands.complete, desk))
+        if desk.lines.terminal:
             say("Write a question, or /help. Ctrl-C stops an answer; /quit leaves.")
-        code = _until_left(room)
-        _say_where(room)
+        code = _until_left(desk)
+        _say_where(desk)
         return code
     except (KeyboardInterrupt, OnDeviceError, OSError) as error:
-        if room.interrupts.code:
-            return _lost(room.interrupts.code)
+        if desk.interrupts.code:
+            return _lost(desk.interrupts.code)
         if isinstance(error, KeyboardInterrupt):
             return Exit.CANCELLED
         raise
     finally:
-        with room.interrupts.stopping(_nothing):  # closing is not to be interrupted
-            room.chat.close()
-            if room.database is not None:
-                room.database.close()
+        with desk.interrupts.stopping(_nothing):  # closing is not to be interrupted
+            desk.chat.close()
+            if desk.database is not None:
+                desk.database.close()
 
 
-def _until_left(room: Room) -> int:
+def _until_left(desk: Desk) -> int:
     """The code of the first failure in a pipe; in a terminal whoever typed has seen it."""
     code, leaves = 0, False
-    while not room.leaving:
+    while not desk.leaving:
         try:
-            line = room.lines.read()
+            line = desk.lines.read()
             if line is None:
-                _end_line(room)
+                _end_line(desk)
                 break
-            leaves = room.interrupts.stopped = False
-            if not commands.run(room, line):
-                answer(room, partial(room.chat.send, line.strip()))
-            leaves = room.interrupts.stopped
+            leaves = desk.interrupts.stopped = False
+            if not commands.run(desk, line):
+                answer(desk, partial(desk.chat.send, line.strip()))
+            leaves = desk.interrupts.stopped
         except KeyboardInterrupt as interrupt:
             if leaves or isinstance(interrupt, Left):
                 raise
             leaves = True
-            _end_line(room)
+            _end_line(desk)
             say("Ctrl-C again leaves, and so does /quit.")
         except OnDeviceError as error:
             failed(error)
             code = code or exit_for(error)
-        room.interrupts.leave_if_asked()
-    return 0 if room.lines.terminal else code
+        desk.interrupts.leave_if_asked()
+    return 0 if desk.lines.terminal else code
 
 
-def _end_line(room: Room) -> None:
+def _end_line(desk: Desk) -> None:
     """Behind a prompt that got no Enter."""
-    if room.lines.terminal:
+    if desk.lines.terminal:
         click.echo(err=True)
 
 
@@ -146,8 +146,8 @@ def _nothing() -> None:
     """It ends by itself."""
 
 
-def _say_where(room: Room) -> None:
-    session = room.chat.conversation.session
+def _say_where(desk: Desk) -> None:
+    session = desk.chat.conversation.session
     if session is not None:
         say(f"Kept as session {session.id}. To go on: ondevice chat --session {session.id}")
 

@@ -13,7 +13,7 @@ import click
 from ondevice import units
 from ondevice.chat import ENGINE_GONE, ChatEvent
 from ondevice.cli.answering import say, write_answer
-from ondevice.cli.chat.room import Room
+from ondevice.cli.chat.desk import Desk
 from ondevice.domain.generation import EngineNotice, PrefillProgress, Sampling, TextDelta
 from ondevice.domain.measured import Measured
 from ondevice.domain.text import clean, clean_line
@@ -31,17 +31,17 @@ RELOADS = "What came is kept; the next question, or /model, loads it."
 SHORTENS = "/edit and a shorter text asks in its place; /branch goes back, /new begins anew."
 
 
-def answer(room: Room, begin: Begin) -> None:
+def answer(desk: Desk, begin: Begin) -> None:
     """Make an answer and show it as it comes; the model is loaded first where none is.
 
     Raises what loading and the engine raise; what came of the answer is kept.
     """
-    if room.chat.info is None:
-        room.load()
-    events = cast(Generator[ChatEvent, None, None], begin(room.sampling, room.max_tokens))
-    shown = Shown(room)
+    if desk.chat.info is None:
+        desk.load()
+    events = cast(Generator[ChatEvent, None, None], begin(desk.sampling, desk.max_tokens))
+    shown = Shown(desk)
     # closed here: whatever ends the showing, the half is stored before the engine is ended
-    with room.interrupts.stopping(room.chat.cancel), closing(events):
+    with desk.interrupts.stopping(desk.chat.cancel), closing(events):
         try:
             for event in events:
                 shown.note(event)
@@ -57,10 +57,10 @@ def answer(room: Room, begin: Begin) -> None:
 class Shown:
     """One answer on its way to whoever reads it."""
 
-    def __init__(self, room: Room) -> None:
-        info, file = room.chat.info, room.chat.file
+    def __init__(self, desk: Desk) -> None:
+        info, file = desk.chat.info, desk.chat.file
         self._thinking = ThinkingStream(info.thinking if info else USUAL)
-        self._labelled = room.lines.terminal and sys.stdout.isatty()
+        self._labelled = desk.lines.terminal and sys.stdout.isatty()
         self._name = clean_line(file.name, 60) if file else "Model"
         self._part = ""
         """What the line that is being written belongs to: thinking, answer or nothing yet."""
@@ -80,8 +80,10 @@ class Shown:
                 self._write(*self._thinking.feed(text))
             case PrefillProgress(eta_s=float(eta)) if eta > 1:
                 self._say_reading(eta)
-            case EngineNotice():
+            case EngineNotice() if self._part:
                 self._notices.append(event)
+            case EngineNotice(message=message):
+                say(f"Note: {message}", limit=500)
             case Measured():
                 self._measured = event
 

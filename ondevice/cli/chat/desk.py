@@ -12,6 +12,7 @@ from ondevice.chat import Chat
 from ondevice.cli.answering import say
 from ondevice.cli.chat.interrupts import Interrupts
 from ondevice.cli.chat.lines import Lines
+from ondevice.cli.sessions.show import speaker
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import EngineInfo, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
@@ -28,7 +29,7 @@ LISTED = 20
 
 
 @dataclass
-class Room:
+class Desk:
     """Filled in by the command; a test furnishes another one."""
 
     chat: Chat
@@ -110,7 +111,7 @@ class Room:
         messages = self.chat.conversation.messages
         say(f"Session {session.id}: {clean_line(session.title)} · messages: {len(messages)}")
         for message in messages[-2:]:
-            say(f"{speaker(message)}: {clean_line(message.content, 2000)}", limit=2100)
+            tell(f"{speaker(message)}: {message.content}", 2000)
 
     # Messages are numbered in the order they were made, on all paths, as in an export.
 
@@ -126,12 +127,6 @@ class Room:
                 f"this conversation has no message {number}", hint="/branch lists them."
             )
         return found
-
-
-def speaker(message: StoredMessage) -> str:
-    """Who wrote it, for people."""
-    names = {"user": "You", "system": "System"}
-    return names.get(message.role) or clean_line(message.model, 60) or "Model"
 
 
 def tell(line: str, limit: int = 1000) -> None:
