@@ -54,8 +54,8 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
         before = " since that day" if day else " yet"
         click.echo(f"No answer was counted{before}. `ondevice` opens the chat.", err=True)
     else:
-        lines = [(_name(row, by), *_cells(row)) for row in rows]
-        last = [("all", *_cells(everything))] if len(rows) > 1 else []
+        lines = [(_name(row, by), *cells(row)) for row in rows]
+        last = [("all", *cells(everything))] if len(rows) > 1 else []
         table = _without_empty([(by.upper(), *HEAD), *lines, *last])
         print_table(table, right=range(1, len(table[0])))
         _tell(entries, everything)
@@ -71,7 +71,8 @@ def _name(row: Totals, by: Grouping) -> str:
     return f"{row.key} {clean_line(row.title, 24)}" if row.title else f"{row.key} (deleted)"
 
 
-def _cells(row: Totals) -> tuple[str, ...]:
+def cells(row: Totals) -> tuple[str, ...]:
+    """The figures that HEAD names."""
     priced = row.unpriced < row.answers or not row.answers
     powered = row.electricity_unknown < row.entries
     return (
