@@ -61,6 +61,8 @@ class Chat:
         """What the user states about the machine's electricity."""
         self.folder = Path()
         """Where the files are that a question names: the current one."""
+        self.schema: str | None = None
+        """Text of a JSON schema that answers keep to."""
         self.conversation = Conversation(sessions)
         self.file: ModelFile | None = None
         self.info: EngineInfo | None = None
@@ -145,7 +147,7 @@ class Chat:
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
         earlier = {message.id for message in self.conversation.messages}
-        more = (self.price, self.power, self.folder, self._prepare)
+        more = (self.price, self.power, self.schema, self.folder, self._prepare)
         options = TurnOptions(engine, info, file, sampling, max_tokens, *more)
         try:
             yield from watched(

@@ -194,8 +194,12 @@ class Conversation:
     def _answer(
         self, question: StoredMessage, kept: bool, options: TurnOptions
     ) -> Iterator[ChatEvent]:
-        prompt = self.prompt(self.system_prompt, options.info.thinking)
-        request = GenerationRequest(prompt, options.sampling, options.max_tokens)
+        request = GenerationRequest(
+            prompt=self.prompt(self.system_prompt, options.info.thinking),
+            sampling=options.sampling,
+            max_tokens=options.max_tokens,
+            schema=options.schema,
+        )
         answer = Answer(self._sessions if kept else None, question, options)
         try:
             yield from options.prepare()

@@ -9,20 +9,20 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ondevice import catalog, pricing, units
+from ondevice import catalog, pricing
 from ondevice.chat import Chat
-from ondevice.domain.model import ModelFile
-from ondevice.errors import OnDeviceError, StorageTrouble, UsageTrouble
+from ondevice.cli.storage import hash_of, open_storage
+from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware import probe
+from ondevice.hardware.system import write_private
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
-from ondevice.storage.database import Database
-from ondevice.storage.sessions import Sessions
 
 if TYPE_CHECKING:
     from ondevice.acquire import PullPlan
     from ondevice.hub.records import Records
+    from ondevice.storage.database import Database
     from ondevice.tui.app import OnDeviceApp
     from ondevice.tui.downloads import Form
 
@@ -31,11 +31,12 @@ def open_app(model: str | None) -> int:
     """Run the app until it is left; returns its exit code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageTrouble(
-            "the app needs a terminal", hint='For a pipe or a script: ondevice run "..."'
+            "the app needs a terminal",
+            hint='For a pipe or a script: ondevice chat, or ondevice run "..."',
         )
     if os.environ.get("TERM") == "dumb":
         raise UsageTrouble(
-            "TERM=dumb cannot place a cursor", hint='Without a screen: ondevice run "..."'
+            "TERM=dumb cannot place a cursor", hint="Without a screen: ondevice chat"
         )
     gc.disable()  # nothing dies while modules are imported: 5 % of the time
     from ondevice.tui.app import OnDeviceApp  # deferred: 270 ms, after the checks
@@ -66,9 +67,10 @@ def open_app(model: str | None) -> int:
         judge=lambda plan: _judge(plan, paths, n_ctx()),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
+        keep_copy=lambda text: write_private(paths.cache / "copied.txt", text),
         settings=file,
     )
-    database, sessions, trouble = _open_storage()
+    database, sessions, trouble = open_storage()
     chat = Chat(sessions, model_hash=lambda file, read: hash_of(file, read, known(), paths))
     chat.use(chosen)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
@@ -81,14 +83,6 @@ def fetching(form: Form) -> list[str]:
     chosen = ["--engine", form.engine, "--quant", form.quantization, "--file", form.path]
     pull = [sys.executable, "-P", "-m", "ondevice.cli.main", "pull"]
     return [*pull, form.name, *chosen, "--events", "-y"]
-
-
-def hash_of(file: ModelFile, read: bool, known: catalog.Catalog, paths: Paths) -> str | None:
-    """The sha256 of a model file, see `chat.prefixes.ModelHash`."""
-    from ondevice.hub import identity  # deferred: after the first paint
-
-    find = identity.sha256_of if read else identity.known_sha256
-    return find(file, known, paths.cache)
 
 
 # The rest is imported when somebody looks at models: it takes 100 ms.
@@ -147,29 +141,5 @@ def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
             database.close()
 
 
-def _open_storage() -> tuple[Database | None, Sessions | None, str]:
-    """What keeps the conversations, or nothing with the reason: the app works without it."""
-    database = None
-    try:
-        database = Database(user_paths().database)
-        sessions = Sessions(database)  # it writes where an earlier process was killed mid-answer
-    except StorageTrouble as error:
-        if database:
-            database.close()
-        return None, None, f"Nothing will be kept: {error.message}"
-    return database, sessions, _set_aside(database)
-
-
 def _in_settings(trouble: Trouble) -> str:
     return f"Settings: {trouble.message}. {trouble.hint} Until then the default holds."
-
-
-def _set_aside(database: Database) -> str:
-    """What became of a damaged database, if there was one."""
-    if database.set_aside is None:
-        return ""
-    kept = units.count(database.recovered)
-    return (
-        f"The database was damaged and is now {database.set_aside.name}; "
-        f"messages recovered from it: {kept}."
-    )

@@ -31,7 +31,8 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
 
     Tokens are those of the local model's tokenizer. NET is what was avoided minus known power
     costs, BATCH what the same usage costs in the provider's batches, /USEFUL is NET per answer
-    that was marked useful. `unknown` and `-` are what cannot be said.
+    that was marked useful. `unknown` and `-` are what cannot be said, and a column of nothing
+    else is left out.
     """
     day = since.date() if since else None
     price = pricing.price(baseline, cache_dir=user_paths().cache) if baseline else None
@@ -53,9 +54,10 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
         before = " since that day" if day else " yet"
         click.echo(f"No answer was counted{before}. `ondevice` opens the chat.", err=True)
     else:
-        lines = [(_name(row, by), *_cells(row)) for row in rows]
-        last = [("all", *_cells(everything))] if len(rows) > 1 else []
-        print_table([(by.upper(), *HEAD), *lines, *last], right=range(1, len(HEAD) + 1))
+        lines = [(_name(row, by), *cells(row)) for row in rows]
+        last = [("all", *cells(everything))] if len(rows) > 1 else []
+        table = _without_empty([(by.upper(), *HEAD), *lines, *last])
+        print_table(table, right=range(1, len(table[0])))
         _tell(entries, everything)
 
 
@@ -69,7 +71,8 @@ def _name(row: Totals, by: Grouping) -> str:
     return f"{row.key} {clean_line(row.title, 24)}" if row.title else f"{row.key} (deleted)"
 
 
-def _cells(row: Totals) -> tuple[str, ...]:
+def cells(row: Totals) -> tuple[str, ...]:
+    """The figures that HEAD names."""
     priced = row.unpriced < row.answers or not row.answers
     powered = row.electricity_unknown < row.entries
     return (
@@ -84,6 +87,16 @@ def _cells(row: Totals) -> tuple[str, ...]:
         units.money(row.usd_per_useful if priced else None) if row.useful else "-",
         "-" if row.batch_usd is None else units.money(row.batch_usd),
     )
+
+
+def _without_empty(table: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Without columns that say nothing; NET is AVOIDED where no power is known."""
+    cells = {column[0]: set(column[1:]) for column in zip(*table, strict=True)}
+    empty = {name for name in ("/USEFUL", "BATCH") if cells[name] == {"-"}}
+    empty |= {"USEFUL"} if cells["USEFUL"] == {"0"} else set()
+    empty |= {"POWER", "NET"} if cells["POWER"] == {units.UNKNOWN} else set()
+    kept = [place for place, name in enumerate(table[0]) if name not in empty]
+    return [tuple(row[place] for place in kept) for row in table]
 
 
 def _tell(entries: list[Entry], everything: Totals) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ondevice import units
+from ondevice.domain.model import ModelFile
 from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean_line
-from ondevice.errors import UnknownSession
-from ondevice.paths import user_paths
+from ondevice.errors import StorageTrouble, UnknownSession
+from ondevice.paths import Paths, user_paths
 from ondevice.storage.database import Database, named
 from ondevice.storage.sessions import Sessions
+
+if TYPE_CHECKING:
+    from ondevice.catalog import Catalog
 
 NOTHING_KEPT = "No conversation is kept here yet. `ondevice` begins one."
 
@@ -50,6 +55,30 @@ def make_database() -> Iterator[Database]:
         yield database
 
 
+def open_storage() -> tuple[Database | None, Sessions | None, str]:
+    """What keeps the conversations, or nothing with the reason: a chat works without it."""
+    database = None
+    try:
+        database = Database(user_paths().database)
+        sessions = Sessions(database)  # it writes where an earlier process was killed mid-answer
+    except StorageTrouble as error:
+        if database:
+            database.close()
+        return None, None, f"Nothing will be kept: {error.message}"
+    return database, sessions, _set_aside(database)
+
+
+def _set_aside(database: Database) -> str:
+    """What became of a damaged database, if there was one."""
+    if database.set_aside is None:
+        return ""
+    kept = units.count(database.recovered)
+    return (
+        f"The database was damaged and is now {database.set_aside.name}; "
+        f"messages recovered from it: {kept}."
+    )
+
+
 def tree_of(session_id: int) -> SessionTree:
     """Raises UnknownSession, also where nothing was ever kept."""
     with open_database() as database:
@@ -63,3 +92,11 @@ def print_json(document: Any) -> None:
     import json  # deferred: only for this
 
     click.echo(json.dumps(document, indent=2))
+
+
+def hash_of(file: ModelFile, read: bool, known: Catalog, paths: Paths) -> str | None:
+    """The sha256 of a model file, see `chat.prefixes.ModelHash`."""
+    from ondevice.hub import identity  # deferred: after the first paint of the app
+
+    find = identity.sha256_of if read else identity.known_sha256
+    return find(file, known, paths.cache)

@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""By which a system or a terminal that goes away asks a program to end."""
 
 
 def is_linux() -> bool:
@@ -253,6 +257,21 @@ def make_private_folder(path: Path) -> Path:
     for folder in reversed(missing):  # `parents=True` would give the parents the umask's mode
         folder.mkdir(mode=0o700, exist_ok=True)
     path.mkdir(exist_ok=True)  # for its error, where it is no folder
+    return path
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Make `path` a file of `text` that is only ours (0600), whatever stood there before."""
+    import tempfile  # deferred: 5 ms, only who copies needs it
+
+    number, fresh = tempfile.mkstemp(dir=make_private_folder(path.parent), prefix=path.name)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(fresh).replace(path)
+    except OSError:
+        Path(fresh).unlink(missing_ok=True)
+        raise
     return path
 
 

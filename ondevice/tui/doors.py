@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ondevice.domain.cost import Price
 from ondevice.domain.model import ModelFile
 from ondevice.settings import SettingsFile
+from ondevice.tui.copying import Keep
 from ondevice.tui.downloads import Command
 
 if TYPE_CHECKING:  # loaded when somebody looks at models
@@ -35,4 +36,5 @@ class Doors:
     remove: Callable[[PullPlan], int]
     """Returns the bytes that are free again."""
     fetch: Command
+    keep_copy: Keep
     settings: SettingsFile

@@ -116,6 +116,38 @@ class ShelfRead(Message):
 
 
 @dataclass
+class CopyAsked(Message):
+    """One of these texts is to be copied: what was written, cleaned."""
+
+    texts: list[str]
+    what: str
+    """Each of them is, such as `code block`."""
+
+
+@dataclass
+class MessageAsked(Message):
+    """Somebody wants something done with a stored message; which, the subclass says."""
+
+    message: StoredMessage
+
+
+class EditAsked(MessageAsked):
+    """This question is to be sent again, changed."""
+
+
+class RegenerateAsked(MessageAsked):
+    """Its question is to be answered once more."""
+
+
+class BranchAsked(MessageAsked):
+    """Another conversation is to go on from here."""
+
+
+class UsefulMarked(MessageAsked):
+    """The answer was useful, or was marked so by mistake."""
+
+
+@dataclass
 class PlanJudged(Message):
     """A hub was asked about a model before it is fetched."""
 

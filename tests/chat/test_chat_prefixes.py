@@ -17,7 +17,7 @@ from echoing import PRICE, echo_file
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
-from ondevice.cli.app import hash_of
+from ondevice.cli.storage import hash_of
 from ondevice.domain.generation import GREEDY, LoadOptions
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile

@@ -30,13 +30,13 @@ def show(session: int, paths: bool, as_json: bool) -> None:
         mark = " · shown" if paths and each.id == tree.head_id else ""
         facts = f" · {facts_of(each)}" if facts_of(each) else ""
         files = "".join(f" · with {clean_line(file.name, 60)}" for file in each.attached)
-        click.echo(f"\n{each.id} {_speaker(each)}{facts}{files}{mark}")
+        click.echo(f"\n{each.id} {speaker(each)}{facts}{files}{mark}")
         text = clean_line(each.content) if paths else each.content
         # not click's echo: it takes escapes out of a pipe, where data must stay as it is
         sys.stdout.write((clean(text) if sys.stdout.isatty() else text) + "\n")
 
 
-def _speaker(message: StoredMessage) -> str:
+def speaker(message: StoredMessage) -> str:
     """Who wrote it, for people."""
     names = {"user": "You", "system": "System"}
     return names.get(message.role) or clean_line(message.model, 60) or "Model"

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -18,18 +18,18 @@ from ondevice.chat import Chat, ChatEvent
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
-from ondevice.errors import OnDeviceError
+from ondevice.errors import NotAttached, OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
-from ondevice.tui.screens.link import LinkScreen
 from ondevice.tui.turn import load_model, read_memory, run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.finder import Finder
 from ondevice.tui.widgets.keys import Keys, key_of
 from ondevice.tui.widgets.meter import MeterLine, MeterPanel
-from ondevice.tui.widgets.prose import Prose
+from ondevice.tui.widgets.talk import Talk
 from ondevice.tui.widgets.topbar import TopBar
 
 WIDE, HIGH, TALL = 100, 23, 12
@@ -56,18 +56,22 @@ class ChatScreen(Screen[None]):
         """The one being made."""
         self.busy = False
         """Whether an answer is being made or stored."""
+        self._next: Composer.Sent | None = None
+        """Sent while the answer before it is being stored: it goes off as soon as that is done."""
         self._loading: ModelFile | None = None
         """Messages about another file come too late."""
 
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
         with Horizontal(id="columns"):
-            with Vertical(id="talk"):
-                yield Conversation()
-                yield MeterLine(id="line")
-                yield Composer()
+            yield Talk()
             yield MeterPanel(id="panel")
         yield Keys()
+
+    @property
+    def keyed(self) -> tuple[type, ...]:
+        """What has keys here, in the order of the help."""
+        return Composer, ChatScreen, Talk, Conversation, Finder
 
     def on_mount(self) -> None:
         self.set_interval(PAINT_METER_S, self.paint_meter)
@@ -146,11 +150,14 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
+        if self.busy and self._answer is None:
+            self._next = event  # the answer before it is being stored
+            return
         if self.stop_first() or self._load_first():
             self.query_one(Composer).give_back(event.text)
             return
         self.busy = True
-        self._answer = Answer(self._chat.file.name if self._chat.file else "model")
+        self._answer = Answer.begun(self._chat.file, self._live.info)
         self._answer.say("thinking")
         self.refresh_bindings()
         self.query_one(Composer).accepted(event.text)
@@ -193,6 +200,8 @@ class ChatScreen(Screen[None]):
         if event.engine_stopped:
             self._live.lose_engine()
             self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
+        if isinstance(event.error, NotAttached):
+            self.query_one(Composer).give_back(event.error.question)
         await self._conversation.add(Trouble(event.error.message, event.error.hint))
 
     @on(messages.Noticed)
@@ -201,6 +210,10 @@ class ChatScreen(Screen[None]):
         self._say(notice.message, "warning" if notice.code == "storage" else "information")
 
     @on(messages.MessageStored)
+    def _note_stored(self, event: messages.MessageStored) -> None:
+        self._conversation.note_stored(event.message)
+        self._name_title()
+
     def _name_title(self) -> None:
         session = self._chat.conversation.session
         self._conversation.name_title(session.title if session else "")
@@ -210,6 +223,9 @@ class ChatScreen(Screen[None]):
         self._answer, self.busy = None, False
         self.refresh_bindings()
         self.paint_meter()
+        if self._next is not None:
+            self.post_message(self._next)
+            self._next = None
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A bug in a worker must not look like waiting."""
@@ -262,19 +278,12 @@ class ChatScreen(Screen[None]):
         questions = [message.content for message in stored if message.role == "user"]
         self.query_one(Composer).remember(questions)
         self._name_title()
+        self.query_one(Talk).action_write()
         await self._conversation.show(stored)
 
     async def action_scroll_talk(self, pages: int) -> None:
         """Scroll the conversation while the composer keeps the focus."""
         await self._conversation.page(pages)
-
-    @on(Prose.LinkClicked)
-    def _ask_before_opening(self, event: Prose.LinkClicked) -> None:
-        self.app.push_screen(LinkScreen(event.href))
-
-    @on(Composer.Refused)
-    def _show_refusal(self, event: Composer.Refused) -> None:
-        self._say(event.reason, "warning")
 
     @property
     def _conversation(self) -> Conversation:

@@ -1,4 +1,4 @@
-"""The last line: the keys of the screen."""
+"""The last line: the keys of the screen, and how keys are called."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
+NAMES |= {"up": "↑", "down": "↓"}
 
 
 def as_written(key: str) -> str:
