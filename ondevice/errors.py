@@ -4,6 +4,7 @@ OnDeviceError
 ├── UsageTrouble           the request itself cannot be done
 │   ├── SettingsInvalid    a value in the settings file or environment
 │   ├── NotASession        the file is no exported session
+│   ├── NotAttached        a file that a question names cannot go with it
 │   ├── TermsNotAccepted   the model has terms that nobody here has accepted yet
 │   └── SchemaRefused      the JSON schema cannot guide an answer
 ├── ModelTrouble           naming, finding or reading a model
@@ -67,6 +68,10 @@ class SettingsInvalid(UsageTrouble):
 
 class NotASession(UsageTrouble):
     """The file is no exported session, or a damaged one; nothing of it was taken."""
+
+
+class NotAttached(UsageTrouble):
+    """A file that a question names cannot go with it; the question was not taken."""
 
 
 class TermsNotAccepted(UsageTrouble):

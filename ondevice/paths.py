@@ -30,11 +30,6 @@ class Paths:
     def database(self) -> Path:
         return self.data / "ondevice.db"
 
-    @property
-    def states(self) -> Path:
-        """Saved states of kept prefixes; see storage/states.py."""
-        return self.data / "states"
-
 
 def user_paths() -> Paths:
     """The folders of this user; ONDEVICE_HOME puts all three under one folder.

@@ -2,7 +2,13 @@
 
 conversation.py   the messages of one session as a tree, and its turns
 answer.py         the growing answer: kept as it is made, and accounted for when it ends
+shown.py          what the model is shown of a conversation
+attach.py         files that a question names
 chat.py           a model, its engine and a conversation: what a screen or a line mode drives
+prefixes.py       what a model has read of a session, kept over the end of its engine
+watching.py       what the events of a turn say of the engine
+room.py           making room in a context: what can be done, and doing it
+cutting.py        where to cut a conversation, and what stands in the place of what is left out
 transfer.py       a session as Markdown or JSON, and back from JSON
 """
 

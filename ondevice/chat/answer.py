@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
@@ -43,6 +44,10 @@ class TurnOptions:
     max_tokens: int = 1024
     price: Price | None = None
     power: Power | None = None
+    folder: Path = Path()
+    """Where the files are that a question names."""
+    prepare: Callable[[], Sequence[EngineNotice]] = tuple
+    """Called when the question is safe, before the engine is asked."""
     schema: str | None = None
     """Text of a JSON schema that the answer keeps to."""
 

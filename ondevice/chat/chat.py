@@ -2,81 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ondevice.chat.answer import TurnOptions
+from ondevice.chat.attach import attachments_of
 from ondevice.chat.conversation import ChatEvent, Conversation
+from ondevice.chat.cutting import behind
+from ondevice.chat.prefixes import ModelHash, Prefixes
+from ondevice.chat.shown import prompt_of
+from ondevice.chat.watching import watched
+from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     EngineInfo,
+    EngineNotice,
     LoadOptions,
-    PrefillProgress,
     PromptTokens,
     Sampling,
-    TextDelta,
 )
 from ondevice.domain.model import ModelFile
-from ondevice.domain.session import Session
+from ondevice.domain.reuse import ReuseMeter
+from ondevice.domain.session import Session, StoredMessage
 from ondevice.engines import registry
 from ondevice.engines.base import Engine, LoadProgress, no_progress
-from ondevice.errors import EngineClosed, EngineCrashed, EngineTimedOut
+from ondevice.errors import (
+    ContextOverflow,
+    EngineClosed,
+    EngineCrashed,
+    EngineTimedOut,
+    EngineTrouble,
+    OnDeviceError,
+    SchemaRefused,
+    TemplateFailed,
+)
+from ondevice.settings import Settings
 from ondevice.storage.sessions import Sessions
 
+LEAVE_S = 0.8
+"""Longest that leaving waits for a state to be saved: 200 MB take half of it, measured."""
+GIVE_UP_S = 0.2
+REFUSED = (ContextOverflow, TemplateFailed, SchemaRefused)
+"""With one of these an engine has taken nothing of what it was asked."""
 ENGINE_GONE = (EngineCrashed, EngineTimedOut, EngineClosed)
 """After one of these in a turn no engine runs; the model is to be loaded again."""
+Begin = Callable[[TurnOptions], Iterator[ChatEvent]]
 
 
 class Chat:
-    """`load` and the turns block, so a screen calls them from a thread; `cancel` and `close` may
-    be called from any.
+    """`load`, the turns, and what counts tokens block, so a screen calls them from a thread;
+    `cancel`, `leave` and `close` may be called from any.
     """
 
     def __init__(
-        self, sessions: Sessions | None, price: Price | None = None, power: Power | None = None
+        self,
+        sessions: Sessions | None,
+        price: Price | None = None,
+        power: Power | None = None,
+        model_hash: ModelHash | None = None,
     ) -> None:
+        """Without `model_hash` nothing of what a model read is kept over the end of its engine."""
         self._sessions = sessions
+        self._prefixes = Prefixes(sessions, model_hash)
+        self._settings = Settings()
         self.price = price
         self.power = power
         """What the user states about the machine's electricity."""
         self.schema: str | None = None
         """Text of a JSON schema that answers keep to."""
+        self.folder = Path()
+        """Where the files are that a question names: the current one."""
         self.conversation = Conversation(sessions)
         self.file: ModelFile | None = None
         self.info: EngineInfo | None = None
         """None until a model is loaded, and after its engine stopped."""
+        self.context: ContextParts | None = None
+        """What the context is filled with, since the newest turn; None where that is unknown."""
+        self.reuse = ReuseMeter()
+        self.options = LoadOptions()
+        """Those of the loaded model."""
         self._engine: Engine | None = None
+        self._untold: list[EngineNotice] = []
+        """What came up between two turns."""
+        self._quiet = threading.Lock()
+        """Held while the engine is asked for something that is no turn."""
+        self._answering = False
+        self._leaving = threading.Lock()
         self._cancelled = False
         """The turn is to stop, also where its engine has not begun yet."""
+
+    def use(self, settings: Settings) -> None:
+        """What the settings say about new sessions, electricity and the disk holds from now on.
+
+        A session that is new and empty is a new one still.
+        """
+        before, self._settings = self._settings, settings
+        self.power = settings.power
+        self._prefixes.use(settings.keep_prefixes, settings.keep_prefixes_bytes)
+        shown = self.conversation
+        if shown.is_new and shown.system_prompt == before.system_prompt:
+            shown.set_system_prompt(settings.system_prompt)
 
     def load(
         self, file: ModelFile, options: LoadOptions, progress: LoadProgress = no_progress
     ) -> EngineInfo:
-        """Make `file` the model of the next turn; the conversation stays.
+        """Make `file` the model of the next turn; the conversation stays, and what the model before
+        has read of it is saved.
 
         Raises EngineClosed where a later call took its place, what an engine raises otherwise.
         """
+        self._prefixes.release(file)
         if self._engine is None or self.file is None or self.file.engine != file.engine:
-            self.close()
+            self._end_engine()
             self._engine = registry.in_child(file.engine)
-        self.file, self.info = file, None
+        self.file, self.info, self.context = file, None, None
         info = self._engine.load(file, options, progress)
         if self.file is not file:
             raise EngineClosed("another model was chosen meanwhile")
-        self.info = info
+        self.info, self.options = info, options
+        self._prefixes.serve(self._engine, info, file)
+        self._settle_soon()
         return info
 
     # Turns, see `Conversation`; from these calls on `cancel` stops them.
 
     def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         """Ask `text` after what is shown."""
-        return self._turn(lambda o: self.conversation.send(text, o), sampling, max_tokens)
+        return self.turn(lambda o: self.conversation.send(text, o), sampling, max_tokens)
 
     def resend(
         self, question_id: int, text: str, sampling: Sampling, max_tokens: int
     ) -> Iterator[ChatEvent]:
         """Ask `text` in the place of an earlier question."""
-        return self._turn(
+        return self.turn(
             lambda o: self.conversation.resend(question_id, text, o), sampling, max_tokens
         )
 
@@ -84,56 +145,49 @@ class Chat:
         self, message_id: int, sampling: Sampling, max_tokens: int
     ) -> Iterator[ChatEvent]:
         """Make another answer."""
-        return self._turn(
+        return self.turn(
             lambda o: self.conversation.answer_again(message_id, o), sampling, max_tokens
         )
 
-    def _turn(
-        self,
-        begin: Callable[[TurnOptions], Iterator[ChatEvent]],
-        sampling: Sampling,
-        max_tokens: int,
-    ) -> Iterator[ChatEvent]:
+    def turn(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
+        """Whatever `begin` asks the engine."""
         self._cancelled = False
         return self._events(begin, sampling, max_tokens)
 
-    def _events(
-        self,
-        begin: Callable[[TurnOptions], Iterator[ChatEvent]],
-        sampling: Sampling,
-        max_tokens: int,
-    ) -> Iterator[ChatEvent]:
+    def _events(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         engine, info, file = self._engine, self.info, self.file
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
-        options = TurnOptions(
-            engine, info, file, sampling, max_tokens, self.price, self.power, schema=self.schema
-        )
-        told = False
+
+        def cancelled() -> bool:
+            return self._cancelled
+
+        more = (self.price, self.power, self.folder, self._prepare)
+        options = TurnOptions(engine, info, file, sampling, max_tokens, *more, schema=self.schema)
         try:
-            for event in begin(options):
-                begun = isinstance(event, PrefillProgress | TextDelta)
-                if begun and self._cancelled and not told:  # before, the engine would not hear it
-                    engine.cancel()
-                    told = True
-                yield event
+            yield from watched(
+                begin(options), options, self.conversation, self._prefixes, self.reuse, cancelled
+            )
         except ENGINE_GONE:
-            self.info = None
+            self.info = self.context = None
+            self._prefixes.lose()
             raise
+        except REFUSED:
+            self._prefixes.note_refused()
+            self._answering = False
+            self._note_context(self.conversation.messages)
+            raise
+        finally:
+            self._answering = False
+        yield from self._after_turn(self.conversation.messages)
 
-    def count(self) -> PromptTokens:
-        """What the next prompt holds by now, in tokens. Raises what the engine raises."""
-        conversation = self.conversation
-        prompt = conversation.prompt(conversation.system_prompt)
-        if not prompt.messages:
-            return PromptTokens()
-        if self._engine is None or self.info is None:
-            raise EngineClosed("no model is loaded", hint="Choose one first.")
-        return self._engine.count_tokens(prompt)
-
-    def open(self, session: Session | None, private: bool = False) -> None:
-        """Go on with a stored session, or begin a new one; a private one is never stored."""
-        self.conversation = Conversation(None if private else self._sessions, session)
+    def _prepare(self) -> Sequence[EngineNotice]:
+        with self._quiet:
+            told = self._settle()
+            self._prefixes.note_asked()
+            self._answering = True
+        untold, self._untold = self._untold, []
+        return [*untold, *told]
 
     def cancel(self) -> None:
         """Stop the turn; what there is of its answer is kept."""
@@ -141,8 +195,113 @@ class Chat:
         if self._engine is not None:
             self._engine.cancel()
 
+    # The context. While an answer is made, all of these raise EngineTrouble.
+
+    def count(self, text: str = "") -> ContextParts:
+        """What the context would be filled with if `text` were asked now, with the files it names.
+
+        Raises NotAttached, and EngineTrouble.
+        """
+        path = self.conversation.messages
+        if text:
+            attached = attachments_of(text, self.folder)
+            path.append(StoredMessage(0, 0, "user", text, "complete", attached=attached))
+        return self.parts_of(path)
+
+    def parts_of(self, path: Sequence[StoredMessage]) -> ContextParts:
+        """The same of any path."""
+        with self._asking() as (engine, info):
+            prompt = prompt_of(path, self.conversation.system_prompt, info.thinking)
+            counted = engine.count_tokens(prompt) if prompt.messages else PromptTokens()
+            return ContextParts(counted, None if info.unbounded else info.n_ctx)
+
+    def cut(self, kept_from: int, text: str, model: str) -> StoredMessage:
+        """See `Conversation.cut`; it stands at the end of what is shown."""
+        shown = self.conversation
+        made = shown.cut(kept_from, text, model, behind(shown.messages))
+        self._note_context(shown.messages)
+        return made
+
+    def _after_turn(self, path: Sequence[StoredMessage]) -> Iterator[ChatEvent]:
+        """The prompt's parts and the answer as they were counted in the turn."""
+        before = self.context
+        answered = bool(path) and path[-1].role == "assistant"
+        self._note_context(path[:-1] if answered else path)
+        if self.context is None:
+            return
+        if answered:
+            self.context = self.context.with_answer(path[-1].completion_tokens)
+        if self.context.nearly_full and not (before and before.nearly_full):
+            said = f"the context is nearly full: {self.context.free:,} tokens are free"
+            yield EngineNotice("context", said)
+
+    def _note_context(self, path: Sequence[StoredMessage]) -> None:
+        try:
+            self.context = self.parts_of(path)
+        except OnDeviceError:  # such as a template that does not render what is shown
+            self.context = None
+
+    @contextmanager
+    def _asking(self) -> Iterator[tuple[Engine, EngineInfo]]:
+        """The engine, while no turn is made and none can begin."""
+        with self._quiet:
+            if self._engine is None or self.info is None:
+                raise EngineClosed("no model is loaded", hint="Choose one first.")
+            if self._answering:
+                raise EngineTrouble("the engine is busy", hint="Stop the running answer first.")
+            yield self._engine, self.info
+
+    # Sessions, and what the model has read of them
+
+    def open(
+        self, session: Session | None, private: bool = False, system: str | None = None
+    ) -> None:
+        """Go on with a stored session, or begin a new one; a private one is never stored.
+
+        `system` is the new one's system prompt, or the name of a preset; None is the settings'.
+        """
+        chosen = self._settings
+        prompt = chosen.system_prompt if system is None else chosen.prompt_of(system)
+        self.conversation = Conversation(None if private else self._sessions, session, prompt)
+        self.context = None
+        self._settle_soon()
+
+    def _settle(self) -> list[EngineNotice]:
+        session = self.conversation.session
+        return self._prefixes.settle(session.id if session else None)
+
+    def _settle_soon(self) -> None:
+        """In the background; a turn that comes first waits for it."""
+        if self._prefixes.serving:
+            threading.Thread(target=self._settle_quietly, daemon=True).start()
+
+    def _settle_quietly(self) -> None:
+        with suppress(OnDeviceError), self._asking():
+            try:
+                self._untold += self._settle()
+            except OnDeviceError as error:
+                self._untold.append(EngineNotice("state", error.message))
+        self._note_context(self.conversation.messages)
+        self._prefixes.identify()
+
+    def leave(self, within_s: float = LEAVE_S) -> None:
+        """Save what the model has read, and end the engine; a save that takes longer is given up.
+
+        Also while another thread leaves: it returns when all is done.
+        """
+        with self._leaving:
+            saving = threading.Thread(target=self._prefixes.release, daemon=True)
+            saving.start()
+            saving.join(within_s)
+            self.close()
+            saving.join(GIVE_UP_S)  # it removes the half file
+
     def close(self) -> None:
-        """End the engine."""
+        """End the engine, whatever it does."""
+        self._prefixes.lose()
+        self._end_engine()
+
+    def _end_engine(self) -> None:
         if self._engine is not None:
             self._engine.close()
         self._engine = self.info = None

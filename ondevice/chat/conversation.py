@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ondevice.chat.answer import Answer, TurnOptions, unsaved
-from ondevice.domain.generation import ChatMessage, GenerationRequest, Prompt
+from ondevice.chat.attach import attachments_of
+from ondevice.chat.shown import prompt_of
+from ondevice.domain.generation import Attachment, GenerationRequest, Prompt
 from ondevice.domain.session import Session, SessionTree, StoredMessage, leaves, path_to
 from ondevice.domain.text import storable
+from ondevice.domain.thinking import USUAL, ThinkingStyle
 from ondevice.errors import OnDeviceError, StorageTrouble, UnknownSession, UsageTrouble
 from ondevice.measure import MeasureEvent
 from ondevice.storage.sessions import Sessions, title_of
@@ -34,14 +37,19 @@ ChatEvent = Stored | MeasureEvent
 class Conversation:
     """One session. `sessions=None` makes it private: it leaves no byte on the disk."""
 
-    def __init__(self, sessions: Sessions | None, session: Session | None = None) -> None:
-        """Go on with `session`, or begin a new one. Raises StorageTrouble."""
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        session: Session | None = None,
+        system_prompt: str = "",
+    ) -> None:
+        """Go on with `session`, or begin a new one with `system_prompt`. Raises StorageTrouble."""
         self._sessions = sessions
         self.session = session
         """None until the first message was stored."""
         self._tree: dict[int, StoredMessage] = {}
         self._head: int | None = None
-        self._prompt = ""
+        self._prompt = storable(system_prompt)
         """The system prompt of a session that is not stored."""
         self._memory_ids = itertools.count(-1, -1)
         if sessions is not None and session is not None:
@@ -68,21 +76,17 @@ class Conversation:
         return SessionTree(self.session or nameless, tuple(self._tree.values()), self._head)
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was said and nothing is stored yet."""
+        return self.session is None and not self._tree
+
+    @property
     def system_prompt(self) -> str:
         return self.session.system_prompt if self.session else self._prompt
 
-    def prompt(self, system: str = "") -> Prompt:
-        """What the model is shown: unanswered questions join the next, as roles must alternate."""
-        turns = [ChatMessage("system", system)] if system else []
-        for message in self.messages:
-            if not message.content:
-                continue
-            if turns and turns[-1].role == message.role:
-                joined = f"{turns[-1].content}\n\n{message.content}"
-                turns[-1] = ChatMessage(message.role, joined)
-            else:
-                turns.append(ChatMessage(message.role, message.content))
-        return Prompt(messages=tuple(turns))
+    def prompt(self, system: str = "", thinking: ThinkingStyle = USUAL) -> Prompt:
+        """What the model is shown of it, see `shown.prompt_of`."""
+        return prompt_of(self.messages, system, thinking)
 
     # What can be changed
 
@@ -112,12 +116,31 @@ class Conversation:
             self._sessions.mark_useful(message_id, useful)
         self._tree[message_id] = replace(message, useful=useful)
 
+    def cut(self, kept_from: int, text: str, model: str, after: int | None) -> StoredMessage:
+        """From message `kept_from` on the model is shown the path, and `text` in the place of what
+        is before; it stands behind message `after`. Going back to that one undoes it.
+
+        Raises StorageTrouble, and then nothing has changed.
+        """
+        given = StoredMessage(0, 0, "system", text, "complete", model, kept_from=kept_from)
+        kept = self._message(after)
+        first = self._message(kept_from)
+        stored = kept is not None and self._is_stored(kept) and first and self._is_stored(first)
+        if self._sessions is not None and self.session is not None and stored:
+            given = self._sessions.add(
+                self.session.id, "system", text, model=model, after=after, kept_from=kept_from
+            )
+        return self._show(given, after)
+
     # Turns. Each yields Stored for the question if there is a new one, the events of `measure`,
     # then Stored for the answer. Each raises what the engine raises, after the part that came is
     # stored as interrupted.
 
     def send(self, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
-        """Store `text`, answer it, store the answer."""
+        """Store `text` with the files it names, answer it, store the answer.
+
+        Raises NotAttached, and then nothing was stored.
+        """
         yield from self._ask(text, self._head, options)
 
     def resend(self, question_id: int, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
@@ -128,34 +151,43 @@ class Conversation:
         yield from self._ask(text, question.parent_id, options)
 
     def answer_again(self, message_id: int, options: TurnOptions) -> Iterator[ChatEvent]:
-        """Make another answer to a question, or to that of an answer; the first one stays."""
+        """Make another answer to a question, or to that of an answer; the first one stays.
+
+        To a cut behind a question: answer that, with what the cut leaves.
+        """
         question = self._message(message_id)
-        while question is not None and question.role != "user":
+        while question is not None and question.role == "assistant":
             question = self._message(question.parent_id)
-        if question is None:
+        asked = question
+        while asked is not None and asked.role != "user":
+            asked = self._message(asked.parent_id)
+        if question is None or asked is None:
             raise UsageTrouble("there is no question to answer", hint="Write one first.")
         self._head = question.id
         yield from self._answer(question, self._is_stored(question), options)
 
     def _ask(self, text: str, after: int | None, options: TurnOptions) -> Iterator[ChatEvent]:
-        question, trouble = self._add_question(text, after)
+        attached = attachments_of(text, options.folder)
+        question, trouble = self._add_question(text, attached, after)
         if trouble is not None:
             yield unsaved(trouble)
         yield Stored(question)
         yield from self._answer(question, trouble is None, options)
 
     def _add_question(
-        self, text: str, after: int | None
+        self, text: str, attached: tuple[Attachment, ...], after: int | None
     ) -> tuple[StoredMessage, StorageTrouble | None]:
         """It is durable where there is no trouble; without, its answer is not stored either."""
-        question = StoredMessage(0, 0, "user", text, "complete")
+        question = StoredMessage(0, 0, "user", text, "complete", attached=attached)
         trouble: StorageTrouble | None = None
         if self._sessions is not None:
             try:
                 if self.session is None:
                     self.session = self._sessions.create(text, self._prompt)
                 row = self._stored(after) or 0
-                question = self._sessions.add(self.session.id, "user", text, after=row)
+                question = self._sessions.add(
+                    self.session.id, "user", text, after=row, attached=attached
+                )
             except StorageTrouble as error:
                 trouble = error
         return self._show(question, after), trouble
@@ -164,13 +196,14 @@ class Conversation:
         self, question: StoredMessage, kept: bool, options: TurnOptions
     ) -> Iterator[ChatEvent]:
         request = GenerationRequest(
-            prompt=self.prompt(self.system_prompt),
+            prompt=self.prompt(self.system_prompt, options.info.thinking),
             sampling=options.sampling,
             max_tokens=options.max_tokens,
             schema=options.schema,
         )
         answer = Answer(self._sessions if kept else None, question, options)
         try:
+            yield from options.prepare()
             for event in answer.measured(request):
                 notices = answer.note(event)  # first: what was seen is kept, also by who stops here
                 yield event

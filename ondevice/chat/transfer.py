@@ -14,6 +14,7 @@ import msgspec
 
 from ondevice import units
 from ondevice.domain.generation import FinishReason, Role
+from ondevice.domain.prompt import Attachment, fenced
 from ondevice.domain.session import Session, SessionTree, StoredMessage
 from ondevice.domain.text import clean_line
 from ondevice.errors import NotASession
@@ -25,6 +26,13 @@ MOST_BYTES = 256 << 20
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Measure = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Attached(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text that goes with a message."""
+
+    name: str
+    text: str
 
 
 class _Message(
@@ -47,6 +55,9 @@ class _Message(
     ttft_s: Measure | None = None
     decode_tok_per_s: Measure | None = None
     useful: bool = False
+    attached: tuple[_Attached, ...] = ()
+    kept_from: int | None = None
+    """Of a cut: an earlier message, see `domain.session`."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +126,7 @@ def to_markdown(tree: SessionTree) -> str:
         parts.append(f"## {name or clean_line(message.model) or 'Model'}")
         facts = facts_of(message)
         parts += [f"*{facts}*"] if facts else []
+        parts += [fenced(each).rstrip() for each in message.attached]
         parts.append(message.content)
     return "\n\n".join(parts) + "\n"
 
@@ -150,6 +162,8 @@ def _written(message: StoredMessage, numbers: dict[int, int]) -> _Message:
         ttft_s=message.ttft_s,
         decode_tok_per_s=message.decode_tok_per_s,
         useful=message.useful,
+        attached=tuple(_Attached(each.name, each.text) for each in message.attached),
+        kept_from=numbers.get(message.kept_from) if message.kept_from is not None else None,
     )
 
 
@@ -172,6 +186,8 @@ def _read(message: _Message) -> StoredMessage:
         cached_tokens=message.cached_tokens,
         ttft_s=message.ttft_s,
         useful=message.useful,
+        attached=tuple(Attachment(each.name, each.text) for each in message.attached),
+        kept_from=message.kept_from,
     )
 
 
@@ -183,6 +199,8 @@ def _check_tree(document: _File) -> None:
             raise ValueError(f"two messages are number {message.id}")
         if message.parent is not None and message.parent not in known:
             raise ValueError(f"message {message.id} follows {message.parent}, which is not before")
+        if message.kept_from is not None and message.kept_from not in known:
+            raise ValueError(f"message {message.id} keeps {message.kept_from}, which is not before")
         known.add(message.id)
     if document.head is not None and document.head not in known:
         raise ValueError(f"the shown path ends with {document.head}, which is not here")

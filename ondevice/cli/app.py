@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ondevice import catalog, pricing
 from ondevice.chat import Chat
 from ondevice.cli.storage import open_storage
+from ondevice.domain.model import ModelFile
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware import probe
 from ondevice.hardware.system import write_private
@@ -71,7 +72,8 @@ def open_app(model: str | None) -> int:
         settings=file,
     )
     database, sessions, trouble = open_storage()
-    chat = Chat(sessions)
+    chat = Chat(sessions, model_hash=lambda file, read: hash_of(file, read, known(), paths))
+    chat.use(chosen)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
     app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]
     return run_app(app, chat, database)
@@ -82,6 +84,14 @@ def fetching(form: Form) -> list[str]:
     chosen = ["--engine", form.engine, "--quant", form.quantization, "--file", form.path]
     pull = [sys.executable, "-P", "-m", "ondevice.cli.main", "pull"]
     return [*pull, form.name, *chosen, "--events", "-y"]
+
+
+def hash_of(file: ModelFile, read: bool, known: catalog.Catalog, paths: Paths) -> str | None:
+    """The sha256 of a model file, see `chat.prefixes.ModelHash`."""
+    from ondevice.hub import identity  # deferred: after the first paint
+
+    find = identity.sha256_of if read else identity.known_sha256
+    return find(file, known, paths.cache)
 
 
 # The rest is imported when somebody looks at models: it takes 100 ms.
@@ -125,7 +135,7 @@ def _remove(plan: PullPlan, paths: Paths) -> int:
 
 
 def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
-    """Run until it is left, then end the engine and close the database.
+    """Run until it is left, then save what was read, end the engine and close the database.
 
     Returns the exit code; raises what a bug in the app raised.
     """
@@ -135,7 +145,7 @@ def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
             raise app.bug
         return app.return_code or app.return_value or 0
     finally:
-        chat.close()
+        chat.leave()
         if database:
             database.close()
 

@@ -129,6 +129,8 @@ class EngineInfo:
     adapters: tuple[Adapter, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     """What only some engines can do."""
+    unbounded: bool = False
+    """Its state does not grow with what it reads, so n_ctx bounds nothing."""
     thinking: ThinkingStyle = USUAL
     """How this model marks what it thinks before it answers."""
 

@@ -4,15 +4,17 @@ path    the messages from a first one down to one of them, in order
 head    the last message of the path that is shown; a branch, an edited question and a second
         answer only move it, so the other paths stay
 leaf    a message that nothing follows: the end of a path
+cut     a message that stands, for the model, in the place of what is before a later one: its text
+        says how much was left out, or sums it up, and the model reads the same text as the person
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ondevice.domain.generation import Role
+from ondevice.domain.prompt import Attachment, Role
 
 MessageState = Literal["complete", "streaming", "interrupted"]
 """streaming: a process is writing it; interrupted: half an answer, kept."""
@@ -50,6 +52,10 @@ class StoredMessage:
     ttft_s: float | None = None
     useful: bool = False
     """The person marked it so."""
+    attached: tuple[Attachment, ...] = ()
+    """Texts that go with it."""
+    kept_from: int | None = None
+    """Of a cut: the first message that the model is still shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +104,13 @@ def leaves(messages: Iterable[StoredMessage]) -> list[StoredMessage]:
     every = list(messages)
     followed = {message.parent_id for message in every}
     return [message for message in reversed(every) if message.id not in followed]
+
+
+def in_context(path: Sequence[StoredMessage]) -> list[StoredMessage]:
+    """What the model is shown of a path: the newest cut, and what it keeps."""
+    places = {message.id: place for place, message in enumerate(path)}
+    for cut in reversed(path):
+        if cut.kept_from in places:
+            kept = path[places[cut.kept_from] :]
+            return [cut, *(each for each in kept if each.kept_from is None)]
+    return [message for message in path if message.kept_from is None]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ondevice.domain.electricity import Power
 from ondevice.domain.generation import SAMPLING_BOUNDS, LoadOptions, Sampling
 from ondevice.domain.memory import KvType
 from ondevice.domain.text import clean_line
@@ -132,7 +133,8 @@ class Settings:
         "unknown")
     keep_prefixes: bool = _setting(
         Flag(), True, "Disk", AT_ONCE,
-        "Keep what the model has read when the app is left, so that the next start is quick.")
+        "Keep what the model has read when the app is left, so that the next start is quick. "
+        "Off deletes what was kept.")
     keep_prefixes_bytes: int = _setting(
         Size(0, 1 << 50), 2 << 30, "Disk", AT_ONCE,
         "Most that kept states may take on the disk, in bytes; the oldest go first.")
@@ -158,6 +160,13 @@ class Settings:
         return LoadOptions(
             n_ctx=self.context or None, threads=self.threads or None, kv_type=self.kv_type
         )
+
+    @property
+    def power(self) -> Power | None:
+        """What is stated about electricity; a tariff alone says nothing."""
+        if self.watts is None:
+            return None
+        return Power(float(self.watts), self.tariff_usd_per_kwh)
 
     @property
     def system_prompt(self) -> str:

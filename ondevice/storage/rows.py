@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ondevice.domain.measured import Measured
-from ondevice.domain.session import Session, StoredMessage
+from ondevice.domain.prompt import Attachment
+from ondevice.domain.session import Session, SessionTree, StoredMessage
 from ondevice.domain.text import storable
 from ondevice.hardware.probe import process_mark
 
@@ -36,7 +38,21 @@ def message_of(row: sqlite3.Row) -> StoredMessage:
         cached_tokens=row["cached_tokens"] or 0,
         ttft_s=row["ttft_s"],
         useful=bool(row["useful"]),
+        attached=_attached(row["attached"]),
+        kept_from=row["kept_from"],
     )
+
+
+def _attached(text: str | None) -> tuple[Attachment, ...]:
+    """What cannot be read, as nothing else writes it, is left out rather than its message."""
+    if not text:
+        return ()
+    import msgspec  # deferred, as below
+
+    try:
+        return msgspec.json.decode(text, type=tuple[Attachment, ...])
+    except msgspec.MsgspecError:
+        return ()
 
 
 def insert_session(
@@ -62,8 +78,25 @@ def insert_message(
         "writer": _writer(os.getpid()) if message.state == "streaming" else None,
         "model": storable(message.model),
         "finish_reason": message.finish_reason,
+        "kept_from": message.kept_from,
     }
+    if message.attached:
+        import msgspec  # deferred: 19 ms, and few messages have any
+
+        clean = [Attachment(storable(each.name), storable(each.text)) for each in message.attached]
+        values["attached"] = msgspec.json.encode(clean).decode()
     return _id_of(_insert(connection, "message", values))
+
+
+def insert_tree(connection: sqlite3.Connection, session: Session, tree: SessionTree) -> int | None:
+    """The messages of `tree` with new ids, in a session that is there; the id of its head."""
+    ids: dict[int | None, int | None] = {None: None}
+    for message in tree.messages:
+        renamed = replace(message, kept_from=ids.get(message.kept_from))
+        new_id = insert_message(connection, session.id, ids[message.parent_id], renamed)
+        restore_answer(connection, session, new_id, message)
+        ids[message.id] = new_id
+    return ids[tree.head_id]
 
 
 def insert_answer(

@@ -1,7 +1,7 @@
 """The tables, as steps from one version to the next. A step that was released never changes.
 
 session   one conversation; `head_id` ends the path that is shown
-message   the tree of its messages, each with how fast it was made
+message   the tree of its messages, with the texts attached to them
 answer    the numbers of an answer, by the id of its message. Those that are `counted` are the
           ledger, and outlive their message; the others (echoes, noise, imports) go with it
 found_in  the full-text index over messages; it keeps no copy of their text
@@ -110,4 +110,12 @@ TREE_AND_LEDGER = (
     END""",
 )
 
-MIGRATIONS = (SESSIONS, TREE_AND_LEDGER)
+ATTACHMENTS_AND_CUTS = (
+    # A list of names and texts as JSON, and not a table: it is read, deleted and recovered with its
+    # message, and all of the schema stays on one page, so that fewer damages lose everything.
+    "ALTER TABLE message ADD COLUMN attached TEXT",
+    # No reference: a cut whose message is not on the path cuts nothing.
+    "ALTER TABLE message ADD COLUMN kept_from INTEGER",
+)
+
+MIGRATIONS = (SESSIONS, TREE_AND_LEDGER, ATTACHMENTS_AND_CUTS)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
+from ondevice.domain.prompt import Attachment
 from ondevice.domain.session import Found, MessageState, Session, SessionTree, StoredMessage
 from ondevice.domain.text import clean_line, storable
 from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.storage import rows, search
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
+from ondevice.storage.states import FOLDER, States
 
 EVERY = 1_000_000_000
 """As a limit."""
@@ -26,6 +29,8 @@ class Sessions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.states = States(database.path.parent / FOLDER)
+        """What models have read of them; goes with its session."""
         self._mark_abandoned()
 
     # Sessions
@@ -79,16 +84,21 @@ class Sessions:
         return self.get(session_id)
 
     def delete(self, session_ids: Iterable[int]) -> None:
-        """Delete sessions with all their paths, from every byte of the database's files.
+        """Delete sessions with all their paths, from every byte of the database's files, and
+        their saved states.
 
         Their rows of the ledger stay: numbers and names of models. Raises UnknownSession, and
         then nothing was deleted; other StorageTrouble may come from overwriting, which is tried
         again at the next opening.
         """
-        self._delete([self.get(session_id).id for session_id in session_ids])
+        due = [self.get(session_id).id for session_id in session_ids]
+        for session_id in due:  # first: a kill in between leaves a session without a state
+            self.states.delete(session_id)
+        self._delete(due)
 
     def delete_all(self) -> None:
         """Delete every session, see `delete`, and databases that were set aside as damaged."""
+        self.states.delete_all()
         self._delete(None)
         self._database.forget_set_aside()
 
@@ -176,14 +186,7 @@ class Sessions:
             session = rows.insert_session(
                 connection, title_of(given.title), given.created_at, prompt
             )
-            ids: dict[int | None, int | None] = {None: None}
-            for message in tree.messages:
-                new_id = rows.insert_message(
-                    connection, session.id, ids[message.parent_id], message
-                )
-                rows.restore_answer(connection, session, new_id, message)
-                ids[message.id] = new_id
-            _set_head(connection, session.id, ids[tree.head_id])
+            _set_head(connection, session.id, rows.insert_tree(connection, session, tree))
         return session
 
     # Their messages
@@ -196,13 +199,17 @@ class Sessions:
         state: MessageState = "complete",
         model: str = "",
         after: int | None = None,
+        attached: tuple[Attachment, ...] = (),
+        kept_from: int | None = None,
     ) -> StoredMessage:
         """Put a message after message `after`, and show the path to it.
 
         0 is after nothing: another first message. None is after the last one shown. A `streaming`
-        one belongs to this process until it is finished. Raises UnknownSession.
+        one belongs to this process until it is finished. One with `kept_from` is a cut. Raises
+        UnknownSession.
         """
-        message = StoredMessage(0, session_id, role, storable(content), state, model)
+        given = StoredMessage(0, session_id, role, storable(content), state, model)
+        message = replace(given, attached=attached, kept_from=kept_from)
         with self._database.transaction() as connection:
             found = connection.execute("SELECT head_id FROM session WHERE id = ?", (session_id,))
             row = found.fetchone()
@@ -211,9 +218,7 @@ class Sessions:
             parent_id = row["head_id"] if after is None else after or None
             new_id = rows.insert_message(connection, session_id, parent_id, message)
             _set_head(connection, session_id, new_id)
-        return StoredMessage(
-            new_id, session_id, role, message.content, state, model, parent_id=parent_id
-        )
+        return replace(message, id=new_id, parent_id=parent_id)
 
     def save_part(self, message_id: int, content: str) -> None:
         """What there is of an answer so far."""

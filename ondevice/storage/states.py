@@ -21,6 +21,8 @@ from ondevice.hardware.system import make_private_folder
 MOST_BYTES = 2 << 30
 SPARE_BYTES = 512 << 20
 """Disk space that is left for others."""
+FOLDER = "states"
+"""Beside the database of the sessions."""
 ENDING = ".state"
 _PART = ".part"
 

@@ -69,12 +69,11 @@ class OnDeviceApp(App[int]):
         # Ctrl+Q belongs to the terminal's flow control.
         self._bindings.key_to_bindings.pop("ctrl+q", None)
         self._chat, self._sessions, self._doors = chat, sessions, doors
-        self._model, self._live = model, live or Live()
+        self._model, self._live, self._leaving = model, live or Live(), False
         self.chat_screen = ChatScreen(chat, settings, self._live)
         self.downloads = Downloads(
             doors.fetch, lambda download: self.post_message(messages.DownloadEnded(download))
         )
-        self._leaving = False
         self.troubles = theme.use(self, settings.theme)
         """Said once when the app opens."""
         self.keys: dict[str, str] = {}
@@ -147,6 +146,7 @@ class OnDeviceApp(App[int]):
         """Colours, keys and the baseline at once; the chat takes the rest when it needs it."""
         now, before = event.settings, self.chat_screen.settings
         self.chat_screen.settings = now
+        self._chat.use(now)
         if now.baseline != before.baseline:
             self._find_prices(now.baseline or self._doors.baseline)
         if now.theme != before.theme:
@@ -191,7 +191,7 @@ class OnDeviceApp(App[int]):
             self._chat.cancel()  # its numbers are stored with it
         else:
             # Loading ends only with its process, and the app waits for its threads.
-            threading.Thread(target=self._chat.close, daemon=True).start()
+            threading.Thread(target=self._chat.leave, daemon=True).start()
         self.exit(code)
 
     def action_interrupt(self) -> None:

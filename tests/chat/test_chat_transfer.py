@@ -16,6 +16,7 @@ from ondevice.chat.transfer import from_json, to_json, to_markdown
 from ondevice.domain.generation import GenerationDone, Timings, Usage
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MemoryUse
+from ondevice.domain.prompt import Attachment
 from ondevice.domain.session import Session, SessionTree, StoredMessage
 from ondevice.errors import NotASession
 from ondevice.storage.database import Database
@@ -37,7 +38,8 @@ WORDS = [
 
 
 def random_session(sessions: Sessions, draw: random.Random) -> SessionTree:
-    """A stored session of any shape: branches, several beginnings, half answers, numbers."""
+    """A stored session of any shape: branches, several beginnings, half answers, numbers, attached
+    texts, cuts."""
 
     def text() -> str:
         return " ".join(draw.choices(WORDS, k=draw.randrange(8)))
@@ -47,7 +49,13 @@ def random_session(sessions: Sessions, draw: random.Random) -> SessionTree:
     for _ in range(draw.randrange(12)):
         after = draw.choice([ids[-1], ids[-1], draw.choice(ids)])
         if draw.random() < 0.5:
-            ids.append(sessions.add(session.id, "user", text(), after=after).id)
+            files = tuple(Attachment(text(), text()) for _ in range(draw.choice([0, 0, 1, 2])))
+            added = sessions.add(session.id, "user", text(), after=after, attached=files)
+            ids.append(added.id)
+            continue
+        if after and draw.random() < 0.2:
+            kept = draw.choice(ids[1:])
+            ids.append(sessions.add(session.id, "system", text(), after=after, kept_from=kept).id)
             continue
         row = sessions.add(session.id, "assistant", "", "streaming", draw.choice(WORDS), after)
         usage = Usage(draw.randrange(9999), draw.randrange(99), draw.randrange(999))
@@ -69,7 +77,13 @@ def numbered(tree: SessionTree) -> tuple[object, ...]:
     """A tree without the numbers that a database gave it."""
     places: dict[int | None, int] = {m.id: n for n, m in enumerate(tree.messages)}
     messages = [
-        replace(m, id=places[m.id], parent_id=places.get(m.parent_id), session_id=0)
+        replace(
+            m,
+            id=places[m.id],
+            parent_id=places.get(m.parent_id),
+            session_id=0,
+            kept_from=None if m.kept_from is None else places[m.kept_from],
+        )
         for m in tree.messages
     ]
     return replace(tree.session, id=0), messages, places.get(tree.head_id)
@@ -114,6 +128,22 @@ def a_tree() -> SessionTree:
         ttft_s=4.1, useful=True,
     )  # fmt: skip
     return SessionTree(session, (question, aside, answer), 9)
+
+
+def test_markdown_and_json_hold_what_is_attached_and_what_was_cut() -> None:
+    tree = a_tree()
+    question, aside, answer = tree.messages
+    with_file = replace(question, attached=(Attachment("a.txt", "one\n"),))
+    cut = StoredMessage(
+        10, 3, "system", "(1 turn left out.)", "complete", "ondevice", parent_id=9, kept_from=7
+    )
+    tree = replace(tree, messages=(with_file, aside, answer, cut), head_id=10)
+    assert "## You\n\na.txt:\n```\none\n```\n\nWhy?\n" in to_markdown(tree)
+    assert to_markdown(tree).endswith("\n\n## System\n\n(1 turn left out.)\n")
+    document = json.loads(to_json(tree))
+    assert document["messages"][0]["attached"] == [{"name": "a.txt", "text": "one\n"}]
+    assert document["messages"][3]["kept_from"] == 1
+    assert "attached" not in document["messages"][2]
 
 
 def test_markdown_shows_the_path_with_speakers_model_and_numbers() -> None:
@@ -172,6 +202,7 @@ HOSTILE = {
     "a later version": changed(put("version", value=2)),
     "an unknown field": changed(put("extra", value=1)),
     "an unknown field of a message": changed(put("messages", 0, "extra", value=1)),
+    "a cut that keeps what is not there": changed(put("messages", 2, "kept_from", value=9)),
     "an unknown role": changed(put("messages", 0, "role", value="tool")),
     "an unknown state": changed(put("messages", 0, "state", value="streaming")),
     "text that is a number": changed(put("messages", 0, "content", value=7)),

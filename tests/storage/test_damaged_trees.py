@@ -8,6 +8,7 @@ from answers import MEASURED
 from old import make_version_1
 from test_damage import PAGE, damage, root_page
 
+from ondevice.domain.prompt import Attachment
 from ondevice.domain.session import StoredMessage
 from ondevice.storage.database import Database
 from ondevice.storage.ledger import Ledger
@@ -22,7 +23,9 @@ def grow(path: Path) -> dict[int, StoredMessage]:
     for branch in range(3):
         for depth in range(40):
             after = 0 if depth == 0 else None
-            sessions.add(session.id, "user", f"{branch}.{depth} " + "words " * 60, after=after)
+            text = f"{branch}.{depth} " + "words " * 60
+            files = (Attachment(f"{depth}.txt", text),) if depth % 5 == 0 else ()
+            sessions.add(session.id, "user", text, after=after, attached=files)
     sessions.move_head(session.id, 60)
     tree = sessions.tree(session.id)
     database.close()
@@ -50,6 +53,7 @@ def test_what_reads_is_one_tree_again(tmp_path: Path) -> None:
                 sessions.move_head(session.id, message.id)
                 assert sessions.messages(session.id)[-1] == message
                 assert message.content == before[message.id].content
+                assert message.attached == before[message.id].attached
                 kept = before[message.id].parent_id in {each.id for each in tree.messages}
                 assert message.parent_id == before[message.id].parent_id or not kept
         database.close()

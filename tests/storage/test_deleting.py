@@ -11,6 +11,7 @@ import pytest
 from answers import MEASURED
 from other_process import go_on, heard
 
+from ondevice.domain.prompt import Attachment
 from ondevice.domain.session import Session
 from ondevice.errors import DatabaseBusy, UnknownSession
 from ondevice.storage.database import Database
@@ -37,7 +38,8 @@ def talk(sessions: Sessions, draw: random.Random, mark: str, turns: int = 12) ->
     for _ in range(turns):
         text = f"{mark}{draw.randrange(10**6)} {mark} " + "word " * draw.choice([1, 30, 300, 3000])
         after = draw.choice([None, None, 0])
-        sessions.add(session.id, "user", text, after=after)
+        files = (Attachment(f"{mark}.txt", text),) if draw.random() < 0.3 else ()
+        sessions.add(session.id, "user", text, after=after, attached=files)
         answer = sessions.add(session.id, "assistant", "", "streaming", "small")
         for part in range(draw.randrange(4)):
             sessions.save_part(answer.id, text[: 40 * 10**part])

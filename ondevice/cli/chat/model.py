@@ -41,15 +41,14 @@ def context(desk: Desk, _rest: str) -> None:
     if info is None:
         raise UsageTrouble("no model is loaded", hint="/model loads it.")
     parts = desk.chat.count()
-    free = max(0, info.n_ctx - parts.total)
     amounts = {
-        "system": parts.system,
-        "history": parts.history,
-        "attached": parts.attached,
-        "free": free,
+        "system": parts.prompt.system,
+        "history": parts.prompt.history,
+        "attached": parts.prompt.attached,
+        "free": parts.free,
     }
     named = " · ".join(f"{name} {units.count(amount)}" for name, amount in amounts.items())
-    tell(f"Context of {units.count(info.n_ctx)} tokens: {named}")
+    tell(f"Context of {units.count(parts.n_ctx)} tokens: {named}")
 
 
 def costs(desk: Desk, _rest: str) -> None:

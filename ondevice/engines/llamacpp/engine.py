@@ -93,6 +93,7 @@ class LlamaCppEngine:
             kv_type=choices.kv_type,
             adapters=options.adapters,
             capabilities=("snapshots", "schema", "lora"),
+            unbounded=context.unbounded,
             thinking=prompts.thinking,
         )
 

@@ -1,0 +1,122 @@
+"""Where to cut a conversation, and what stands in the place of what is left out.
+
+Nothing is deleted, and nothing is left out silently: a cut is a message of the conversation, see
+`domain.session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ondevice import units
+from ondevice.chat.shown import prompt_of
+from ondevice.domain.context import ContextParts
+from ondevice.domain.generation import GREEDY, EngineInfo, GenerationRequest
+from ondevice.domain.session import StoredMessage, in_context
+
+TARGET = 0.5
+"""Share of the context that is used after a cut, where leaving out can reach it: a cut has the
+model read anew what stays, so many turns are to follow it."""
+SUMMARY_TOKENS = 256
+"""The longest summary."""
+HERE = "ondevice"
+"""Who says that turns were left out."""
+SUMMARISE = (
+    "Summarise our conversation so far in a short paragraph, for yourself: names, numbers, "
+    "decisions and open questions. Write nothing else."
+)
+Count = Callable[[Sequence[StoredMessage]], ContextParts]
+"""The parts of a path, as the engine counts them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where to cut, and what the context is filled with then."""
+
+    kept_from: int
+    turns: int
+    """So many of the oldest that are shown go."""
+    after: ContextParts
+
+
+def best_cut(path: Sequence[StoredMessage], count: Count, n_ctx: int) -> Cut | None:
+    """The smallest number of the oldest turns that reaches the target; else all but the last."""
+    shown = in_context(path)
+    begins = _questions(shown)[1:]
+    if not begins:
+        return None
+
+    def trial(turns: int) -> ContextParts:
+        kept = begins[turns - 1].id
+        text = left_out(path, kept)
+        return count([*path, StoredMessage(0, 0, "system", text, "complete", kept_from=kept)])
+
+    low, high = 1, len(begins)
+    while low < high:  # each turn more leaves less: the smallest that is enough is found in a few
+        middle = (low + high) // 2
+        if trial(middle).used <= TARGET * n_ctx:
+            high = middle
+        else:
+            low = middle + 1
+    return Cut(begins[low - 1].id, low, trial(low))
+
+
+def left_out(path: Sequence[StoredMessage], kept_from: int) -> str:
+    """The text of a cut that drops: how much is left out, behind a summary that stays."""
+    earlier = _cut_of(path)
+    summary = earlier.content if earlier is not None and earlier.model != HERE else ""
+    said = f"(Left out here: {_first_turns(path, kept_from)} of this conversation.)"
+    return f"{summary}\n\n{said}" if summary else said
+
+
+def summed_up(path: Sequence[StoredMessage], kept_from: int, summary: str) -> str:
+    """The text of a cut with a summary."""
+    first = _first_turns(path, kept_from)
+    return f"(In short, {first} of this conversation:)\n\n{summary.strip()}"
+
+
+def summary_request(
+    path: Sequence[StoredMessage], kept_from: int, system: str, info: EngineInfo
+) -> GenerationRequest:
+    """What the model is asked for a summary of the turns that are before a message."""
+    due = []
+    for message in in_context(path):
+        if message.id == kept_from:
+            break
+        due.append(message)
+    asked = [*due, StoredMessage(0, 0, "user", SUMMARISE, "complete")]
+    return GenerationRequest(prompt_of(asked, system, info.thinking), GREEDY, SUMMARY_TOKENS)
+
+
+def behind(path: Sequence[StoredMessage]) -> int | None:
+    """Where a cut stands: at the end, before an answer that never began."""
+    for message in reversed(path):
+        if message.role != "assistant" or message.content:
+            return message.id
+    return None
+
+
+def _questions(shown: Sequence[StoredMessage]) -> list[StoredMessage]:
+    """The messages that begin turns: questions that got no answer belong to the next."""
+    found: list[StoredMessage] = []
+    before = ""
+    for message in shown:
+        if message.role == "user" and before != "user":
+            found.append(message)
+        before = message.role if message.content or message.attached else before
+    return found
+
+
+def _cut_of(path: Sequence[StoredMessage]) -> StoredMessage | None:
+    """The cut that holds."""
+    first = in_context(path)[:1]
+    return first[0] if first and first[0].kept_from is not None else None
+
+
+def _first_turns(path: Sequence[StoredMessage], kept_from: int) -> str:
+    """All of the path's that the model is not shown as they were."""
+    whole = [message for message in path if message.kept_from is None]
+    places = [message.id for message in whole]
+    count = len(_questions(whole[: places.index(kept_from)]))
+    return "the first turn" if count == 1 else f"the first {units.count(count)} turns"

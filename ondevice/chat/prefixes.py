@@ -1,0 +1,193 @@
+"""What the model has read of a session, kept over the end of its engine.
+
+held     the session whose conversation the engine's state is of
+settle   save what is held, then take up what was kept of the session that is shown
+
+Nothing here may cost a turn: what cannot be saved or taken up is told, and read again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ondevice.domain.generation import EngineInfo, EngineNotice
+from ondevice.domain.model import ModelFile
+from ondevice.engines.base import Engine, Snapshots
+from ondevice.errors import (
+    EngineTrouble,
+    OnDeviceError,
+    StateRefused,
+    StorageTrouble,
+    UnknownSession,
+)
+from ondevice.storage.sessions import Sessions
+
+ModelHash = Callable[[ModelFile, bool], str | None]
+"""The sha256 of a model file, or None; only where the flag is set is it read for that, which takes
+seconds. Raises OSError."""
+
+
+@dataclass(slots=True)
+class _Serving:
+    """The engine of now, and what it holds."""
+
+    engine: Snapshots
+    file: ModelFile
+    settled: int | None = None
+    """The session that was settled last: it is not tried twice."""
+    held: int | None = None
+    saved: bool = True
+    """Whether the file is as new as what is held."""
+    asked: bool = False
+    """A turn has begun, so what is held is not certain."""
+
+
+class Prefixes:
+    """Saves and takes up states. Safe from any thread; one thing at a time.
+
+    Without `sessions` or `model_hash` nothing is kept.
+    """
+
+    def __init__(self, sessions: Sessions | None, model_hash: ModelHash | None) -> None:
+        self._keep = True
+        self._sessions, self._hash = sessions, model_hash
+        self._lock = threading.RLock()
+        self._due: ModelFile | None = None
+        """The one that is being loaded."""
+        self._serving: _Serving | None = None
+
+    def use(self, keep: bool, most_bytes: int) -> None:
+        """What the settings say; where nothing is to be kept, what was kept goes."""
+        self._keep = keep
+        if self._sessions is not None:
+            self._sessions.states.most_bytes = most_bytes
+            if not keep:
+                with suppress(StorageTrouble):  # tried again when something would be saved
+                    self._sessions.states.delete_all()
+
+    # The engine comes and goes
+
+    @property
+    def serving(self) -> bool:
+        """Whether there is an engine that can save its state."""
+        return self._serving is not None
+
+    def serve(self, engine: Engine, info: EngineInfo, file: ModelFile) -> None:
+        """`engine` has loaded `file` and holds nothing; unless another one is due meanwhile."""
+        with self._lock:
+            due = self._due is file and "snapshots" in info.capabilities
+            if due and isinstance(engine, Snapshots):
+                self._serving = _Serving(engine, file)
+
+    def release(self, coming: ModelFile | None = None) -> None:
+        """Save what is held, as the engine goes; `coming` is loaded next."""
+        with self._lock:
+            self._due = coming
+            with suppress(OnDeviceError):  # it is only read again
+                self._save()
+            self._serving = None
+
+    def lose(self) -> None:
+        """The engine is gone, or is being ended while somebody saves."""
+        self._due = self._serving = None
+
+    # Sessions
+
+    def note_asked(self) -> None:
+        """The engine is about to be asked: what it holds is certain when the turn has ended."""
+        if self._serving is not None:
+            self._serving.asked = True
+
+    def note_refused(self) -> None:
+        """It took nothing of what it was asked."""
+        if self._serving is not None:
+            self._serving.asked = False
+
+    def note_turn(self, session_id: int | None) -> None:
+        """Its state is now of this session; None for one that is not stored."""
+        serving = self._serving
+        if serving is not None:
+            serving.settled = serving.held = session_id
+            serving.saved, serving.asked = session_id is None, False
+
+    def settle(self, session_id: int | None) -> list[EngineNotice]:
+        """Before a turn of this session; None for one that is new or private.
+
+        Raises EngineCrashed or EngineTimedOut where taking up a state ended the engine.
+        """
+        told: list[EngineNotice] = []
+        with self._lock:
+            serving = self._serving
+            if serving is None or serving.settled == session_id:
+                return told
+            try:
+                self._save()
+            except (EngineTrouble, StorageTrouble) as error:
+                told.append(EngineNotice("state", error.message))
+            serving.settled = session_id
+            if session_id is not None and session_id != serving.held:
+                told += self._restore(serving, session_id)
+        return told
+
+    def identify(self) -> None:
+        """Find the model's hash while nobody waits, so that leaving need not."""
+        serving = self._serving
+        if serving is not None and self._hash is not None and self._keep:
+            with suppress(OSError):
+                self._hash(serving.file, True)
+
+    # Files
+
+    def _save(self) -> None:
+        """Write what is held, if that is new. Raises EngineTrouble or StorageTrouble."""
+        sessions, hash_of, serving = self._sessions, self._hash, self._serving
+        if sessions is None or hash_of is None:
+            return
+        if not self._keep:
+            sessions.states.delete_all()
+            return
+        if serving is None or serving.held is None or serving.saved or serving.asked:
+            return
+        serving.saved = True  # or given up: the next turn makes it new
+        if not _is_there(sessions, serving.held):
+            return
+        try:
+            sha256 = hash_of(serving.file, True)
+        except OSError:
+            return  # the file is gone, and its states with it
+        size = serving.engine.state_bytes()
+        path = sessions.states.make_room(serving.held, sha256, size) if sha256 and size else None
+        if sha256 and path is not None:
+            serving.engine.save_state(path, sha256)
+            if not _is_there(sessions, serving.held):  # another process deleted it meanwhile
+                sessions.states.delete(serving.held)
+
+    def _restore(self, serving: _Serving, session_id: int) -> list[EngineNotice]:
+        sessions, hash_of = self._sessions, self._hash
+        if sessions is None or hash_of is None or not self._keep:
+            return []
+        with suppress(OSError):
+            sha256 = hash_of(serving.file, False)
+            path = sessions.states.find(session_id, sha256) if sha256 else None
+            if sha256 and path is not None:
+                serving.held = None
+                try:
+                    serving.engine.restore_state(path, sha256)
+                except StateRefused as error:
+                    return [EngineNotice("state", error.message)]
+                except EngineTrouble:
+                    path.unlink(missing_ok=True)  # it would end the next engine as well
+                    raise
+                serving.held, serving.saved = session_id, True
+        return []
+
+
+def _is_there(sessions: Sessions, session_id: int) -> bool:
+    try:
+        sessions.get(session_id)
+    except UnknownSession:
+        return False
+    return True

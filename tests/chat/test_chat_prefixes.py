@@ -1,0 +1,269 @@
+"""What a model has read of a session is there at the next start, and goes with the session."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from chatting import last, notices
+from echoing import PRICE, echo_file
+
+from ondevice import catalog
+from ondevice.chat import Chat, ChatEvent
+from ondevice.cli.app import hash_of
+from ondevice.domain.generation import GREEDY, LoadOptions
+from ondevice.domain.measured import Measured
+from ondevice.domain.model import ModelFile
+from ondevice.errors import ContextOverflow
+from ondevice.paths import Paths
+from ondevice.settings import Settings
+from ondevice.storage.database import Database
+from ondevice.storage.sessions import Sessions
+
+Start = Callable[..., Chat]
+STORY = "Once there was a river that ran to the sea. " * 12
+
+
+@pytest.fixture
+def start(tmp_path: Path, starter_path: Path) -> Iterator[Start]:
+    """`start(n_ctx=1024, read=...)`: the app's core as a new process has it, a model loaded."""
+    paths = Paths(tmp_path / "config", tmp_path, tmp_path / "cache")
+    known = catalog.load(None)
+    with ExitStack() as stack:
+
+        def begin(n_ctx: int = 1024, settings: Settings | None = None) -> Chat:
+            database = stack.enter_context(closing(Database(tmp_path / "ondevice.db")))
+            chat = Chat(
+                Sessions(database),
+                PRICE,
+                None,
+                lambda file, read: hash_of(file, read, known, paths),
+            )
+            stack.callback(chat.close)
+            chat.use(settings or Settings())
+            chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=n_ctx))
+            return chat
+
+        yield begin
+
+
+def ask(chat: Chat, text: str) -> list[ChatEvent]:
+    return list(chat.send(text, GREEDY, 4))
+
+
+def cached(events: list[ChatEvent]) -> int:
+    (measured,) = [event for event in events if isinstance(event, Measured)]
+    return measured.done.usage.cached_tokens
+
+
+def told(events: list[ChatEvent]) -> list[str]:
+    """What was said of states; that threads follow the load is said, too."""
+    return [notice.message for notice in notices(events) if notice.code == "state"]
+
+
+def states(folder: Path) -> list[str]:
+    """Sessions with a state, and whatever else is in the folder."""
+    found = (folder / "states").glob("*")
+    return sorted(each.name.partition("-")[0] + each.suffix for each in found)
+
+
+def test_a_session_goes_on_after_a_restart_without_being_read_again(
+    start: Start, tmp_path: Path
+) -> None:
+    first = start()
+    ask(first, STORY)
+    read = last(first).prompt_tokens
+    session = first.conversation.session
+    first.leave()
+    (state,) = (tmp_path / "states").iterdir()
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    assert first.info is None
+    second = start()
+    second.open(session)
+    events = ask(second, "And then?")
+    assert cached(events) >= read
+    assert told(events) == []
+
+
+def test_a_new_session_reads_all_after_a_restart(start: Start) -> None:
+    first = start()
+    ask(first, STORY)
+    first.leave()
+    assert cached(ask(start(), STORY)) == 0
+
+
+@pytest.mark.parametrize("switch", ["another model", "the same model with more context"])
+def test_a_switch_of_the_model_saves(switch: str, start: Start, tmp_path: Path) -> None:
+    chat = start()
+    ask(chat, STORY)
+    assert chat.file is not None
+    if switch == "another model":
+        chat.load(echo_file(tmp_path), LoadOptions())
+    else:
+        chat.load(ModelFile(chat.file.path, "llama.cpp", "starter"), LoadOptions(n_ctx=2048))
+    assert states(tmp_path) == ["1.state"]
+
+
+def test_opening_another_session_saves_and_coming_back_takes_it_up(
+    start: Start, tmp_path: Path
+) -> None:
+    chat = start()
+    ask(chat, STORY)
+    session, read = chat.conversation.session, last(chat).prompt_tokens
+    chat.open(None)
+    ask(chat, "What is the capital of France? " * 8)
+    assert states(tmp_path) == ["1.state"]
+    chat.open(session)
+    assert cached(ask(chat, "And then?")) >= read
+    assert states(tmp_path) == ["1.state", "2.state"]
+
+
+def test_opening_alone_saves_in_the_background(start: Start, tmp_path: Path) -> None:
+    chat = start()
+    ask(chat, STORY)
+    before = set(threading.enumerate())
+    chat.open(None)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+    assert states(tmp_path) == ["1.state"]
+
+
+class TestNothingIsKept:
+    def test_of_a_private_session(self, start: Start, tmp_path: Path) -> None:
+        chat = start()
+        chat.open(None, private=True)
+        ask(chat, STORY)
+        chat.open(None)
+        chat.leave()
+        assert states(tmp_path) == []
+
+    def test_of_a_private_session_in_the_file_of_another(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        chat = start()
+        ask(chat, "Say yes.")
+        chat.open(None, private=True)
+        ask(chat, "Xylocarp. " * 10)
+        chat.leave()
+        (state,) = (tmp_path / "states").iterdir()
+        assert b"Say yes." in state.read_bytes()
+        assert b"Xylocarp" not in state.read_bytes()
+
+    def test_where_the_setting_is_off_and_what_was_kept_goes(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        chat = start()
+        ask(chat, STORY)
+        chat.leave()
+        assert states(tmp_path) == ["1.state"]
+        chat = start(settings=Settings(keep_prefixes=False))
+        assert states(tmp_path) == []
+        ask(chat, STORY)
+        chat.leave()
+        assert states(tmp_path) == []
+
+    def test_beyond_the_cap(self, start: Start, tmp_path: Path) -> None:
+        chat = start(settings=Settings(keep_prefixes_bytes=1000))
+        ask(chat, STORY)
+        chat.leave()
+        assert states(tmp_path) == []
+
+    def test_under_the_name_of_a_session_that_the_engine_refused(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        chat = start(n_ctx=512)
+        ask(chat, STORY)
+        chat.open(None)
+        with pytest.raises(ContextOverflow):
+            ask(chat, STORY * 10)
+        chat.leave()
+        assert states(tmp_path) == ["1.state"]
+
+
+class TestDeleted:
+    @pytest.mark.parametrize("everything", [False, True], ids=["one", "all"])
+    def test_with_its_session(self, everything: bool, start: Start, tmp_path: Path) -> None:
+        chat = start()
+        ask(chat, STORY)
+        chat.open(None)
+        ask(chat, STORY)
+        chat.leave()
+        assert states(tmp_path) == ["1.state", "2.state"]
+        with closing(Database(tmp_path / "ondevice.db")) as database:
+            sessions = Sessions(database)
+            if everything:
+                sessions.delete_all()
+            else:
+                sessions.delete([1])
+        assert states(tmp_path) == ([] if everything else ["2.state"])
+
+    def test_meanwhile_it_is_not_saved_again(self, start: Start, tmp_path: Path) -> None:
+        chat = start()
+        ask(chat, STORY)
+        with closing(Database(tmp_path / "ondevice.db")) as database:
+            Sessions(database).delete_all()
+        chat.leave()
+        assert states(tmp_path) == []
+
+
+class TestAStateThatIsRefused:
+    def test_is_told_with_the_reason_and_the_turn_goes_on(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        first = start()
+        ask(first, STORY)
+        session = first.conversation.session
+        first.leave()
+        second = start(n_ctx=2048)
+        second.open(session)
+        events = ask(second, "And then?")
+        assert told(events) == [
+            "the saved state of this conversation is not used: it is of another context size"
+        ]
+        assert cached(events) == 0
+        assert told(ask(second, "And then?")) == []
+        second.leave()
+        third = start(n_ctx=2048)
+        third.open(session)
+        assert cached(ask(third, "And then?")) > 0
+
+    def test_because_it_is_damaged_is_read_again(self, start: Start, tmp_path: Path) -> None:
+        first = start()
+        ask(first, STORY)
+        session = first.conversation.session
+        first.leave()
+        (state,) = (tmp_path / "states").iterdir()
+        data = bytearray(state.read_bytes())
+        data[len(data) // 2] ^= 1
+        state.write_bytes(data)
+        second = start()
+        second.open(session)
+        events = ask(second, "And then?")
+        assert told(events) == ["the saved state of this conversation is not used: it is damaged"]
+        assert cached(events) == 0
+
+
+def test_leaving_does_not_wait_for_a_save_that_takes_long(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    never = threading.Event()
+
+    def slow(file: ModelFile, read: bool) -> str | None:
+        if read:
+            never.wait(60)
+        return None
+
+    with closing(Database(tmp_path / "ondevice.db")) as database:
+        chat = Chat(Sessions(database), PRICE, None, slow)
+        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+        ask(chat, "Say yes.")
+        began = time.monotonic()
+        chat.leave()
+        assert time.monotonic() - began < 2.0
+        never.set()
+    assert states(tmp_path) == []
