@@ -49,7 +49,8 @@ def context(desk: Desk, _rest: str) -> None:
     if parts.free is not None:
         amounts["free"] = parts.free
     named = " · ".join(f"{name} {units.count(amount)}" for name, amount in amounts.items())
-    tell(f"Context of {units.count(info.n_ctx)} tokens: {named}")
+    size = "without a bound" if parts.n_ctx is None else f"of {units.count(parts.n_ctx)} tokens"
+    tell(f"Context {size}: {named}")
 
 
 def costs(desk: Desk, _rest: str) -> None:
