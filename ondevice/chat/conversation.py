@@ -14,7 +14,15 @@ from datetime import UTC, datetime
 
 from ondevice.chat.answer import Answer, TurnOptions, unsaved
 from ondevice.domain.generation import ChatMessage, GenerationRequest, Prompt
-from ondevice.domain.session import Session, SessionTree, StoredMessage, leaves, path_to
+from ondevice.domain.session import (
+    Session,
+    SessionTree,
+    StoredMessage,
+    beside,
+    end_below,
+    leaves,
+    path_to,
+)
 from ondevice.domain.text import storable
 from ondevice.errors import OnDeviceError, StorageTrouble, UnknownSession, UsageTrouble
 from ondevice.measure import MeasureEvent
@@ -55,6 +63,19 @@ class Conversation:
     def messages(self) -> list[StoredMessage]:
         """The path that is shown, in order."""
         return path_to(self._head, self._tree)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its messages are stored; those of a private one are not."""
+        return self._sessions is not None
+
+    def beside(self, message: StoredMessage) -> list[StoredMessage]:
+        """The message and what stands in its place on other paths, the oldest first."""
+        return beside(message, list(self._tree.values()))
+
+    def end_below(self, message_id: int) -> int:
+        """Where the newest path through a message ends, see `go_to`."""
+        return end_below(message_id, list(self._tree.values()))
 
     def leaves(self) -> list[StoredMessage]:
         """The last messages of all paths, the newest first."""
