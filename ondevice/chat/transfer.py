@@ -118,12 +118,17 @@ def to_markdown(tree: SessionTree) -> str:
     if session.system_prompt:
         parts += ["## System", session.system_prompt]
     for message in tree.path:
-        name = {"user": "You", "system": "System"}.get(message.role)
-        parts.append(f"## {name or clean_line(message.model) or 'Model'}")
+        parts.append(f"## {speaker(message)}")
         facts = facts_of(message)
         parts += [f"*{facts}*"] if facts else []
         parts.append(message.content)
     return "\n\n".join(parts) + "\n"
+
+
+def speaker(message: StoredMessage) -> str:
+    """Who wrote it, for people."""
+    names = {"user": "You", "system": "System"}
+    return names.get(message.role) or clean_line(message.model, 60) or "Model"
 
 
 def facts_of(message: StoredMessage) -> str:

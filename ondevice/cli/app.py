@@ -17,6 +17,7 @@ from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
 from ondevice.storage.database import Database
+from ondevice.storage.ledger import Ledger
 from ondevice.storage.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def open_app(model: str | None) -> int:
     def known() -> catalog.Catalog:
         return catalog.load(paths.user_catalogue)
 
+    database, sessions, trouble = _open_storage()
     doors = Doors(
         resolve=lambda name: local.resolve(name, known()),
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
@@ -66,8 +68,8 @@ def open_app(model: str | None) -> int:
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
         settings=file,
+        accounts=lambda: Ledger(database).entries() if database else [],
     )
-    database, sessions, trouble = _open_storage()
     chat = Chat(sessions)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
     app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
+from ondevice.domain.ledger import Entry
 from ondevice.domain.model import ModelFile
 from ondevice.settings import SettingsFile
 from ondevice.tui.downloads import Command
@@ -36,3 +37,5 @@ class Doors:
     """Returns the bytes that are free again."""
     fetch: Command
     settings: SettingsFile
+    accounts: Callable[[], list[Entry]]
+    """The ledger; raises StorageTrouble."""

@@ -36,6 +36,8 @@ FOCUSED: dict[str, type[Widget]] = {
     EVERYWHERE: TextArea,
     CHAT: TextArea,
     "models": DataTable,
+    "sessions": DataTable,
+    "costs": DataTable,
     "settings": OptionList,
 }
 """What has the focus on a screen, and so gets its keys first."""

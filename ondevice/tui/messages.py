@@ -9,9 +9,10 @@ from textual.message import Message
 
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import EngineInfo, EngineNotice, PrefillProgress
+from ondevice.domain.ledger import Entry
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
-from ondevice.domain.session import StoredMessage
+from ondevice.domain.session import Found, Listed, StoredMessage
 from ondevice.errors import OnDeviceError
 from ondevice.settings import Settings
 
@@ -128,6 +129,30 @@ class ModelDeleted(Message):
 
     plan: PullPlan
     freed_bytes: int
+
+
+@dataclass
+class SessionsRead(Message):
+    """What is kept, and where `text` was found; None while nothing is looked for."""
+
+    text: str
+    listed: list[Listed]
+    found: list[Found] | None
+    error: OnDeviceError | None = None
+
+
+@dataclass
+class SessionsChanged(Message):
+    """Something was done with what is kept, or has failed."""
+
+
+@dataclass
+class AccountsRead(Message):
+    """What the ledger holds, and what all of it is to be priced at, if at one price."""
+
+    entries: list[Entry]
+    price: Price | None
+    error: OnDeviceError | None = None
 
 
 @dataclass

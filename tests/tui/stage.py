@@ -27,6 +27,7 @@ from ondevice.domain.session import StoredMessage
 from ondevice.errors import ModelNotHere
 from ondevice.settings import SettingsFile
 from ondevice.storage.database import Database
+from ondevice.storage.ledger import Ledger
 from ondevice.storage.sessions import Sessions
 from ondevice.tui.app import OnDeviceApp
 from ondevice.tui.doors import Doors
@@ -139,6 +140,7 @@ class Stage:
             judge=self._judge,
             remove=self._remove,
             settings=self.settings,
+            accounts=lambda: Ledger(self.database).entries(),
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
         )
         settings = self.settings.read().settings

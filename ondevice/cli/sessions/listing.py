@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import click
@@ -31,17 +30,13 @@ def list_sessions(as_json: bool) -> None:
 
 def _cells(each: Listed) -> tuple[str, ...]:
     one = each.session
-    return str(one.id), _when(one.created_at), units.count(each.messages), one.title
+    return str(one.id), units.moment(one.created_at), units.count(each.messages), one.title
 
 
 def _facts(each: Listed) -> dict[str, Any]:
-    facts = asdict(each)
-    return facts.pop("session") | facts
-
-
-def _when(created_at: str) -> str:
-    """The local time, to the minute."""
-    try:
-        return f"{datetime.fromisoformat(created_at).astimezone():%Y-%m-%d %H:%M}"
-    except (ValueError, OverflowError):  # the latter: the first day of all, in another zone
-        return ""
+    return asdict(each.session) | {
+        "used_at": each.used_at,
+        "messages": each.messages,
+        "model": each.model,
+        "tokens": each.tokens,
+    }

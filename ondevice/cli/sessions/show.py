@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from ondevice.chat.transfer import facts_of
+from ondevice.chat.transfer import facts_of, speaker
 from ondevice.cli.storage import print_json, tree_of
-from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean, clean_line
 
 
@@ -29,13 +28,7 @@ def show(session: int, paths: bool, as_json: bool) -> None:
     for each in listed:
         mark = " · shown" if paths and each.id == tree.head_id else ""
         facts = f" · {facts_of(each)}" if facts_of(each) else ""
-        click.echo(f"\n{each.id} {_speaker(each)}{facts}{mark}")
+        click.echo(f"\n{each.id} {speaker(each)}{facts}{mark}")
         text = clean_line(each.content) if paths else each.content
         # not click's echo: it takes escapes out of a pipe, where data must stay as it is
         sys.stdout.write((clean(text) if sys.stdout.isatty() else text) + "\n")
-
-
-def _speaker(message: StoredMessage) -> str:
-    """Who wrote it, for people."""
-    names = {"user": "You", "system": "System"}
-    return names.get(message.role) or clean_line(message.model, 60) or "Model"

@@ -56,6 +56,7 @@ class ChatScreen(Screen[None]):
         """The one being made."""
         self.busy = False
         """Whether an answer is being made or stored."""
+        self._shown = chat.conversation
         self._loading: ModelFile | None = None
         """Messages about another file come too late."""
 
@@ -73,6 +74,7 @@ class ChatScreen(Screen[None]):
         self.set_interval(PAINT_METER_S, self.paint_meter)
         self.set_interval(READ_MEMORY_S, self._read_memory)
         self._name_title()
+        self.app.set_class(not self._chat.conversation.is_kept, "private")
 
     def on_resize(self) -> None:
         panel = self.size.width >= WIDE and self.size.height >= HIGH
@@ -202,8 +204,9 @@ class ChatScreen(Screen[None]):
 
     @on(messages.MessageStored)
     def _name_title(self) -> None:
-        session = self._chat.conversation.session
-        self._conversation.name_title(session.title if session else "")
+        shown = self._chat.conversation
+        nameless = "" if shown.is_kept else "Private session"
+        self._conversation.name_title(shown.session.title if shown.session else nameless)
 
     @on(messages.TurnOver)
     def _end_turn(self) -> None:
@@ -240,17 +243,25 @@ class ChatScreen(Screen[None]):
 
     # Conversation
 
-    def open(self, session: Session | None) -> None:
-        """Show a stored conversation, or an empty new one."""
+    def open(
+        self, session: Session | None, message_id: int | None = None, private: bool = False
+    ) -> None:
+        """Show a stored conversation, at that message, or an empty new one."""
         if self.stop_first():
             return
         try:
-            self._chat.open(session)
+            self._chat.open(session, private)
         except OnDeviceError as error:
             self._say(error.message, "warning")
             return
         self._live.begin_turn()
         self._show_conversation()
+
+    def refresh_session(self) -> None:
+        """What is open may have another title, or have been deleted."""
+        if self._shown is not self._chat.conversation:
+            self._show_conversation()
+        self._name_title()
 
     def action_new(self) -> None:
         """Begin a new session; the old one stays in the list."""
@@ -258,7 +269,9 @@ class ChatScreen(Screen[None]):
 
     @work(exclusive=True, group="conversation")
     async def _show_conversation(self) -> None:
-        stored = self._chat.conversation.messages
+        self._shown = self._chat.conversation
+        self.app.set_class(not self._shown.is_kept, "private")
+        stored = self._shown.messages
         questions = [message.content for message in stored if message.role == "user"]
         self.query_one(Composer).remember(questions)
         self._name_title()

@@ -12,7 +12,9 @@ NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
 
 
 def as_written(key: str) -> str:
-    """A key as keyboards write it: F1, Esc, Ctrl+J."""
+    """A key as keyboards write it: F1, Esc, Ctrl+J, Shift+D for a capital letter."""
+    if len(key) == 1 and key.isupper():
+        return f"Shift+{key}"
     return "+".join(NAMES.get(part, part.capitalize()) for part in key.split("+"))
 
 
