@@ -68,9 +68,10 @@ class Talk:
 
 
 def fresh(model: Path) -> Any:
-    """An engine in a child of its own, as the app has it."""
+    """An engine in a child of its own, as the app has it; one thread, so that others on the
+    machine disturb it less."""
     engine = registry.in_child("llama.cpp")
-    engine.load(ModelFile(model, "llama.cpp", model.stem), LoadOptions(threads=2))
+    engine.load(ModelFile(model, "llama.cpp", model.stem), LoadOptions(threads=1))
     return engine
 
 

@@ -82,7 +82,7 @@ def test_a_restored_conversation_says_what_it_would_have_said(
     common: ModuleType, starter_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restore = module("restore")
-    restore.LENGTH = 8
+    restore.LENGTH, restore.TURNS = 8, 2
     going_on, anew = restore.continuations(starter_path, False, 2)
     assert going_on.same == 2
     assert max(anew.gaps, default=0.0) < restore.GAP_BAR

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from ondevice.chat.answer import Answer, TurnOptions, unsaved
 from ondevice.domain.generation import ChatMessage, GenerationRequest, Prompt
 from ondevice.domain.session import (
+    Places,
     Session,
     SessionTree,
     StoredMessage,
@@ -22,6 +23,7 @@ from ondevice.domain.session import (
     end_below,
     leaves,
     path_to,
+    places,
 )
 from ondevice.domain.text import storable
 from ondevice.errors import OnDeviceError, StorageTrouble, UnknownSession, UsageTrouble
@@ -72,6 +74,10 @@ class Conversation:
     def beside(self, message: StoredMessage) -> list[StoredMessage]:
         """The message and what stands in its place on other paths, the oldest first."""
         return beside(message, list(self._tree.values()))
+
+    def places(self) -> Places:
+        """Which of how many a message is, where several stand in its place."""
+        return places(list(self._tree.values()))
 
     def end_below(self, message_id: int) -> int:
         """Where the newest path through a message ends, see `go_to`."""
@@ -124,14 +130,15 @@ class Conversation:
             self._sessions.move_head(self.session.id, self._stored(message_id))
         self._head = message_id
 
-    def mark_useful(self, message_id: int, useful: bool = True) -> None:
+    def mark_useful(self, message_id: int, useful: bool = True) -> StoredMessage:
         """Note what the person thinks of an answer; the ledger divides by it."""
         message = self._message(message_id)
         if message is None or message.role != "assistant":
             raise UsageTrouble("this is no answer", hint="Only an answer can be marked useful.")
         if self._sessions is not None and self._is_stored(message):
             self._sessions.mark_useful(message_id, useful)
-        self._tree[message_id] = replace(message, useful=useful)
+        self._tree[message_id] = marked = replace(message, useful=useful)
+        return marked
 
     # Turns. Each yields Stored for the question if there is a new one, the events of `measure`,
     # then Stored for the answer. Each raises what the engine raises, after the part that came is

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ondevice import accounts, pricing
+from ondevice import accounts, pricing, units
 from ondevice.cli.storage import open_database, print_json
 from ondevice.cli.table import print_table
 from ondevice.domain.ledger import Grouping, Totals, total, totals
@@ -27,7 +27,8 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
 
     Tokens are those of the local model's tokenizer. NET is what was avoided minus known power
     costs, BATCH what the same usage costs in the provider's batches, /USEFUL is NET per answer
-    that was marked useful. `unknown` and `-` are what cannot be said.
+    that was marked useful. `unknown` and `-` are what cannot be said, and a column of nothing
+    else is left out.
     """
     day = since.date() if since else None
     price = pricing.price(baseline, cache_dir=user_paths().cache) if baseline else None
@@ -52,9 +53,20 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
         lines = [(accounts.name(row, by), *accounts.cells(row).values()) for row in rows]
         last = [("all", *accounts.cells(everything).values())] if len(rows) > 1 else []
         head = (by.upper(), *accounts.HEAD)
-        print_table([head, *lines, *last], right=range(1, len(head)))
+        table = _without_empty([head, *lines, *last])
+        print_table(table, right=range(1, len(table[0])))
         for note in accounts.notes(entries, everything):
             click.echo(note, err=True)
+
+
+def _without_empty(table: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Without columns that say nothing; NET is AVOIDED where no power is known."""
+    cells = {column[0]: set(column[1:]) for column in zip(*table, strict=True)}
+    empty = {name for name in ("/USEFUL", "BATCH") if cells[name] == {"-"}}
+    empty |= {"USEFUL"} if cells["USEFUL"] == {"0"} else set()
+    empty |= {"POWER", "NET"} if cells["POWER"] == {units.UNKNOWN} else set()
+    kept = [place for place, name in enumerate(table[0]) if name not in empty]
+    return [tuple(row[place] for place in kept) for row in table]
 
 
 def _facts(row: Totals, by: Grouping | None = None) -> dict[str, Any]:

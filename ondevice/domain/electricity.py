@@ -24,7 +24,7 @@ class Power:
     """What the user states about the machine. Neither may be below zero."""
 
     watts: float
-    """What it draws more while it answers than while it waits."""
+    """What it draws while it answers, all of it: so the saving is rather too small."""
     usd_per_kwh: Decimal | None = None
     """The tariff; without it joules are known and their cost is not."""
 
@@ -46,6 +46,11 @@ class Electricity:
 
 
 UNKNOWN_ELECTRICITY = Electricity()
+
+
+def stated(watts: Decimal | None, usd_per_kwh: Decimal | None) -> Power | None:
+    """What the settings say; None where the watts are not known."""
+    return None if watts is None else Power(float(watts), usd_per_kwh)
 
 
 def estimated(power: Power | None, seconds: float | None) -> Electricity:

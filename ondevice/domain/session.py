@@ -21,6 +21,9 @@ LAST = 1 << 62
 MessageState = Literal["complete", "streaming", "interrupted"]
 """streaming: a process is writing it; interrupted: half an answer, kept."""
 
+Places = Mapping[int, tuple[int, int]]
+"""(2, 3) is the second of three that stand in one place, by a message's id; others stand alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -124,6 +127,19 @@ def beside(message: StoredMessage, messages: Iterable[StoredMessage]) -> list[St
     """`message` and what stands in its place on other paths, the oldest first."""
     same = [each for each in messages if each.parent_id == message.parent_id]
     return sorted(same, key=_age)
+
+
+def places(messages: Iterable[StoredMessage]) -> Places:
+    """Where a message shares its place with others: which of how many it is, by its id."""
+    groups: dict[int | None, list[int]] = {}
+    for each in sorted(messages, key=_age):
+        groups.setdefault(each.parent_id, []).append(each.id)
+    return {
+        each: (number, len(group))
+        for group in groups.values()
+        if len(group) > 1
+        for number, each in enumerate(group, start=1)
+    }
 
 
 def end_below(message_id: int, messages: Iterable[StoredMessage]) -> int:

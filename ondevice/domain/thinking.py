@@ -52,15 +52,14 @@ class ThinkingStream:
 
     def __init__(self, style: ThinkingStyle = USUAL) -> None:
         self._style = style
-        self._state: Literal["before", "thinking", "after", "answer"] = "before"
+        self._state: Literal["before", "opened", "thinking", "closed", "answer"] = "before"
         self._held = ""
 
     @property
     def thinking(self) -> bool:
         """Whether what comes next is, as far as is known, thinking."""
-        return self._state == "thinking" or (
-            self._state == "before" and self._style.begun_by_prompt
-        )
+        begun = self._state == "before" and self._style.begun_by_prompt
+        return begun or self._state in ("opened", "thinking")
 
     def feed(self, text: str, last: bool = False) -> tuple[str, str]:
         """More thinking and more answer that are certain now; after the `last` nothing waits."""
@@ -68,11 +67,12 @@ class ThinkingStream:
         thinking = answer = ""
         if self._state == "before":
             self._look_for_opening(last)
+        if self._state == "opened" and self._skip_lines():
+            self._state = "thinking"
         if self._state == "thinking":
             thinking = self._until_closing(last)
-        if self._state == "after":  # blank lines between the two belong to neither
-            self._held = self._held.lstrip("\n")
-            self._state = "answer" if self._held else "after"
+        if self._state == "closed" and self._skip_lines():
+            self._state = "answer"
         if self._state == "answer":
             answer, self._held = self._held, ""
         return thinking, answer
@@ -81,14 +81,19 @@ class ThinkingStream:
         opening, begun = self._style.opening, self._style.begun_by_prompt
         shown = self._held.lstrip()
         if shown.startswith(opening):
-            self._held, self._state = shown[len(opening) :].lstrip("\n"), "thinking"
+            self._held, self._state = shown[len(opening) :], "opened"
         elif not opening.startswith(shown) or last:
             self._state = "thinking" if begun else "answer"
+
+    def _skip_lines(self) -> bool:
+        """Leave out line breaks beside a tag; whether something else follows them."""
+        self._held = self._held.lstrip("\n")
+        return bool(self._held)
 
     def _until_closing(self, last: bool) -> str:
         thinking, closing, rest = self._held.partition(self._style.closing)
         if closing:
-            self._held, self._state = rest, "after"
+            self._held, self._state = rest, "closed"
             return thinking
         keep = 0 if last else _beginning_at_end(thinking, self._style.closing)
         self._held = thinking[len(thinking) - keep :]
@@ -100,6 +105,21 @@ def split(text: str, style: ThinkingStyle = USUAL) -> Split:
     stream = ThinkingStream(style)
     thinking, answer = stream.feed(text, last=True)
     return Split(thinking, answer, closed=not stream.thinking)
+
+
+def style_of(text: str) -> ThinkingStyle:
+    """How a stored answer is marked, by what it says: its model may not be here any more.
+
+    A closing tag counts without an opening one only if it has a line of its own.
+    """
+    begun = text.lstrip()
+    for opening, closing in USUAL_TAGS:
+        if begun.startswith(opening):
+            return ThinkingStyle(opening, closing)
+    for opening, closing in USUAL_TAGS:
+        if closing in text and closing in (line.strip() for line in text.split("\n")):
+            return ThinkingStyle(opening, closing, begun_by_prompt=True)
+    return USUAL
 
 
 def for_history(text: str, style: ThinkingStyle) -> str:

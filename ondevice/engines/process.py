@@ -112,7 +112,8 @@ class EngineProcess:
 
     def restore_state(self, path: Path, model_sha256: str) -> int:
         message = wire.RestoreState(path, model_sha256)
-        limit_s = self._file_deadline(mark_of(path)[2])
+        # beside the state, a fresh process reads all of the weights for the first time
+        limit_s = self._file_deadline(mark_of(path)[2] + self._alive().file_mark[2])
         return self._ask(message, wire.StateRestored, limit_s, "restore its state").tokens
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:

@@ -256,6 +256,21 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
+def write_private(path: Path, text: str) -> Path:
+    """Make `path` a file of `text` that is only ours (0600), whatever stood there before."""
+    import tempfile  # deferred: 5 ms, only who copies needs it
+
+    number, fresh = tempfile.mkstemp(dir=make_private_folder(path.parent), prefix=path.name)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(fresh).replace(path)
+    except OSError:
+        Path(fresh).unlink(missing_ok=True)
+        raise
+    return path
+
+
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Wait until no other process is inside this block for `folder`; Windows does not wait."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -21,7 +20,7 @@ from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.settings import Settings
 from ondevice.storage.sessions import Sessions
-from ondevice.tui import choices, leaving, messages, theme
+from ondevice.tui import choices, copying, leaving, messages, theme
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
 from ondevice.tui.live import Live
@@ -29,12 +28,10 @@ from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.turn import find_prices
-from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
-UNLISTED = ("app.interrupt", "app.palette")
 OF_CHAT = ("models", "baseline", "sessions", "costs", "settings")
 
 
@@ -136,12 +133,7 @@ class OnDeviceApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         """What the palette lists: what the keys do, and themes."""
-        chat = self.chat_screen
-        for source, namespace in ((self, "app"), (chat, "screen")):
-            for binding in source.BINDINGS:
-                if isinstance(binding, Binding) and binding.id not in UNLISTED:
-                    action = partial(self.run_action, f"{namespace}.{binding.action}")
-                    yield SystemCommand(binding.description, binding.tooltip, action)
+        yield from choices.of_commands(self, self.chat_screen)
         yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)
 
     # Settings
@@ -217,8 +209,8 @@ class OnDeviceApp(App[int]):
     def action_help(self) -> None:
         """Show the keys of this screen, and definitions of its numbers."""
         numbers = getattr(self.screen, "NUMBERS", CHAT_NUMBERS)
-        sources = (Composer, ChatScreen) if numbers is CHAT_NUMBERS else (type(self.screen),)
-        named = named_bindings(*sources, OnDeviceApp, keys=self.keys)
+        keyed = getattr(self.screen, "keyed", (type(self.screen),))
+        named = named_bindings(*keyed, OnDeviceApp, keys=self.keys)
         offered = [each for each in named if self.check_action(each.action, ())]
         self.push_screen(HelpScreen(offered, numbers))
 
@@ -251,6 +243,10 @@ class OnDeviceApp(App[int]):
         )
         for screen in self.screen_stack[1:]:  # a question may stand above the table
             screen.post_message(event)
+
+    @on(messages.CopyAsked)
+    def _copy(self, event: messages.CopyAsked) -> None:
+        copying.copy_one(self, event.texts, event.what, self._doors.keep_copy)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""
@@ -291,10 +287,8 @@ class OnDeviceApp(App[int]):
         from ondevice.tui.screens.sessions import SessionsScreen, Wanted  # deferred: as models
 
         def chosen(wanted: Wanted | None) -> None:
-            if wanted is None:
-                self.chat_screen.refresh_session()
-            else:
-                self.chat_screen.open(*wanted)
+            chat = self.chat_screen
+            chat.open(*wanted) if wanted else chat.refresh_session()
 
         keeping = Keeping(self._sessions, self._chat)
         self.push_screen(SessionsScreen(keeping, self.chat_screen), chosen)

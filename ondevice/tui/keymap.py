@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.binding import Binding
+from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.keys import REPLACED_KEYS, Keys, key_to_character
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import DataTable, OptionList, TextArea
+from textual.widgets import DataTable, Input, OptionList, TextArea
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
@@ -35,12 +36,16 @@ EVERYWHERE, CHAT = "app", "chat"
 FOCUSED: dict[str, type[Widget]] = {
     EVERYWHERE: TextArea,
     CHAT: TextArea,
+    "reading": VerticalScroll,
+    "finding": Input,
     "models": DataTable,
     "sessions": DataTable,
     "costs": DataTable,
     "settings": OptionList,
 }
 """What has the focus on a screen, and so gets its keys first."""
+WITHIN = {"reading": CHAT, "finding": CHAT}
+"""Where another place's keys work, too."""
 NAMED = {
     "send": "composer.send",
     "newline": "composer.newline",
@@ -128,7 +133,7 @@ def _classes() -> Iterator[tuple[str, type]]:
             for kind in vars(import_module(module.name)).values():
                 ours = isinstance(kind, type) and kind.__module__ == module.name
                 if ours and not issubclass(kind, ModalScreen):
-                    yield place, kind
+                    yield getattr(kind, "PLACE", place), kind
 
 
 def _alone(id: str, keys: str) -> str:
@@ -160,7 +165,7 @@ def _taken_by_nature(key: str, screen: str) -> str:
     if key in RESERVED:
         return f"{key} {RESERVED[key]}"
     widget = FOCUSED.get(screen)
-    if widget is TextArea and "+" not in key and _character(key):
+    if widget in (TextArea, Input) and "+" not in key and _character(key):
         return f"{key} would be typed"
     if widget is not None and key in _own_keys(widget):
         return f"{key} is one of those that move and edit there"
@@ -172,14 +177,19 @@ def _clash(chosen: Mapping[str, str]) -> tuple[str, str] | None:
     for name in reversed(list(chosen)):  # the one written last gives way
         action = actions()[name]
         for other in actions().values():
-            met = action.screen == other.screen or EVERYWHERE in (action.screen, other.screen)
-            if other.id == name or not met:
+            if other.id == name or not _meet(action.screen, other.screen):
                 continue
             shared = set(action.keys.split(",")) & set(other.keys.split(","))
             theirs = set(chosen.get(other.id, other.keys).split(","))
             for key in set(chosen[name].split(",")) & theirs - shared:
                 return name, f"{name}: {key} is the key of {other.id}"
     return None
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether keys of both can be pressed at the same time."""
+    same = EVERYWHERE in (one, other) or one == other
+    return same or WITHIN.get(one) == other or WITHIN.get(other) == one
 
 
 def _character(key: str) -> str:

@@ -117,6 +117,64 @@ class ShelfRead(Message):
 
 
 @dataclass
+class CopyAsked(Message):
+    """One of these texts is to be copied: what was written, cleaned."""
+
+    texts: list[str]
+    what: str
+    """Each of them is, such as `code block`."""
+
+
+@dataclass
+class MessageAsked(Message):
+    """Somebody wants something done with a stored message; which, the subclass says."""
+
+    message: StoredMessage
+
+
+class EditAsked(MessageAsked):
+    """This question is to be sent again, changed."""
+
+
+class RegenerateAsked(MessageAsked):
+    """Its question is to be answered once more."""
+
+
+class BranchAsked(MessageAsked):
+    """The conversation is to go on from here; what followed stays on its own path."""
+
+
+class UsefulMarked(MessageAsked):
+    """The answer was useful, or was marked so by mistake."""
+
+
+class PathsAsked(MessageAsked):
+    """Somebody wants to see all paths, to go to one of them."""
+
+
+class BeforeAsked(MessageAsked):
+    """What stood in the place of the message before it is to be shown."""
+
+
+class AfterAsked(MessageAsked):
+    """What came into the place of the message after it is to be shown."""
+
+
+@dataclass
+class PathChanged(Message):
+    """Another path is shown, with message `at` on it; None is its end."""
+
+    at: int | None
+
+
+@dataclass
+class MessageMarked(Message):
+    """The message has another mark."""
+
+    message: StoredMessage
+
+
+@dataclass
 class PlanJudged(Message):
     """A hub was asked about a model before it is fetched."""
 

@@ -65,13 +65,12 @@ def test_a_table_has_a_row_for_each_and_one_for_all(cli: Cli, path: Path) -> Non
     assert outcome.code == 0
     head, *lines = outcome.out.splitlines()
     assert head.split() == [
-        "MODEL", "ANSWERS", "USEFUL", "PROMPT", "REUSED", "MADE",
-        "AVOIDED", "POWER", "NET", "/USEFUL", "BATCH",
+        "MODEL", "ANSWERS", "PROMPT", "REUSED", "MADE", "AVOIDED", "POWER", "NET", "BATCH",
     ]  # fmt: skip
     assert [line.split() for line in lines] == [
-        ["small", "1", "0", "1.0k", "0", "500", "$0.0020", "$0.00010", "$0.0019", "-", "$0.0010"],
-        ["tiny", "1", "0", "1.0k", "0", "500", "$0.0020", "unknown", "$0.0020", "-", "$0.0010"],
-        ["all", "2", "0", "2.0k", "0", "1.0k", "$0.0040", "$0.00010", "$0.0039", "-", "$0.0020"],
+        ["small", "1", "1.0k", "0", "500", "$0.0020", "$0.00010", "$0.0019", "$0.0010"],
+        ["tiny", "1", "1.0k", "0", "500", "$0.0020", "unknown", "$0.0020", "$0.0010"],
+        ["all", "2", "2.0k", "0", "1.0k", "$0.0040", "$0.00010", "$0.0039", "$0.0020"],
     ]
     assert "Avoided against: cloud on 2026-11-24." in outcome.err
     assert "Turns whose power cost is unknown, not in POWER: 1." in outcome.err
@@ -96,12 +95,22 @@ def test_as_data_sums_are_exact_text(cli: Cli, path: Path) -> None:
     assert whole["joules"] == 1080.0
 
 
+def test_a_table_has_no_column_that_says_nothing(cli: Cli, path: Path) -> None:
+    account(path, ("small", PRICE, None))
+    head, line = cli("costs").out.splitlines()
+    assert head.split() == ["DAY", "ANSWERS", "PROMPT", "REUSED", "MADE", "AVOIDED"]
+    assert len(line) <= 80
+
+
 def test_a_useful_answer_has_its_price(cli: Cli, path: Path) -> None:
     account(path, ("small", PRICE, None), ("small", PRICE, None))
     with closing(Database(path)) as database:
         Sessions(database).mark_useful(1)
     whole = json.loads(cli("costs", "--json").out)["total"]
     assert (whole["useful"], whole["net_usd_per_useful"]) == (1, "0.004")
+    head, *lines = cli("costs").out.splitlines()
+    assert head.split()[-3:] == ["MADE", "AVOIDED", "/USEFUL"]
+    assert [line.split()[-1] for line in lines] == ["$0.0020", "-", "$0.0040"]
 
 
 def test_deleted_sessions_stay_in_the_accounts_without_a_title(cli: Cli, path: Path) -> None:

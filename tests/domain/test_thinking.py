@@ -5,10 +5,18 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ondevice.domain.thinking import USUAL, Split, ThinkingStream, ThinkingStyle, for_history, split
+from ondevice.domain.thinking import (
+    USUAL,
+    Split,
+    ThinkingStream,
+    ThinkingStyle,
+    for_history,
+    split,
+    style_of,
+)
 
 BEGUN = ThinkingStyle(begun_by_prompt=True)
 OTHER = ThinkingStyle("[THINK]", "[/THINK]")
@@ -51,6 +59,7 @@ TEXT = st.lists(st.sampled_from(["<think>", "</think>", "<thi", "nk>", "\n", " "
 
 
 @given(TEXT.map("".join), STYLES, st.lists(st.integers(0, 60)))
+@example("<think>\n\nhm</think>\n\nhi", USUAL, list(range(30)))
 def test_how_the_text_comes_does_not_matter(text: str, style: ThinkingStyle, at: list[int]) -> None:
     cuts = sorted({0, len(text), *(min(each, len(text)) for each in at)})
     stream = ThinkingStream(style)
@@ -101,3 +110,17 @@ def test_while_it_streams_what_was_shown_stays(text: str, style: ThinkingStyle) 
 )
 def test_what_goes_back_into_the_history(style: ThinkingStyle, expected: str) -> None:
     assert for_history("<think>hm</think>\nhi", style) == expected
+
+
+STORED = {
+    "<think>a</think>b": Split("a", "b", closed=True),
+    "[THINK]a[/THINK]b": Split("a", "b", closed=True),
+    "a\n</think>\n\nb": Split("a\n", "b", closed=True),
+    "the tag </think> ends it": Split("", "the tag </think> ends it", closed=True),
+    "b": Split("", "b", closed=True),
+}
+
+
+@pytest.mark.parametrize("text", STORED)
+def test_a_stored_answer_tells_how_it_is_marked(text: str) -> None:
+    assert split(text, style_of(text)) == STORED[text]

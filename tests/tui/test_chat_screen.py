@@ -134,7 +134,7 @@ import sys
 from ondevice.engines import echo, wire, worker
 
 def lie(self, request):
-    yield wire.Counted(1)
+    yield wire.StateSize(1)
 
 echo.EchoEngine.generate = lie
 worker.main("echo", int(sys.argv[-1]))
@@ -153,7 +153,7 @@ async def test_an_engine_that_answers_out_of_turn_is_loaded_again_by_f5(
         person = await Person(stage, pilot).ready()
         monkeypatch.undo()
         await person.ask("question")
-        assert "out of turn (Counted)" in person.bubbles()[-1][1]
+        assert "out of turn (StateSize)" in person.bubbles()[-1][1]
         assert "F5 loads it again" in person.text("#running")
         assert "f5" in person.screen.active_bindings
         await person.press("f5")

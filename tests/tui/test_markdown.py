@@ -172,6 +172,11 @@ def test_a_copy_begins_and_ends_where_the_selection_does() -> None:
     assert copied(found[1:], 2, 4) == "fi"
 
 
+def test_a_copy_that_ends_within_a_character_has_all_of_it() -> None:
+    found = rows("xe\u0301👨‍👩‍👧y", 60)
+    assert copied(found, 2, 5) == "e\u0301👨‍👩‍👧"
+
+
 def test_an_image_and_a_link_tell_their_address_when_clicked() -> None:
     content = rows("[a](https://x.org/?q='1') ![b](y.png)", 60)[0].content
     clicks = [style.meta.get("@click") for _, style in content.render() if style.meta]

@@ -139,6 +139,24 @@ class TestASearch:
             await person.press("escape")
             await person.until(lambda: len(rows(person)) == 3)
 
+    async def test_opens_the_session_at_what_was_found_also_on_another_path(
+        self, make_stage: MakeStage
+    ) -> None:
+        stage = make_stage(pieces=["yes"])
+        session = keep(stage, "Long", *(f"message {number}" for number in range(80)))
+        hidden = stage.sessions.add(session.id, "user", "needle", after=0)
+        stage.sessions.add(session.id, "assistant", "answer below", after=hidden.id)
+        stage.sessions.add(session.id, "user", "shown instead", after=0)
+        async with stage.app.run_test() as pilot:
+            person = await Person(stage, pilot).ready()
+            await look(person)
+            await person.press("slash", *"needle")
+            await person.until(lambda: len(rows(person)) == 1 and rows(person)[0][1] == "You")
+            await person.press("enter")
+            await person.until(
+                lambda: person.bubbles() == [("You", "needle"), ("model", "answer below")]
+            )
+
     async def test_that_finds_nothing_says_so(self, make_stage: MakeStage) -> None:
         stage = make_stage(pieces=["yes"])
         keep(stage, "Eggs", "How long?")

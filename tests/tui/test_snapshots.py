@@ -40,6 +40,13 @@ ANSWER = [
     "```python\ndef pack(days: int) -> list[str]:\n    return ['shirt'] * days\n```\n\n",
     "See [the forecast](https://example.com).",
 ]
+THINKING = """<think>
+The person asks about packing. March is mild and wet there, so layers matter most.
+
+Shoes, too: the streets are steep.
+</think>
+
+"""
 MB = 1 << 20
 
 
@@ -184,6 +191,34 @@ async def unaccounted(person: Person) -> None:
 
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
           kept, searched, deleting, private, accounted, unaccounted]  # fmt: skip
+
+
+async def thought(person: Person) -> None:
+    await answered(person)
+
+
+async def reading(person: Person) -> None:
+    await answered(person)
+    await person.press("ctrl+r", "t")
+    await person.until(lambda: person.screen.query(".thinking Prose"))
+
+
+async def finding(person: Person) -> None:
+    await answered(person)
+    await person.press("ctrl+f", *"pack")
+    await person.until(lambda: person.text("#find .count") == "3 of 3")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("scene", [thought, reading, finding], ids=lambda scene: scene.__name__)
+def test_an_answer_with_thinking_looks_as_it_did(
+    make_stage: MakeStage,
+    snap_compare: Compare,
+    scene: Callable[[Person], Awaitable[None]],
+    size: tuple[int, int],
+) -> None:
+    stage = make_stage(pieces=[THINKING, *ANSWER], live=PinnedLive(), make_chat=PinnedChat)
+    assert snap_compare(stage.app, terminal_size=size, run_before=acting(stage, scene))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])

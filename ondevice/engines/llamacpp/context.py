@@ -219,6 +219,8 @@ class Context:
 
         It checks hardly anything, so this is only for bytes that this very build wrote.
         """
+        if self.evaluated == 0:  # a fresh process has no page of the weights yet: fetch them now,
+            self.evaluate([0, 0])  # while nobody waits for a token
         self.evaluated = self._clear()
         (count, whole), *snapshots = states
         buffer = (ctypes.c_uint8 * len(whole)).from_buffer(whole)

@@ -24,7 +24,9 @@ class Composer(TextArea):
     """A text area that sends."""
 
     BINDINGS = [
-        Binding("enter", "send", "Send", id="composer.send", tooltip="Send what is written."),
+        Binding(
+            "enter", "send", "Send", id="composer.send", show=False, tooltip="Send what is written."
+        ),
         Binding(
             ",".join(NEWLINES),
             "newline",

@@ -1,37 +1,51 @@
-"""The conversation: its bubbles, kept at their end while they grow, and a word when it is empty."""
+"""The conversation: its bubbles, kept at their end while they grow, and a word when it is empty.
+
+While it has the focus a cursor stands on one of them, see `reading`.
+"""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Region, Spacing
+from textual.message import Message
 from textual.widgets import Static
 
-from ondevice.domain.session import StoredMessage
+from ondevice.domain.session import Places, StoredMessage
 from ondevice.domain.text import clean_line
-from ondevice.tui.widgets.bubble import Answer, Bubble, Question
+from ondevice.tui import messages
+from ondevice.tui.widgets.bubble import Answer, Bubble, Question, of_message
+from ondevice.tui.widgets.prose import Prose
+from ondevice.tui.widgets.reading import ACTS, ASKS
+from ondevice.tui.widgets.welcome import KEYS, WELCOME
 
 PAGE = 30
 """Stored messages shown at once: every one costs layout each time an answer grows."""
-
-WELCOME = """\
-Write a question below; {send} sends it. For example:
-
-  Explain in two sentences what a KV cache is.
-
-{newline} breaks the line. {help} lists the keys and says what the numbers mean."""
-KEYS = {"send": "Enter", "newline": "Shift+Enter or Ctrl+J", "help": "F1", "up": "PgUp"}
 
 
 class Conversation(VerticalScroll):
     """Bubbles from top to bottom."""
 
+    PLACE = "reading"  # of its keys, as keymap calls it
+    FOCUS_ON_CLICK = False  # a click on a message chooses it, one beside it changes nothing
+    BINDINGS: ClassVar[list[BindingType]] = [*ACTS, *(ask.binding for ask in ASKS.values())]
+
+    class FindAsked(Message):
+        """Somebody wants to find something in here."""
+
     def __init__(self) -> None:
         super().__init__(id="conversation", can_focus=False)
-        self._model = ""
-        self._keys = KEYS
+        self.cursor: Bubble | None = None
+        """The message that keys act on; shown while they come here."""
+        self._model, self._keys = "", KEYS
         self._earlier: list[StoredMessage] = []
         """Stored messages that are not shown yet, the oldest first."""
+        self._places: Places = {}
         self._follow = False
         """The end is to be kept in view as soon as the bubbles overflow."""
 
@@ -53,8 +67,9 @@ class Conversation(VerticalScroll):
         self._model = words
         self._greet()
 
-    async def show(self, stored: list[StoredMessage]) -> None:
+    async def show(self, stored: list[StoredMessage], places: Places) -> None:
         """Show a stored conversation, or an empty one."""
+        self.cursor, self._places = None, places
         await self.query(Bubble).remove()
         self._earlier = [message for message in stored if message.content]
         await self._show_earlier()
@@ -66,6 +81,43 @@ class Conversation(VerticalScroll):
         await self.mount_all(bubbles)
         self.keep_end()
         self._greet()
+        if self.has_focus:
+            self.choose(bubbles[-1], scroll=False)
+
+    async def cut(self, message: StoredMessage) -> None:
+        """Take it away with all that follows: something else comes into its place."""
+        for bubble in self._of(message.id):
+            self.cursor = None
+            await self.remove_children(self.bubbles[self.bubbles.index(bubble) :])
+
+    async def stand_on(self, message_id: int) -> None:
+        """Go to a message, and read on from there."""
+        while any(each.id == message_id for each in self._earlier):
+            await self._show_earlier()
+        for bubble in self._of(message_id):
+            self._follow, self.cursor = False, bubble
+            self.focus(scroll_visible=False)
+            self.call_after_refresh(self.choose, bubble)
+
+    def note_changed(self, message: StoredMessage) -> None:
+        """It has another mark."""
+        for bubble in self._of(message.id):
+            bubble.note(message, self._places)
+
+    def _of(self, message_id: int) -> list[Bubble]:
+        return [each for each in self.bubbles if each.message and each.message.id == message_id]
+
+    def note_stored(self, message: StoredMessage, places: Places) -> None:
+        """Remember of which message the newest bubble of its role is; acts need that."""
+        self._places = places
+        if self._of(message.id):
+            return
+        kind = Question if message.role == "user" else Answer
+        newest = next((each for each in reversed(self.bubbles) if isinstance(each, kind)), None)
+        if newest is not None and newest.message is None:
+            newest.note(message, places)
+            if self.has_focus:
+                self.refresh_bindings()
 
     def keep_end(self) -> None:
         """Go to the end, and stay there until somebody scrolls up."""
@@ -85,9 +137,101 @@ class Conversation(VerticalScroll):
             self.anchor()
             self._follow = False
 
+    def watch_virtual_size(self) -> None:
+        """The last words of an answer may be the first that overflow."""
+        if self._follow:
+            self.call_after_refresh(self.follow)
+
     def on_resize(self) -> None:
         """What was full before may not be any more."""
         self.call_after_refresh(self.follow)
+
+    # Choosing
+
+    def on_focus(self) -> None:
+        """The cursor stands where it was, at first on the last message."""
+        bubble = self.cursor if self.cursor in self.bubbles else self.bubbles[-1]
+        self.choose(bubble, scroll=not bubble.region.overlaps(self.content_region))
+
+    def on_blur(self) -> None:
+        if self.cursor is not None:
+            self.cursor.select(False)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose what is clicked; a link, or text that was just selected, is no choice."""
+        around = event.widget.ancestors_with_self if event.widget else []
+        bubble = next((node for node in around if isinstance(node, Bubble)), None)
+        if bubble and not event.style.meta.get("@click") and not self.screen.selections:
+            self.cursor = bubble
+            self.focus(scroll_visible=False)
+            self.choose(bubble, scroll=False)
+
+    def choose(self, bubble: Bubble, scroll: bool = True) -> None:
+        """Put the cursor on `bubble`; with the focus here it is seen, and brought into view."""
+        if self.cursor is not None:
+            self.cursor.select(False)
+        self.cursor = bubble
+        if self.screen.focused is not self:
+            return
+        bubble.select(True)
+        self.refresh_bindings()
+        if scroll:
+            self.release_anchor()
+            tall = bubble.size.height > self.size.height
+            self.scroll_to_widget(bubble, animate=False, top=tall)
+
+    async def action_move(self, step: int) -> None:
+        """To the message before or after; above the first shown come earlier ones."""
+        at = self.bubbles.index(self.cursor) + step if self.cursor in self.bubbles else -1
+        if at < 0 and self._earlier:
+            at += min(PAGE, len(self._earlier))
+            await self._show_earlier()
+        self.choose(self.bubbles[min(max(at, 0), len(self.bubbles) - 1)])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What cannot be done with this message is not offered."""
+        if action == "fold":
+            return isinstance(self.cursor, Answer) and self.cursor.thinking.display
+        if action == "ask":
+            kind = ASKS[str(parameters[0])].of
+            stored = self.cursor is not None and self.cursor.message is not None
+            return stored and isinstance(self.cursor, kind)
+        return True
+
+    def action_find(self) -> None:
+        """Ask for the search."""
+        self.post_message(self.FindAsked())
+
+    def action_copy(self) -> None:
+        """Copy what was written."""
+        if self.cursor is not None:
+            self.post_message(messages.CopyAsked([self.cursor.written], "message"))
+
+    def action_copy_code(self) -> None:
+        """Copy one of the code blocks."""
+        from ondevice.tui.widgets.markdown import code_blocks  # deferred: 60 ms of the start
+
+        if self.cursor is not None:
+            self.post_message(messages.CopyAsked(code_blocks(self.cursor.written), "code block"))
+
+    def action_fold(self) -> None:
+        """Show the thinking, or one line of it."""
+        if isinstance(self.cursor, Answer):
+            self.cursor.thinking.toggle()
+
+    def action_ask(self, name: str) -> None:
+        """Tell the screen what is wanted, of the last message where none is chosen."""
+        fitting = [
+            each for each in self.bubbles if each.message and isinstance(each, ASKS[name].of)
+        ]
+        bubble = self.cursor if self.cursor in fitting else fitting[-1] if fitting else None
+        if bubble is not None and bubble.message is not None:
+            self.post_message(ASKS[name].fact(bubble.message))
+
+    # Scrolling
+
+    async def action_page(self, pages: int) -> None:
+        await self.page(pages)
 
     async def page(self, pages: int) -> None:
         """Scroll by pages; above the first shown bubble come earlier ones."""
@@ -104,16 +248,51 @@ class Conversation(VerticalScroll):
 
     async def _show_earlier(self) -> None:
         self._earlier, page = self._earlier[:-PAGE], self._earlier[-PAGE:]
-        bubbles = [
-            Question(message.content) if message.role == "user" else Answer.stored(message)
-            for message in page
-        ]
+        bubbles = [of_message(message, self._places) for message in page]
         await self.mount_all(bubbles, after="#welcome")
         hidden = len(self._earlier)
         self.border_subtitle = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
 
+    # Finding
+
+    @property
+    def bubbles(self) -> list[Bubble]:
+        """What is shown, from top to bottom."""
+        return list(self.query_children(Bubble))
+
+    @property
+    def earlier(self) -> list[StoredMessage]:
+        """What is not shown yet, the oldest first."""
+        return self._earlier
+
+    async def reveal(self, message: StoredMessage) -> None:
+        """Show earlier messages, down from the last of them to this one."""
+        while message in self._earlier:
+            await self._show_earlier()
+
+    def row_of(self, prose: Prose, number: int) -> int:
+        """The row of the screen where the place stands, or would if the screen were higher."""
+        return prose.content_region.y + prose.places[number][0][0]
+
+    def show_place(self, prose: Prose, number: int) -> None:
+        """Go to a place in a message, with some of what stands around it."""
+        bubble = next((each for each in self.bubbles if prose in each.proses), None)
+        if bubble is None:  # removed, or folded, meanwhile
+            return
+        prose.point(number)
+        self.choose(bubble, scroll=False)
+        if not prose.size.width:  # just mounted: it has no place yet
+            self.call_after_refresh(self.show_place, prose, number)
+            return
+        row = self.row_of(prose, number) - self.content_region.y + self.scroll_offset.y
+        self.release_anchor()
+        self.scroll_to_region(
+            Region(0, row, 1, 1), animate=False, spacing=Spacing.vertical(2), x_axis=False
+        )
+
     def _greet(self) -> None:
         welcome = self.query_one("#welcome", Static)
         welcome.display = not self.query(Bubble)
+        self.can_focus = not welcome.display
         words = WELCOME.format_map(self._keys)
         welcome.update(Content(f"{self._model}\n\n{words}" if self._model else words))

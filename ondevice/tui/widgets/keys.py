@@ -1,4 +1,4 @@
-"""The last line: the keys of the screen."""
+"""The last line: the keys of the screen, and how keys are called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Footer
 
-NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
+NAMES = {
+    "escape": "Esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
+NAMES |= {"up": "↑", "down": "↓"}
 
 
 def as_written(key: str) -> str:

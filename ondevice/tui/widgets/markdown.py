@@ -238,6 +238,12 @@ def _code(node: SyntaxTreeNode) -> Content:
     return highlighted(node.content.rstrip("\n"), (node.info.split() or ["text"])[0].lower())
 
 
+def code_blocks(text: str) -> list[str]:
+    """The code in `text` as it was written, without the marks around it."""
+    tokens = _parser().parse(text)
+    return [clean(each.content) for each in tokens if each.type in ("fence", "code_block")]
+
+
 @cache
 def _parser() -> MarkdownIt:
     """HTML is shown as it stands. An entity could spell what `clean` drops: `&#8238;`.

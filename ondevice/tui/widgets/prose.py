@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -18,7 +17,8 @@ from textual.style import Style
 from textual.widget import Widget
 
 from ondevice import units
-from ondevice.tui.widgets.rows import PIECE, Row, copied, wrapped
+from ondevice.tui.widgets.cells import runs
+from ondevice.tui.widgets.rows import Row, copied, pieces, places, searched, uncut, wrapped
 
 SHOWN_CHARACTERS = 200_000
 """Of one message; a longer one is kept whole, and shown in part."""
@@ -34,6 +34,9 @@ SHARE = 12
 """After a write the next one waits this many times as long as it took."""
 AHEAD = 4
 """Rows taken at once while the text grows: the layout of the screen costs more than the text."""
+
+MARK, HERE = "bold underline", "bold reverse"
+"""What was found, and which of it is looked at."""
 
 
 class Prose(Widget):
@@ -69,6 +72,11 @@ class Prose(Widget):
         """Painted rows, without a selection."""
         self._styles: dict[str, Style] = {}
         self._rest_until = 0.0
+        self._query = ""
+        """What is marked wherever it stands."""
+        self._places: list[list[tuple[int, int, int]]] | None = None
+        """Where that is; None until somebody asks."""
+        self._current: int | None = None
         self._take(text)
 
     # Growing
@@ -146,6 +154,7 @@ class Prose(Widget):
         if self._endless:
             self._final, self._final_rows, self._gap = self.shown, len(self._rows), None
         first, before = self._final_rows, self._rows[self._final_rows :]
+        self._places = None
         del self._rows[first:]
         self.shown = min(len(self.text), self.shown + step)
         if self.markdown:
@@ -192,21 +201,35 @@ class Prose(Widget):
         """Row `y`."""
         if y >= len(self._rows):
             return Strip.blank(self.size.width, self.visual_style.rich_style)
+        plain = self._rows[y].content
+        content = self._marked(y, plain) if self._query else plain
         selection = self.text_selection
         span = selection.get_span(y) if selection else None
         if span is not None:
             first, last = span
             chosen = Style.from_styles(self.screen.get_component_styles("screen--selection"))
-            content = self._rows[y].content
-            return self._paint(y, content.stylize(chosen, first, None if last < 0 else last))
+            content = content.stylize(chosen, first, None if last < 0 else last)
+        if content is not plain:
+            return self._paint(y, content)
         if y not in self._strips:
-            self._strips[y] = self._paint(y, self._rows[y].content)
+            self._strips[y] = self._paint(y, plain)
         return self._strips[y]
+
+    def _marked(self, y: int, content: Content) -> Content:
+        for number, parts in enumerate(self.places):
+            for row, first, last in parts:
+                if row == y:
+                    content = content.stylize(
+                        HERE if number == self._current else MARK, first, last
+                    )
+        return content
 
     def _paint(self, y: int, content: Content) -> Strip:
         base = self.visual_style + self._style(self._rows[y].style)
-        painted = content.render(base, end="", parse_style=self._style)
-        strip = Strip([Segment(text, style.rich_style) for text, style in painted])
+        painted = uncut(content).render(base, end="", parse_style=self._style)
+        strip = Strip(
+            [Segment(run, style.rich_style) for text, style in painted for run in runs(text)]
+        )
         strip = strip.adjust_cell_length(self.size.width, base.rich_style)
         return strip.apply_offsets(0, y)
 
@@ -222,6 +245,41 @@ class Prose(Widget):
         super().notify_style_update()
         self._strips, self._styles = {}, {}
 
+    # Finding
+
+    def find(self, query: str, width: int = 0) -> int:
+        """Mark `query` wherever it stands, and say how often; nothing is marked for an empty one.
+
+        All of the text is laid out for it, at `width` columns while it has no place on the screen.
+        """
+        if query and self.shown < len(self.text):
+            self.laid_out(self._width or width)
+            self._fit()
+        if query != self._query:
+            self._query, self._current, self._places = query, None, None
+            self.refresh()
+        return len(self.places)
+
+    def laid_out(self, width: int) -> str:
+        """All that can be found in it at `width` columns, also of one that is not on the screen."""
+        self._width = width
+        while self.shown < len(self.text):
+            self._lay_out(FIRST)
+        return searched(self._rows)[0]
+
+    def point(self, number: int | None) -> None:
+        """Make a place, counted from 0, the one that is looked at."""
+        if number != self._current:
+            self._current = number
+            self.refresh()
+
+    @property
+    def places(self) -> list[list[tuple[int, int, int]]]:
+        """Where the query stands: for each place its parts of rows, see `rows.places`."""
+        if self._places is None:
+            self._places = places(self._rows, self._query)
+        return self._places
+
     # Using
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
@@ -234,10 +292,3 @@ class Prose(Widget):
     def action_link(self, href: str) -> None:
         """Tell the screen; it asks."""
         self.post_message(self.LinkClicked(href))
-
-
-def pieces(text: str) -> Iterator[str]:
-    """`text` by lines, the long ones by `PIECE` characters; one empty piece of an empty text."""
-    for line in text.splitlines(keepends=True) or [""]:
-        for at in range(0, len(line), PIECE) or [0]:
-            yield line[at : at + PIECE]
