@@ -253,8 +253,9 @@ def answered(screen: Screen, home: Path) -> tuple[float, int]:
 
 def finished(database: sqlite3.Connection) -> tuple[float, int] | None:
     """Decode tok/s and tokens of the first whole answer; None while there is none."""
-    query = "SELECT decode_tok_per_s, completion_tokens FROM message WHERE role = 'assistant'"
-    row: tuple[float, int] | None = database.execute(f"{query} AND state = 'complete'").fetchone()
+    query = """SELECT decode_tok_per_s, completion_tokens FROM answer JOIN message USING (id)
+        WHERE state = 'complete'"""
+    row: tuple[float, int] | None = database.execute(query).fetchone()
     return row
 
 

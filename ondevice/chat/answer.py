@@ -43,6 +43,8 @@ class TurnOptions:
     max_tokens: int = 1024
     price: Price | None = None
     power: Power | None = None
+    schema: str | None = None
+    """Text of a JSON schema that the answer keeps to."""
 
 
 class Answer:

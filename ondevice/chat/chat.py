@@ -12,6 +12,7 @@ from ondevice.domain.generation import (
     EngineInfo,
     LoadOptions,
     PrefillProgress,
+    PromptTokens,
     Sampling,
     TextDelta,
 )
@@ -38,6 +39,8 @@ class Chat:
         self.price = price
         self.power = power
         """What the user states about the machine's electricity."""
+        self.schema: str | None = None
+        """Text of a JSON schema that answers keep to."""
         self.conversation = Conversation(sessions)
         self.file: ModelFile | None = None
         self.info: EngineInfo | None = None
@@ -103,7 +106,9 @@ class Chat:
         engine, info, file = self._engine, self.info, self.file
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
-        options = TurnOptions(engine, info, file, sampling, max_tokens, self.price, self.power)
+        options = TurnOptions(
+            engine, info, file, sampling, max_tokens, self.price, self.power, schema=self.schema
+        )
         told = False
         try:
             for event in begin(options):
@@ -115,6 +120,16 @@ class Chat:
         except ENGINE_GONE:
             self.info = None
             raise
+
+    def count(self) -> PromptTokens:
+        """What the next prompt holds by now, in tokens. Raises what the engine raises."""
+        conversation = self.conversation
+        prompt = conversation.prompt(conversation.system_prompt)
+        if not prompt.messages:
+            return PromptTokens()
+        if self._engine is None or self.info is None:
+            raise EngineClosed("no model is loaded", hint="Choose one first.")
+        return self._engine.count_tokens(prompt)
 
     def open(self, session: Session | None, private: bool = False) -> None:
         """Go on with a stored session, or begin a new one; a private one is never stored."""

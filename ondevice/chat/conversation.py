@@ -192,7 +192,10 @@ class Conversation:
         self, question: StoredMessage, kept: bool, options: TurnOptions
     ) -> Iterator[ChatEvent]:
         request = GenerationRequest(
-            self.prompt(self.system_prompt), options.sampling, options.max_tokens
+            prompt=self.prompt(self.system_prompt),
+            sampling=options.sampling,
+            max_tokens=options.max_tokens,
+            schema=options.schema,
         )
         answer = Answer(self._sessions if kept else None, question, options)
         try:

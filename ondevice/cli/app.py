@@ -9,21 +9,21 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ondevice import catalog, pricing, units
+from ondevice import catalog, pricing
 from ondevice.chat import Chat
-from ondevice.errors import OnDeviceError, StorageTrouble, UsageTrouble
+from ondevice.cli.storage import open_storage
+from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware import probe
 from ondevice.hardware.system import write_private
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
-from ondevice.storage.database import Database
 from ondevice.storage.ledger import Ledger
-from ondevice.storage.sessions import Sessions
 
 if TYPE_CHECKING:
     from ondevice.acquire import PullPlan
     from ondevice.hub.records import Records
+    from ondevice.storage.database import Database
     from ondevice.tui.app import OnDeviceApp
     from ondevice.tui.downloads import Form
 
@@ -32,11 +32,12 @@ def open_app(model: str | None) -> int:
     """Run the app until it is left; returns its exit code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageTrouble(
-            "the app needs a terminal", hint='For a pipe or a script: ondevice run "..."'
+            "the app needs a terminal",
+            hint='For a pipe or a script: ondevice chat, or ondevice run "..."',
         )
     if os.environ.get("TERM") == "dumb":
         raise UsageTrouble(
-            "TERM=dumb cannot place a cursor", hint='Without a screen: ondevice run "..."'
+            "TERM=dumb cannot place a cursor", hint="Without a screen: ondevice chat"
         )
     gc.disable()  # nothing dies while modules are imported: 5 % of the time
     from ondevice.tui.app import OnDeviceApp  # deferred: 270 ms, after the checks
@@ -56,7 +57,7 @@ def open_app(model: str | None) -> int:
     def known() -> catalog.Catalog:
         return catalog.load(paths.user_catalogue)
 
-    database, sessions, trouble = _open_storage()
+    database, sessions, trouble = open_storage()
     doors = Doors(
         resolve=lambda name: local.resolve(name, known()),
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
@@ -141,29 +142,5 @@ def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
             database.close()
 
 
-def _open_storage() -> tuple[Database | None, Sessions | None, str]:
-    """What keeps the conversations, or nothing with the reason: the app works without it."""
-    database = None
-    try:
-        database = Database(user_paths().database)
-        sessions = Sessions(database)  # it writes where an earlier process was killed mid-answer
-    except StorageTrouble as error:
-        if database:
-            database.close()
-        return None, None, f"Nothing will be kept: {error.message}"
-    return database, sessions, _set_aside(database)
-
-
 def _in_settings(trouble: Trouble) -> str:
     return f"Settings: {trouble.message}. {trouble.hint} Until then the default holds."
-
-
-def _set_aside(database: Database) -> str:
-    """What became of a damaged database, if there was one."""
-    if database.set_aside is None:
-        return ""
-    kept = units.count(database.recovered)
-    return (
-        f"The database was damaged and is now {database.set_aside.name}; "
-        f"messages recovered from it: {kept}."
-    )

@@ -15,6 +15,7 @@ from ondevice.cli.lazy import LazyGroup
 
 COMMANDS = {
     "run": ("ondevice.cli.run:run", "Answer one prompt, from the arguments or a pipe."),
+    "chat": ("ondevice.cli.chat:chat", "Talk in plain lines, without a screen; also in a pipe."),
     "pull": ("ondevice.cli.pull:pull", "Fetch a model; first say what it takes here."),
     "search": ("ondevice.cli.search:search", "Find models on the hub."),
     "list": ("ondevice.cli.list:list_models", "List the catalogue and what is on this machine."),

@@ -1,6 +1,10 @@
-"""What more than one command takes: kinds of values, and the settings."""
+"""What more than one command takes: options, kinds of values, and the settings."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -9,8 +13,54 @@ from ondevice.domain.text import clean_line
 from ondevice.paths import user_paths
 from ondevice.settings import Settings, SettingsFile
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 CONTEXT = click.IntRange(16, 1_000_000_000)
 """Tokens of context."""
+TOKENS = click.IntRange(1, 1_000_000_000)
+INPUT = click.Path(path_type=Path)
+ON_OFF = click.Choice(["on", "off"])
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator for `options`, listed by --help in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+of_model = _together(
+    click.option("-m", "--model", help="Catalogue name, or path of a GGUF file."),
+    click.option("-s", "--system", help="System prompt, or the name of a preset."),
+)
+of_answer = _together(
+    click.option("-n", "--max-tokens", type=TOKENS, help="Longest answer in tokens."),
+    click.option("-t", "--temperature", type=float, help="0 takes the most probable token."),
+    click.option("--top-k", type=int, help="Draw from so many tokens; 0 is all."),
+    click.option("--top-p", type=float, help="Draw from those that make up this probability."),
+    click.option("--min-p", type=float, help="Leave out those below this share of the first."),
+    click.option("--repeat-penalty", type=float, help="Above 1, a token repeats less."),
+    click.option("--seed", type=int, help="Repeats a run exactly."),
+    click.option("--schema", type=INPUT, metavar="FILE", help="JSON schema the answer keeps to."),
+)
+of_loading = _together(
+    click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context."),
+    click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else follows the load."),
+    click.option("--kv-type", type=click.Choice(["f16", "q8_0"]), help="Numbers of the KV cache."),
+    click.option("--flash-attention", type=ON_OFF, help="Default: off on a CPU."),
+    click.option("--repack", type=ON_OFF, help="Default: on if memory allows."),
+    click.option(
+        "--lora",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="LoRA adapter for this model; may be repeated.",
+    ),
+)
+of_costs = click.option("--baseline", help="Cloud model that the cost is compared with.")
 
 
 class BytesPerSecond(click.ParamType[int]):

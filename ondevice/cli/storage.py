@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from ondevice import units
 from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean_line
-from ondevice.errors import UnknownSession
+from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.paths import user_paths
 from ondevice.storage.database import Database, named
 from ondevice.storage.sessions import Sessions
@@ -48,6 +49,30 @@ def make_database() -> Iterator[Database]:
     """As above, and made where it is not there yet."""
     with closing(Database(user_paths().database)) as database:
         yield database
+
+
+def open_storage() -> tuple[Database | None, Sessions | None, str]:
+    """What keeps the conversations, or nothing with the reason: a chat works without it."""
+    database = None
+    try:
+        database = Database(user_paths().database)
+        sessions = Sessions(database)  # it writes where an earlier process was killed mid-answer
+    except StorageTrouble as error:
+        if database:
+            database.close()
+        return None, None, f"Nothing will be kept: {error.message}"
+    return database, sessions, _set_aside(database)
+
+
+def _set_aside(database: Database) -> str:
+    """What became of a damaged database, if there was one."""
+    if database.set_aside is None:
+        return ""
+    kept = units.count(database.recovered)
+    return (
+        f"The database was damaged and is now {database.set_aside.name}; "
+        f"messages recovered from it: {kept}."
+    )
 
 
 def tree_of(session_id: int) -> SessionTree:

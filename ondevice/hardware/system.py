@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""By which a system or a terminal that goes away asks a program to end."""
 
 
 def is_linux() -> bool:

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+from ondevice.hardware.system import ENDING_SIGNALS
+
 LONGEST_S = 4.0
 """After a signal; stopping an engine that hangs takes 2.5 s of it."""
 
@@ -20,7 +21,7 @@ def on_signals(leave: Callable[[int], object]) -> None:
         # A thread, as the main one may be stuck: writing to a terminal that takes nothing.
         threading.Thread(target=_soon, args=(leave, 128 + number), daemon=True).start()
 
-    for number in SIGNALS:
+    for number in ENDING_SIGNALS:
         signal.signal(number, caught)
 
 

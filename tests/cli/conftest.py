@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli, Outcome, StartCli
+from line_chat import EchoChat, echo_chats
 
 
 @pytest.fixture
@@ -79,3 +80,9 @@ def cli(start_cli: StartCli) -> Cli:
         return Outcome(process.returncode, out.decode(), err.decode())
 
     return run
+
+
+@pytest.fixture
+def echo_chat(environment: dict[str, str], tmp_path: Path) -> Iterator[EchoChat]:
+    """Line-mode chats with a scripted model, which end with the test."""
+    yield from echo_chats(environment, tmp_path / "scripts")

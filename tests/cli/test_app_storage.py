@@ -12,7 +12,7 @@ import pexpect
 import pytest
 from command import PATIENCE_S
 
-from ondevice.cli import app
+from ondevice.cli import storage
 from ondevice.errors import DatabaseUnusable
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
@@ -20,9 +20,9 @@ from ondevice.storage.sessions import Sessions
 OPEN = """
 import sys
 from functools import partial
-from ondevice.cli import app
+from ondevice.cli import storage
 from ondevice.cli.main import main
-app.Database = partial(app.Database, busy_s=0.1)  # as much patience as a test has
+storage.Database = partial(storage.Database, busy_s=0.1)  # as much patience as a test has
 sys.argv = ["ondevice"]
 main()
 """
@@ -79,9 +79,9 @@ def test_what_was_opened_of_it_is_closed_again(
             super().__init__(path, busy_s=0.05)
             opened.append(self)
 
-    monkeypatch.setattr(app, "Database", Noted)
+    monkeypatch.setattr(storage, "Database", Noted)
     said = f"Nothing will be kept: {locked} is in use by another process"
-    assert app._open_storage() == (None, None, said)
+    assert storage.open_storage() == (None, None, said)
     with pytest.raises(DatabaseUnusable, match="closed database"):
         opened[0].rows("SELECT 1")
 
@@ -90,7 +90,7 @@ def test_half_an_answer_is_an_interrupted_one_once_the_database_is_free(
     database_path: Path,
 ) -> None:
     leave_half_an_answer(database_path)
-    database, sessions, trouble = app._open_storage()
+    database, sessions, trouble = storage.open_storage()
     assert database is not None
     assert sessions is not None
     (session,) = sessions.recent()
@@ -114,7 +114,7 @@ def test_what_was_recovered_from_a_damaged_database_is_told(
         file.seek(file.tell() - 4096)
         file.write(bytes(range(7, 247)) * 17)
     database_path.with_name("ondevice.db.damaged").touch()
-    database, kept, trouble = app._open_storage()
+    database, kept, trouble = storage.open_storage()
     assert database is not None
     assert database.set_aside is not None
     assert kept is not None

@@ -55,6 +55,7 @@ def hooked_processes(seen: Path) -> int:
         (["doctor"], 2),
         (["run", "-m", "phi-3.5-mini-instruct", "hi"], 1),
         (["sessions"], 1),
+        (["chat", "--private", "-n", "2"], 2),
         (["costs", "--baseline", "gpt-6.1-sol"], 1),
         (["pull", "starter"], 1),
         (["pull", "phi-3.5-mini-instruct", "--dry-run"], 1),

@@ -29,13 +29,13 @@ def export(session: int, form: str | None, output: Path | None, force: bool) -> 
     data = transfer.exported(tree, form)
     if output is None:
         # bytes, as the terminal's own encoding may not have every character of a conversation
-        sys.stdout.buffer.write(_shown(data, form) if sys.stdout.isatty() else data)
+        sys.stdout.buffer.write(shown(data, form) if sys.stdout.isatty() else data)
         return
-    _write(output, data, force)
+    write_private(output, data, force, "Add --force to replace it.")
     click.echo(f"Written: {clean_line(str(output), 400)}", err=True)
 
 
-def _shown(data: bytes, form: str) -> bytes:
+def shown(data: bytes, form: str) -> bytes:
     """Without anything a terminal would obey."""
     if form == "md":
         return clean(data.decode()).encode()
@@ -44,18 +44,22 @@ def _shown(data: bytes, form: str) -> bytes:
     return json.dumps(json.loads(data), indent=2).encode() + b"\n"
 
 
-def _write(output: Path, data: bytes, force: bool) -> None:
-    """All of it or nothing, for the user's eyes only."""
+def write_private(output: Path, data: bytes, replace: bool, hint: str) -> None:
+    """All of it or nothing, for the user's eyes only.
+
+    Raises UsageTrouble, with `hint` for a file that is there and not to be replaced.
+    """
     label = clean_line(str(output), 200)
-    if output.exists() and not force:
-        raise UsageTrouble(f"{label} is there already", hint="Add --force to replace it.")
-    part = output.with_name(f"{output.name}.{os.getpid()}.part")
+    part = Path(f"{output}.{os.getpid()}.part")
     try:
+        if os.path.lexists(output) and not replace:
+            raise UsageTrouble(f"{label} is there already", hint=hint)
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
         part.replace(output)
-    except OSError as error:
-        with suppress(OSError):
+    except (OSError, ValueError) as error:  # the latter: a name with a zero byte
+        with suppress(OSError, ValueError):
             part.unlink()
-        raise UsageTrouble(f"{label} cannot be written: {error.strerror}", "Check it.") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageTrouble(f"{label} cannot be written: {why}", "Check it.") from error

@@ -1,0 +1,134 @@
+"""What a line can do something with: the chat, its sessions, its model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+
+from ondevice.chat import Chat
+from ondevice.chat.transfer import speaker
+from ondevice.cli.answering import say
+from ondevice.cli.chat.interrupts import Interrupts
+from ondevice.cli.chat.lines import Lines
+from ondevice.domain.cost import Price
+from ondevice.domain.generation import EngineInfo, LoadOptions, Sampling
+from ondevice.domain.model import ModelFile
+from ondevice.domain.session import StoredMessage
+from ondevice.domain.text import clean_line
+from ondevice.errors import EngineClosed, StorageTrouble, UsageTrouble
+from ondevice.settings import Settings
+from ondevice.storage.database import Database
+from ondevice.storage.sessions import Sessions
+
+CLOSE_AGAIN_S = 0.2
+LISTED = 20
+"""Lines of a list; a search finds the rest."""
+
+
+@dataclass
+class Desk:
+    """Filled in by the command; a test furnishes another one."""
+
+    chat: Chat
+    file: ModelFile
+    """Loaded when a question comes and no engine runs."""
+    lines: Lines
+    interrupts: Interrupts
+    resolve: Callable[[str], ModelFile]
+    models: Callable[[], list[str]]
+    """Names of those that are on this machine."""
+    price: Callable[[ModelFile], Price | None]
+    load_options: LoadOptions
+    sampling: Sampling
+    max_tokens: int
+    settings: Settings
+    system: str = ""
+    """What the model is told in new conversations."""
+    database: Database | None = None
+    """None where nothing is kept."""
+    sessions: Sessions | None = None
+    leaving: bool = False
+    private: bool = False
+    """Whether this conversation is one that is never stored."""
+
+    @property
+    def kept(self) -> Sessions:
+        """Raises StorageTrouble where there is nothing that is kept."""
+        if self.sessions is None:
+            raise StorageTrouble(
+                "this chat keeps nothing and reads nothing that is kept",
+                hint="Leave it, then: ondevice chat",
+            )
+        return self.sessions
+
+    def load(self) -> None:
+        """Make the model ready. Raises what loading raises; KeyboardInterrupt if that ended it."""
+        file = self.file
+        say(f"Loading {file.name} {file.quantization}".rstrip() + " ...")
+        self.chat.price = self.price(file)
+        try:
+            info = self._load(file)
+        except EngineClosed:
+            if not self.interrupts.stopped:
+                raise
+            self.interrupts.leave_if_asked()
+            say("Loading was stopped. The next question, or /model, begins it again.")
+            raise KeyboardInterrupt from None
+        backend = f"{info.engine} {info.backend.upper()}"
+        say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
+        for notice in info.notices:
+            say(f"Note: {notice.message}")
+
+    def _load(self, file: ModelFile) -> EngineInfo:
+        over = threading.Event()
+
+        def end() -> None:
+            self.chat.close()
+            while not over.wait(CLOSE_AGAIN_S):  # the first time, there may have been no engine yet
+                self.chat.close()
+
+        with self.interrupts.stopping(end):
+            try:
+                return self.chat.load(file, self.load_options)
+            finally:
+                over.set()
+
+    def begin(self, private: bool = False) -> None:
+        """A new conversation."""
+        self.private = private or self.sessions is None
+        self.chat.open(None, private)
+        if self.system:
+            self.chat.conversation.set_system_prompt(self.system)
+
+    def open(self, session_id: int) -> None:
+        """Go on with a stored one, and say what was said last. Raises UnknownSession."""
+        session = self.kept.get(session_id)
+        self.chat.open(session)
+        self.private = False
+        messages = self.chat.conversation.messages
+        say(f"Session {session.id}: {clean_line(session.title)} · messages: {len(messages)}")
+        for message in messages[-2:]:
+            tell(f"{speaker(message)}: {message.content}", 2000)
+
+    # Messages are numbered in the order they were made, on all paths, as in an export.
+
+    def numbered(self) -> dict[int, StoredMessage]:
+        """All messages of the conversation by their numbers."""
+        return dict(enumerate(self.chat.conversation.tree.messages, start=1))
+
+    def message(self, number: int) -> StoredMessage:
+        """Raises UsageTrouble."""
+        found = self.numbered().get(number)
+        if found is None:
+            raise UsageTrouble(
+                f"this conversation has no message {number}", hint="/branch lists them."
+            )
+        return found
+
+
+def tell(line: str, limit: int = 1000) -> None:
+    """One line that was asked for: as talk, but not dimmed."""
+    click.echo(clean_line(line, limit), err=True)

@@ -1,0 +1,104 @@
+"""Commands about what was said: branch, ask again, mark, copy."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+
+from ondevice.chat.transfer import facts_of, speaker
+from ondevice.cli.answering import say, write_answer
+from ondevice.cli.chat.desk import Desk, tell
+from ondevice.cli.chat.turn import answer
+from ondevice.domain.session import StoredMessage
+from ondevice.domain.text import clean_line
+from ondevice.errors import UsageTrouble
+
+
+def branch(desk: Desk, number: str) -> None:
+    """Go on after a message, or list those that are shown."""
+    if not number:
+        _list(desk, desk.chat.conversation.messages)
+        say("/branch and a number goes on from there; what followed it stays.")
+        return
+    if not number.isdecimal():
+        raise UsageTrouble("say from which message: /branch 3", hint="/branch lists them.")
+    message = desk.message(int(number))
+    desk.chat.conversation.go_to(message.id)
+    say(f"It goes on after message {number}, by {speaker(message)}: {message.content}")
+
+
+def branches(desk: Desk, _rest: str) -> None:
+    """List where the paths end."""
+    _list(desk, desk.chat.conversation.leaves())
+    say("Here the paths end. /branch and a number goes on with one.")
+
+
+def _list(desk: Desk, wanted: list[StoredMessage]) -> None:
+    if not wanted:
+        raise UsageTrouble("nothing was said yet", hint="Write a question.")
+    numbers = {message.id: number for number, message in desk.numbered().items()}
+    head = desk.chat.conversation.messages[-1:]
+    for message in wanted:
+        facts = f" · {facts_of(message)}" if facts_of(message) else ""
+        here = " · shown" if message in head else ""
+        line = f"{numbers[message.id]} {speaker(message)}: {clean_line(message.content, 120)}"
+        tell(f"{line}{facts}{here}")
+
+
+def edit(desk: Desk, rest: str) -> None:
+    """Ask something else in the place of a question."""
+    question, text = _question(desk, rest)
+    if not text:
+        text = desk.lines.edited(question.content) or ""
+        if not text.strip():
+            raise UsageTrouble("nothing was written", hint="Such as: /edit What about March?")
+    answer(desk, lambda *how: desk.chat.resend(question.id, text, *how))
+
+
+def _question(desk: Desk, rest: str) -> tuple[StoredMessage, str]:
+    """The one that is meant, by its number or the last one, and the text in its place."""
+    first, _, after = rest.partition(" ")
+    if first.isdecimal():
+        message, text = desk.message(int(first)), after.strip()
+        if message.role != "user":
+            raise UsageTrouble(f"message {first} is no question", hint="/branch lists them.")
+        return message, text
+    for message in reversed(desk.chat.conversation.messages):
+        if message.role == "user":
+            return message, rest
+    raise UsageTrouble("there is no question to change", hint="Write one first.")
+
+
+def again(desk: Desk, _rest: str) -> None:
+    """Make another answer to the last question."""
+    messages = desk.chat.conversation.messages
+    if not messages:
+        raise UsageTrouble("there is no question to answer", hint="Write one first.")
+    answer(desk, lambda *how: desk.chat.answer_again(messages[-1].id, *how))
+
+
+def useful(desk: Desk, wanted: str) -> None:
+    """Mark the last answer, or take the mark away."""
+    if wanted not in ("", "on", "off"):
+        raise UsageTrouble("/useful takes on or off", hint="Alone it means on.")
+    desk.chat.conversation.mark_useful(_last_answer(desk).id, wanted != "off")
+    say("The answer is not marked." if wanted == "off" else "The answer is marked useful.")
+
+
+def copy(desk: Desk, _rest: str) -> None:
+    """Hand the last answer to the terminal's clipboard, or print it as it was written."""
+    text = _last_answer(desk).content
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in ("", "dumb"):
+        write_answer(text if text.endswith("\n") else f"{text}\n")
+        return
+    sys.stdout.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07")
+    sys.stdout.flush()
+    say("Sent to the clipboard, if this terminal passes it on (OSC 52).")
+
+
+def _last_answer(desk: Desk) -> StoredMessage:
+    for message in reversed(desk.chat.conversation.messages):
+        if message.role == "assistant":
+            return message
+    raise UsageTrouble("there is no answer yet", hint="Write a question.")

@@ -1,0 +1,70 @@
+"""Commands about the model: which one, what it is told, what it holds, what it used."""
+
+from __future__ import annotations
+
+from ondevice import accounts, units
+from ondevice.cli.answering import say
+from ondevice.cli.chat.desk import Desk, tell
+from ondevice.domain.ledger import Entry, total
+from ondevice.errors import UsageTrouble
+from ondevice.storage.ledger import Ledger
+
+
+def system(desk: Desk, text: str) -> None:
+    """Show what the model is told, or tell it something else from the next answer on."""
+    conversation = desk.chat.conversation
+    if text:
+        prompt = "" if text == "none" else desk.settings.prompt_of(text)
+        conversation.set_system_prompt(prompt)
+        say("The model is told so from the next answer on." if prompt else "It is told nothing.")
+        return
+    tell(f"System prompt: {conversation.system_prompt or 'none'}", 2000)
+    if desk.settings.presets:
+        say(f"Presets: {', '.join(desk.settings.presets)}. /system none takes it away.")
+
+
+def model(desk: Desk, name: str) -> None:
+    """Show the model, take another one, or load it again where its engine stopped."""
+    if name:
+        desk.file = desk.resolve(name)
+    elif desk.chat.info is not None:
+        tell(f"Model: {desk.file.name} {desk.file.quantization}".rstrip())
+        say(f"Here: {', '.join(desk.models())}. /model and a name takes another one.", limit=1000)
+        return
+    desk.load()
+
+
+def context(desk: Desk, _rest: str) -> None:
+    """Tell what fills the context: the parts add up to all of it."""
+    info = desk.chat.info
+    if info is None:
+        raise UsageTrouble("no model is loaded", hint="/model loads it.")
+    parts = desk.chat.count()
+    free = max(0, info.n_ctx - parts.total)
+    amounts = {
+        "system": parts.system,
+        "history": parts.history,
+        "attached": parts.attached,
+        "free": free,
+    }
+    named = " · ".join(f"{name} {units.count(amount)}" for name, amount in amounts.items())
+    tell(f"Context of {units.count(info.n_ctx)} tokens: {named}")
+
+
+def costs(desk: Desk, _rest: str) -> None:
+    """Tell what this conversation and all of them used, as the ledger has it."""
+    if desk.database is None or desk.private:
+        raise UsageTrouble("nothing is counted for a private conversation", hint="See: /help")
+    entries = Ledger(desk.database).entries()
+    session = desk.chat.conversation.session
+    own = [each for each in entries if session is not None and each.session_id == session.id]
+    tell(f"This conversation: {_words(own)}")
+    tell(f"All of them: {_words(entries)}")
+    say("Avoided is at the prices of each answer's time. More: ondevice costs --help")
+
+
+def _words(entries: list[Entry]) -> str:
+    if not entries:
+        return "no answer was counted yet"
+    named = accounts.cells(total(entries)).items()
+    return " · ".join(f"{name.lower().replace('/', 'per ')} {cell}" for name, cell in named)

@@ -1,0 +1,81 @@
+"""Commands about conversations: begin, list, open, name, write out."""
+
+from __future__ import annotations
+
+import sys
+
+from ondevice.chat import transfer
+from ondevice.cli.answering import say
+from ondevice.cli.chat.desk import LISTED, Desk, tell
+from ondevice.cli.sessions.export import shown, write_private
+from ondevice.domain.text import clean_line
+from ondevice.errors import UsageTrouble
+from ondevice.hub.local import expand
+
+
+def new(desk: Desk, _rest: str) -> None:
+    """Begin a new conversation."""
+    desk.begin()
+    say("A new private conversation." if desk.private else "A new conversation.")
+
+
+def private(desk: Desk, _rest: str) -> None:
+    """Begin one that is never stored."""
+    desk.begin(private=True)
+    say("A private conversation: nothing of it is stored. /new begins one that is kept.")
+
+
+def sessions(desk: Desk, text: str) -> None:
+    """List the conversations used last, or those with `text` in them."""
+    listed = _found(desk, text) if text else _recent(desk)
+    for line in listed:
+        tell(line, 300)
+    say("/open and a number goes on with one." if listed else "Nothing was found.")
+    if len(listed) == LISTED:
+        say("There may be more: /sessions and some words finds them.")
+
+
+def _recent(desk: Desk) -> list[str]:
+    return [f"{each.id}: {each.title}" for each in desk.kept.recent(LISTED)]
+
+
+def _found(desk: Desk, text: str) -> list[str]:
+    found = desk.kept.search(text, LISTED)
+    excerpts = [f" · {each.excerpt}" if each.message else "" for each in found]
+    return [
+        f"{each.session.id}: {each.session.title}{excerpt}"
+        for each, excerpt in zip(found, excerpts, strict=True)
+    ]
+
+
+def open_session(desk: Desk, number: str) -> None:
+    """Go on with another one."""
+    if not number.isdecimal():
+        raise UsageTrouble("say which conversation: /open 3", hint="/sessions lists them.")
+    desk.open(int(number))
+
+
+def rename(desk: Desk, title: str) -> None:
+    """Give this one another title."""
+    session = desk.chat.conversation.session
+    if not clean_line(title):
+        raise UsageTrouble("the title is empty", hint="Such as: /rename Rain in Lisbon")
+    if session is None:
+        raise UsageTrouble(
+            "this conversation is not stored", hint="Its title comes with a question."
+        )
+    desk.chat.conversation.session = desk.kept.rename(session.id, title)
+    say(f"Renamed: {desk.chat.conversation.session.title}")
+
+
+def export(desk: Desk, name: str) -> None:
+    """Write it to the file that is named, or to stdout."""
+    tree = desk.chat.conversation.tree
+    form = "json" if name.lower().endswith(".json") else "md"
+    data = transfer.to_json(tree) if form == "json" else transfer.to_markdown(tree).encode()
+    if name:
+        write_private(expand(name), data, replace=False, hint="Give another name.")
+        say(f"Written: {name}", limit=400)
+    else:
+        sys.stdout.buffer.write(shown(data, form) if sys.stdout.isatty() else data)
+        sys.stdout.flush()
