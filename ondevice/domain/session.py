@@ -4,6 +4,7 @@ path    the messages from a first one down to one of them, in order
 head    the last message of the path that is shown; a branch, an edited question and a second
         answer only move it, so the other paths stay
 leaf    a message that nothing follows: the end of a path
+beside  messages that answer the same, or ask in the same place: a path goes through one of them
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ from typing import Literal
 
 from ondevice.domain.generation import Role
 
+LAST = 1 << 62
+"""No stored message has such a number."""
+
 MessageState = Literal["complete", "streaming", "interrupted"]
 """streaming: a process is writing it; interrupted: half an answer, kept."""
+
+Places = Mapping[int, tuple[int, int]]
+"""(2, 3) is the second of three that stand in one place, by a message's id; others stand alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,20 @@ class SessionTree:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A session as a list shows it, over all of its paths."""
+
+    session: Session
+    used_at: str
+    """When its last answer with numbers ended; without one, when it began. UTC, ISO 8601."""
+    messages: int
+    model: str
+    """Of its last answer; empty while there is none."""
+    tokens: int
+    """Generated in its answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A place where a searched text is."""
 
@@ -82,6 +103,8 @@ class Found:
     """None where it is in the title."""
     excerpt: str
     """A few words around it, as they were written: not cleaned."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Begin and end of the searched words in the excerpt."""
 
 
 def path_to(head_id: int | None, messages: Mapping[int, StoredMessage]) -> list[StoredMessage]:
@@ -98,3 +121,37 @@ def leaves(messages: Iterable[StoredMessage]) -> list[StoredMessage]:
     every = list(messages)
     followed = {message.parent_id for message in every}
     return [message for message in reversed(every) if message.id not in followed]
+
+
+def beside(message: StoredMessage, messages: Iterable[StoredMessage]) -> list[StoredMessage]:
+    """`message` and what stands in its place on other paths, the oldest first."""
+    same = [each for each in messages if each.parent_id == message.parent_id]
+    return sorted(same, key=_age)
+
+
+def places(messages: Iterable[StoredMessage]) -> Places:
+    """Where a message shares its place with others: which of how many it is, by its id."""
+    groups: dict[int | None, list[int]] = {}
+    for each in sorted(messages, key=_age):
+        groups.setdefault(each.parent_id, []).append(each.id)
+    return {
+        each: (number, len(group))
+        for group in groups.values()
+        if len(group) > 1
+        for number, each in enumerate(group, start=1)
+    }
+
+
+def end_below(message_id: int, messages: Iterable[StoredMessage]) -> int:
+    """The end of the newest path through a message."""
+    after: dict[int | None, StoredMessage] = {}
+    for each in sorted(messages, key=_age):
+        after[each.parent_id] = each
+    while message_id in after:
+        message_id = after[message_id].id
+    return message_id
+
+
+def _age(message: StoredMessage) -> int:
+    """Ids grow with time, those in memory downwards, after those that are stored."""
+    return message.id if message.id > 0 else LAST - message.id
