@@ -33,6 +33,9 @@ REPORT_S = 0.2
 READ_BYTES = 1 << 20
 FLUSH_BYTES = 8 << 20
 """So much is handed to the disk at a time."""
+WORTH_A_TRY_BYTES, WORTH_A_TRY_SHARE = 1 << 20, 16
+"""An attempt that came so much further, or a 16th of the file, does not count as a failed one: else
+a server that sends a byte and closes would be asked for ever."""
 
 
 class Hash(Protocol):
@@ -117,7 +120,8 @@ class _Transfer:
                 furthest = 0
                 yield DownloadNotice("restart", f"{error}; fetching {self._file.path} anew")
             except PASSING as error:
-                failures = 1 if self._done > furthest else failures + 1
+                enough = min(WORTH_A_TRY_BYTES, self._file.size_bytes // WORTH_A_TRY_SHARE)
+                failures = 1 if self._done - furthest > enough else failures + 1
                 furthest = max(furthest, self._done)
                 if failures >= self._patience.attempts:
                     raise
@@ -191,7 +195,8 @@ class _Transfer:
         now = time.monotonic()
         if not self._recent or now - self._recent[-1][0] >= REPORT_S:
             self._recent.append((now, self._done))
-        while now - self._recent[0][0] > self._patience.stall_s + REPORT_S:
+        # the oldest one that is kept is as old as a stall, however seldom something comes
+        while len(self._recent) > 1 and now - self._recent[1][0] >= self._patience.stall_s:
             self._recent.popleft()
         seconds = now - self._recent[0][0]
         if seconds < self._patience.stall_s:
