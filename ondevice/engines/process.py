@@ -259,7 +259,7 @@ class EngineProcess:
             child.send(message)
             return self._expect(child, kind, deadline_s, doing)
         except BaseException as error:
-            if not isinstance(error, errors.OnDeviceError):  # such as Ctrl-C: the answer still comes
+            if not isinstance(error, errors.OnDeviceError):  # a Ctrl-C: the answer still comes
                 self._drop(child, grace_s=0.0)
             raise
         finally:

@@ -21,7 +21,6 @@ _TERMS = {
     "llama3.1": "https://www.llama.com/llama3_1/license/",
     "llama3.2": "https://www.llama.com/llama3_2/license/",
     "llama3.3": "https://www.llama.com/llama3_3/license/",
-    "lfm1.0": "https://huggingface.co/LiquidAI/LFM2-350M/blob/main/LICENSE",
     "falcon-llm": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
     "falcon-llm-license": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
     "falcon-mamba-7b": "https://falconllm.tii.ae/falcon-mamba-7b-terms-and-conditions.html",
