@@ -33,9 +33,6 @@ REPORT_S = 0.2
 READ_BYTES = 1 << 20
 FLUSH_BYTES = 8 << 20
 """So much is handed to the disk at a time."""
-WORTH_A_TRY_BYTES, WORTH_A_TRY_SHARE = 1 << 20, 16
-"""An attempt that came so much further, or a 16th of the file, does not count as a failed one: else
-a server that sends a byte and closes would be asked for ever."""
 
 
 class Hash(Protocol):
@@ -120,8 +117,7 @@ class _Transfer:
                 furthest = 0
                 yield DownloadNotice("restart", f"{error}; fetching {self._file.path} anew")
             except PASSING as error:
-                enough = min(WORTH_A_TRY_BYTES, self._file.size_bytes // WORTH_A_TRY_SHARE)
-                failures = 1 if self._done - furthest > enough else failures + 1
+                failures = 1 if self._done > furthest else failures + 1
                 furthest = max(furthest, self._done)
                 if failures >= self._patience.attempts:
                     raise

@@ -190,7 +190,7 @@ async def unaccounted(person: Person) -> None:
 
 
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
-          kept, searched, deleting, private, accounted, unaccounted]  # fmt: skip
+          kept, searched, deleting, accounted, unaccounted]  # fmt: skip
 
 
 async def thought(person: Person) -> None:
