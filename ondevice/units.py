@@ -1,4 +1,4 @@
-"""The only place that turns numbers into words, and sizes in words into numbers.
+"""The only place that turns numbers and times into words, and sizes in words into numbers.
 
 Memory and files use binary steps with the names people know (1 GB here is 2**30 bytes), as
 process monitors do. Unknown values read "unknown".
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import datetime
 from decimal import Decimal
 
 UNKNOWN = "unknown"
@@ -54,6 +55,14 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(at: str) -> str:
+    """A time in ISO 8601 as the local one, to the minute; empty where it is none."""
+    try:
+        return f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):  # the latter: the first day of all, in another zone
+        return ""
 
 
 def count(value: int | None) -> str:

@@ -16,7 +16,17 @@ from ondevice.chat.answer import Answer, TurnOptions, unsaved
 from ondevice.chat.attach import attachments_of
 from ondevice.chat.shown import prompt_of
 from ondevice.domain.generation import Attachment, GenerationRequest, Prompt
-from ondevice.domain.session import Session, SessionTree, StoredMessage, leaves, path_to
+from ondevice.domain.session import (
+    Places,
+    Session,
+    SessionTree,
+    StoredMessage,
+    beside,
+    end_below,
+    leaves,
+    path_to,
+    places,
+)
 from ondevice.domain.text import storable
 from ondevice.domain.thinking import USUAL, ThinkingStyle
 from ondevice.errors import OnDeviceError, StorageTrouble, UnknownSession, UsageTrouble
@@ -64,6 +74,23 @@ class Conversation:
         """The path that is shown, in order."""
         return path_to(self._head, self._tree)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether its messages are stored; those of a private one are not."""
+        return self._sessions is not None
+
+    def beside(self, message: StoredMessage) -> list[StoredMessage]:
+        """The message and what stands in its place on other paths, the oldest first."""
+        return beside(message, list(self._tree.values()))
+
+    def places(self) -> Places:
+        """Which of how many a message is, where several stand in its place."""
+        return places(list(self._tree.values()))
+
+    def end_below(self, message_id: int) -> int:
+        """Where the newest path through a message ends, see `go_to`."""
+        return end_below(message_id, list(self._tree.values()))
+
     def leaves(self) -> list[StoredMessage]:
         """The last messages of all paths, the newest first."""
         return leaves(self._tree.values())
@@ -107,14 +134,15 @@ class Conversation:
             self._sessions.move_head(self.session.id, self._stored(message_id))
         self._head = message_id
 
-    def mark_useful(self, message_id: int, useful: bool = True) -> None:
+    def mark_useful(self, message_id: int, useful: bool = True) -> StoredMessage:
         """Note what the person thinks of an answer; the ledger divides by it."""
         message = self._message(message_id)
         if message is None or message.role != "assistant":
             raise UsageTrouble("this is no answer", hint="Only an answer can be marked useful.")
         if self._sessions is not None and self._is_stored(message):
             self._sessions.mark_useful(message_id, useful)
-        self._tree[message_id] = replace(message, useful=useful)
+        self._tree[message_id] = marked = replace(message, useful=useful)
+        return marked
 
     def cut(self, kept_from: int, text: str, model: str, after: int | None) -> StoredMessage:
         """From message `kept_from` on the model is shown the path, and `text` in the place of what

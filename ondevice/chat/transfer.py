@@ -7,8 +7,13 @@ that is in the ledger of the machine that made them.
 from __future__ import annotations
 
 import math
+import os
+import re
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Literal
+from itertools import count
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
 
 import msgspec
 
@@ -17,12 +22,14 @@ from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.prompt import Attachment, fenced
 from ondevice.domain.session import Session, SessionTree, StoredMessage
 from ondevice.domain.text import clean_line
-from ondevice.errors import NotASession
+from ondevice.errors import NotASession, UsageTrouble
 
 FORMAT = "ondevice-session"
 VERSION = 1
 MOST_BYTES = 256 << 20
 """Of a file that is taken in: more is refused before it is read."""
+
+FORMS = {"md": "Markdown: what is shown", "json": "JSON: all of it, can be imported"}
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Measure = Annotated[float, msgspec.Meta(ge=0)]
@@ -122,13 +129,18 @@ def to_markdown(tree: SessionTree) -> str:
     if session.system_prompt:
         parts += ["## System", session.system_prompt]
     for message in tree.path:
-        name = {"user": "You", "system": "System"}.get(message.role)
-        parts.append(f"## {name or clean_line(message.model) or 'Model'}")
+        parts.append(f"## {speaker(message)}")
         facts = facts_of(message)
         parts += [f"*{facts}*"] if facts else []
         parts += [fenced(each).rstrip() for each in message.attached]
         parts.append(message.content)
     return "\n\n".join(parts) + "\n"
+
+
+def speaker(message: StoredMessage) -> str:
+    """Who wrote it, for people."""
+    names = {"user": "You", "system": "System"}
+    return names.get(message.role) or clean_line(message.model, 60) or "Model"
 
 
 def facts_of(message: StoredMessage) -> str:
@@ -145,6 +157,52 @@ def facts_of(message: StoredMessage) -> str:
     if message.useful:
         facts.append("useful")
     return " · ".join(facts)
+
+
+def exported(tree: SessionTree, form: str) -> bytes:
+    """In one of `FORMS`."""
+    return to_json(tree) if form == "json" else to_markdown(tree).encode()
+
+
+def read(source: BinaryIO, label: str) -> SessionTree:
+    """The session in a file that was exported as JSON. Raises OSError, NotASession."""
+    data = source.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise NotASession(f"{label} is too large for a session", hint="The limit is 256 MB.")
+    return from_json(data)
+
+
+def read_file(path: Path) -> SessionTree:
+    """As above. Raises UsageTrouble where it cannot be read."""
+    label = clean_line(str(path), 200)
+    try:
+        with path.open("rb") as stream:
+            return read(stream, label)
+    except OSError as error:
+        raise UsageTrouble(f"{label} cannot be read: {error.strerror}", "Check it.") from error
+
+
+def write_new(folder: Path, tree: SessionTree, form: str) -> Path:
+    """A new file named after the title, for the user's eyes only; none is ever replaced.
+
+    Raises UsageTrouble.
+    """
+    stem = "-".join(re.findall(r"\w+", tree.session.title.lower()))[:60] or "session"
+    names = (folder / f"{stem}{f'-{n}' if n > 1 else ''}.{form}" for n in count(1))
+    path = next(path for path in names if not os.path.lexists(path))
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(exported(tree, form))
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
+    except OSError as error:
+        label = clean_line(str(path), 200)
+        raise UsageTrouble(f"{label} cannot be written: {error.strerror}", "Check it.") from error
+    return path
 
 
 def _written(message: StoredMessage, numbers: dict[int, int]) -> _Message:

@@ -18,6 +18,7 @@ from ondevice.hardware.system import write_private
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
+from ondevice.storage.ledger import Ledger
 
 if TYPE_CHECKING:
     from ondevice.acquire import PullPlan
@@ -56,6 +57,7 @@ def open_app(model: str | None) -> int:
     def known() -> catalog.Catalog:
         return catalog.load(paths.user_catalogue)
 
+    database, sessions, trouble = open_storage()
     doors = Doors(
         resolve=lambda name: local.resolve(name, known()),
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
@@ -69,8 +71,8 @@ def open_app(model: str | None) -> int:
         fetch=fetching,
         keep_copy=lambda text: write_private(paths.cache / "copied.txt", text),
         settings=file,
+        accounts=lambda: Ledger(database).entries() if database else [],
     )
-    database, sessions, trouble = open_storage()
     chat = Chat(sessions, model_hash=lambda file, read: hash_of(file, read, known(), paths))
     chat.use(chosen)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)

@@ -7,16 +7,12 @@ from typing import Any
 
 import click
 
-from ondevice import pricing, units
+from ondevice import accounts, pricing, units
 from ondevice.cli.storage import open_database, print_json
 from ondevice.cli.table import print_table
-from ondevice.domain.ledger import Entry, Grouping, Totals, total, totals
-from ondevice.domain.text import clean_line
+from ondevice.domain.ledger import Grouping, Totals, total, totals
 from ondevice.paths import user_paths
 from ondevice.storage.ledger import Ledger
-
-HEAD = ("ANSWERS", "USEFUL", "PROMPT", "REUSED", "MADE", "AVOIDED", "POWER", "NET", "/USEFUL",
-        "BATCH")  # fmt: skip
 
 
 @click.command()
@@ -45,7 +41,7 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
         document = {
             "by": by,
             "since": day.isoformat() if day else None,
-            "baselines": [{"baseline": b, "price_date": d} for b, d in _baselines(entries)],
+            "baselines": [{"baseline": b, "price_date": d} for b, d in accounts.baselines(entries)],
             "rows": [_facts(row, by) for row in rows],
             "total": _facts(everything),
         }
@@ -54,39 +50,13 @@ def costs(by: Grouping, since: datetime | None, baseline: str | None, as_json: b
         before = " since that day" if day else " yet"
         click.echo(f"No answer was counted{before}. `ondevice` opens the chat.", err=True)
     else:
-        lines = [(_name(row, by), *cells(row)) for row in rows]
-        last = [("all", *cells(everything))] if len(rows) > 1 else []
-        table = _without_empty([(by.upper(), *HEAD), *lines, *last])
+        lines = [(accounts.name(row, by), *accounts.cells(row).values()) for row in rows]
+        last = [("all", *accounts.cells(everything).values())] if len(rows) > 1 else []
+        head = (by.upper(), *accounts.HEAD)
+        table = _without_empty([head, *lines, *last])
         print_table(table, right=range(1, len(table[0])))
-        _tell(entries, everything)
-
-
-def _baselines(entries: list[Entry]) -> list[tuple[str, str | None]]:
-    return sorted({(each.baseline, each.price_date) for each in entries if each.usd is not None})
-
-
-def _name(row: Totals, by: Grouping) -> str:
-    if by != "session":
-        return clean_line(row.key, 30) or "-"
-    return f"{row.key} {clean_line(row.title, 24)}" if row.title else f"{row.key} (deleted)"
-
-
-def cells(row: Totals) -> tuple[str, ...]:
-    """The figures that HEAD names."""
-    priced = row.unpriced < row.answers or not row.answers
-    powered = row.electricity_unknown < row.entries
-    return (
-        units.count(row.answers),
-        units.count(row.useful),
-        units.short_count(row.prompt_tokens),
-        units.short_count(row.cached_tokens),
-        units.short_count(row.completion_tokens),
-        units.money(row.usd if priced else None),
-        units.money(row.electricity_usd if powered else None),
-        units.money(row.net_usd if priced else None),
-        units.money(row.usd_per_useful if priced else None) if row.useful else "-",
-        "-" if row.batch_usd is None else units.money(row.batch_usd),
-    )
+        for note in accounts.notes(entries, everything):
+            click.echo(note, err=True)
 
 
 def _without_empty(table: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -97,19 +67,6 @@ def _without_empty(table: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     empty |= {"POWER", "NET"} if cells["POWER"] == {units.UNKNOWN} else set()
     kept = [place for place, name in enumerate(table[0]) if name not in empty]
     return [tuple(row[place] for place in kept) for row in table]
-
-
-def _tell(entries: list[Entry], everything: Totals) -> None:
-    """What the figures mean, and what is missing in them."""
-    against = [f"{baseline} on {day}" for baseline, day in _baselines(entries)]
-    if against:
-        click.echo(f"Avoided against: {clean_line(', '.join(against), 300)}.", err=True)
-    if everything.unpriced:
-        count = units.count(everything.unpriced)
-        click.echo(f"Answers without a known price, not in AVOIDED: {count}.", err=True)
-    if everything.electricity_unknown:
-        count = units.count(everything.electricity_unknown)
-        click.echo(f"Turns whose power cost is unknown, not in POWER: {count}.", err=True)
 
 
 def _facts(row: Totals, by: Grouping | None = None) -> dict[str, Any]:

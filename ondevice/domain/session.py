@@ -6,6 +6,7 @@ head    the last message of the path that is shown; a branch, an edited question
 leaf    a message that nothing follows: the end of a path
 cut     a message that stands, for the model, in the place of what is before a later one: its text
         says how much was left out, or sums it up, and the model reads the same text as the person
+beside  messages that answer the same, or ask in the same place: a path goes through one of them
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ from typing import Literal
 
 from ondevice.domain.prompt import Attachment, Role
 
+LAST = 1 << 62
+"""No stored message has such a number."""
+
 MessageState = Literal["complete", "streaming", "interrupted"]
 """streaming: a process is writing it; interrupted: half an answer, kept."""
+
+Places = Mapping[int, tuple[int, int]]
+"""(2, 3) is the second of three that stand in one place, by a message's id; others stand alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,20 @@ class SessionTree:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A session as a list shows it, over all of its paths."""
+
+    session: Session
+    used_at: str
+    """When its last answer with numbers ended; without one, when it began. UTC, ISO 8601."""
+    messages: int
+    model: str
+    """Of its last answer; empty while there is none."""
+    tokens: int
+    """Generated in its answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A place where a searched text is."""
 
@@ -88,6 +109,8 @@ class Found:
     """None where it is in the title."""
     excerpt: str
     """A few words around it, as they were written: not cleaned."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Begin and end of the searched words in the excerpt."""
 
 
 def path_to(head_id: int | None, messages: Mapping[int, StoredMessage]) -> list[StoredMessage]:
@@ -108,9 +131,43 @@ def leaves(messages: Iterable[StoredMessage]) -> list[StoredMessage]:
 
 def in_context(path: Sequence[StoredMessage]) -> list[StoredMessage]:
     """What the model is shown of a path: the newest cut, and what it keeps."""
-    places = {message.id: place for place, message in enumerate(path)}
+    at = {message.id: place for place, message in enumerate(path)}
     for cut in reversed(path):
-        if cut.kept_from in places:
-            kept = path[places[cut.kept_from] :]
+        if cut.kept_from in at:
+            kept = path[at[cut.kept_from] :]
             return [cut, *(each for each in kept if each.kept_from is None)]
     return [message for message in path if message.kept_from is None]
+
+
+def beside(message: StoredMessage, messages: Iterable[StoredMessage]) -> list[StoredMessage]:
+    """`message` and what stands in its place on other paths, the oldest first."""
+    same = [each for each in messages if each.parent_id == message.parent_id]
+    return sorted(same, key=_age)
+
+
+def places(messages: Iterable[StoredMessage]) -> Places:
+    """Where a message shares its place with others: which of how many it is, by its id."""
+    groups: dict[int | None, list[int]] = {}
+    for each in sorted(messages, key=_age):
+        groups.setdefault(each.parent_id, []).append(each.id)
+    return {
+        each: (number, len(group))
+        for group in groups.values()
+        if len(group) > 1
+        for number, each in enumerate(group, start=1)
+    }
+
+
+def end_below(message_id: int, messages: Iterable[StoredMessage]) -> int:
+    """The end of the newest path through a message."""
+    after: dict[int | None, StoredMessage] = {}
+    for each in sorted(messages, key=_age):
+        after[each.parent_id] = each
+    while message_id in after:
+        message_id = after[message_id].id
+    return message_id
+
+
+def _age(message: StoredMessage) -> int:
+    """Ids grow with time, those in memory downwards, after those that are stored."""
+    return message.id if message.id > 0 else LAST - message.id

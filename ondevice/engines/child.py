@@ -124,7 +124,7 @@ class Child:
                 env=os.environ | _ENVIRONMENT | system.huge_pages(os.environ),
                 **system.detached_from_terminal(),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter for a name that cannot be passed on
             self._stderr = str(error).encode("utf-8", "replace")
             self._inbox.put(_Note.ENDED)
             return

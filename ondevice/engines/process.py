@@ -162,6 +162,7 @@ class EngineProcess:
         with self._run:
             if self._running is not None and self._running[0] is child:
                 self._running = None
+            child.stop_by = math.inf  # it has stopped; the next question is another one
         child.turn.release()
 
     def _events(self, child: Child, request: GenerationRequest) -> Iterator[GenerationEvent]:
@@ -257,6 +258,10 @@ class EngineProcess:
         try:
             child.send(message)
             return self._expect(child, kind, deadline_s, doing)
+        except BaseException as error:
+            if not isinstance(error, errors.OnDeviceError):  # a Ctrl-C: the answer still comes
+                self._drop(child, grace_s=0.0)
+            raise
         finally:
             child.turn.release()
 

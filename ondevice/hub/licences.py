@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 _OPEN = re.compile(
     r"(?!.*-n[cd](?:-|$))"  # neither for trade nor changed: terms to know of
     r"(?:apache|mit|bsd|0bsd|isc|cc0|cc-by|cc|unlicense|zlib|mpl|lgpl|gpl|agpl|wtfpl|odc|pddl|ms-pl"
-    r"|cdla|artistic|afl|ecl|epl|eupl|osl|postgresql|ncsa|bsl)(?:-[-.0-9a-z]*)?"
+    r"|cdla|artistic|afl|ecl|epl|eupl|osl|postgresql|ncsa|bsl-1\.0)(?:-[-.0-9a-z]*)?"
 )
 _TERMS = {
     "gemma": "https://ai.google.dev/gemma/terms",
@@ -21,6 +21,7 @@ _TERMS = {
     "llama3.1": "https://www.llama.com/llama3_1/license/",
     "llama3.2": "https://www.llama.com/llama3_2/license/",
     "llama3.3": "https://www.llama.com/llama3_3/license/",
+    "falcon-llm": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
     "falcon-llm-license": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
     "falcon-mamba-7b": "https://falconllm.tii.ae/falcon-mamba-7b-terms-and-conditions.html",
 }

@@ -149,13 +149,14 @@ def _revisions(file: FileSpec) -> Iterator[str]:
     if file.revision is not None:
         yield file.revision
         return
+    if (own := records.of_user()) and (pinned := own.pinned(file)):
+        yield pinned[0].commit  # alone: what another tool fetched since is not what is pinned
+        return
     ref = _repository_folder(file) / "refs" / "main"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         revision = ref.read_text(encoding="utf-8").strip()
         if revision.isalnum():
             yield revision
-    if (own := records.of_user()) and (pinned := own.pinned(file)):
-        yield pinned[0].commit
 
 
 def _repository_folder(file: FileSpec) -> Path:

@@ -191,7 +191,8 @@ class _Transfer:
         now = time.monotonic()
         if not self._recent or now - self._recent[-1][0] >= REPORT_S:
             self._recent.append((now, self._done))
-        while now - self._recent[0][0] > self._patience.stall_s + REPORT_S:
+        # the oldest one that is kept is as old as a stall, however seldom something comes
+        while len(self._recent) > 1 and now - self._recent[1][0] >= self._patience.stall_s:
             self._recent.popleft()
         seconds = now - self._recent[0][0]
         if seconds < self._patience.stall_s:

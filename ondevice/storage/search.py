@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from ondevice.domain.session import Found
 from ondevice.domain.text import storable
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
 
 EXCERPT_WORDS = 16
+BEGIN, END = "\x02", "\x03"
+"""What the index puts around the words it found; a message's own are lost from its excerpt, as
+they are wherever it is shown."""
+_MARKED = re.compile(f"([{BEGIN}{END}])")
 _STOP_WORDS = """
     a an and are as at be been but by can could did do does for from had has have he her him his
     how i if in into is it its me my no not of on or our she so than that the their them then there
@@ -25,7 +31,11 @@ def find(database: Database, text: str, limit: int) -> list[Found]:
     if not words:
         return []
     sessions = map(session_of, database.rows("SELECT * FROM session ORDER BY id DESC"))
-    titles = [Found(each, None, each.title) for each in sessions if _in_title(words, each.title)]
+    titles = [
+        Found(each, None, each.title, _in_title(words, each.title))
+        for each in sessions
+        if _is_title(words, each.title)
+    ]
     return (titles + _in_messages(database, words, limit))[:limit]
 
 
@@ -44,14 +54,22 @@ def query_of(words: list[str]) -> str:
     return " ".join(quoted) + ("*" if words[-1][-1].isalnum() else "")
 
 
-def _in_title(words: list[str], title: str) -> bool:
+def _is_title(words: list[str], title: str) -> bool:
     return all(word.casefold() in title.casefold() for word in words)
+
+
+def _in_title(words: list[str], title: str) -> tuple[tuple[int, int], ...]:
+    """Where the words are; not those that another case makes longer."""
+    places = (re.finditer(re.escape(word), title, re.IGNORECASE) for word in words)
+    return tuple(sorted({match.span() for found in places for match in found}))
 
 
 def _in_messages(database: Database, words: list[str], limit: int) -> list[Found]:
     hits = database.rows(
-        f"""SELECT rowid, snippet(found_in, 0, '', '', '…', {EXCERPT_WORDS}) AS excerpt
+        f"""SELECT rowid, snippet(found_in, 0, ?, ?, '…', {EXCERPT_WORDS}) AS excerpt
             FROM found_in WHERE found_in MATCH ? ORDER BY rank LIMIT ?""",
+        BEGIN,
+        END,
         query_of(words),
         limit,
     )
@@ -60,5 +78,21 @@ def _in_messages(database: Database, words: list[str], limit: int) -> list[Found
         for row in database.rows(f"{MESSAGES} WHERE message.id = ?", hit["rowid"]):
             message = message_of(row)
             (session,) = database.rows("SELECT * FROM session WHERE id = ?", message.session_id)
-            found.append(Found(session_of(session), message, hit["excerpt"]))
+            found.append(Found(session_of(session), message, *_unmarked(hit["excerpt"])))
     return found
+
+
+def _unmarked(excerpt: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The text without the marks, and where they were."""
+    text, begun = "", None
+    marks = []
+    for part in _MARKED.split(excerpt):
+        if part == BEGIN:
+            begun = len(text)
+        elif part == END:
+            if begun is not None:
+                marks.append((begun, len(text)))
+            begun = None
+        else:
+            text += part
+    return text, tuple(marks)

@@ -10,10 +10,17 @@ from datetime import UTC, datetime
 from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
 from ondevice.domain.prompt import Attachment
-from ondevice.domain.session import Found, MessageState, Session, SessionTree, StoredMessage
+from ondevice.domain.session import (
+    Found,
+    Listed,
+    MessageState,
+    Session,
+    SessionTree,
+    StoredMessage,
+)
 from ondevice.domain.text import clean_line, storable
 from ondevice.errors import StorageTrouble, UnknownSession
-from ondevice.storage import rows, search
+from ondevice.storage import listing, rows, search
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
 from ondevice.storage.states import FOLDER, States
@@ -59,10 +66,9 @@ class Sessions:
         )
         return [session_of(row) for row in found]
 
-    def sizes(self) -> dict[int, int]:
-        """How many messages each session has, on all of its paths."""
-        found = self._database.rows("SELECT session_id, count(*) FROM message GROUP BY session_id")
-        return {row[0]: row[1] for row in found}
+    def listed(self, limit: int = EVERY) -> list[Listed]:
+        """The sessions used last with what there is of each, newest first."""
+        return listing.read(self._database, limit)
 
     def search(self, text: str, limit: int = 50) -> list[Found]:
         """Where all words of `text` are, the last one perhaps unfinished: titles, then messages.
@@ -184,10 +190,8 @@ class Sessions:
         """
         given = tree.session
         with self._database.transaction() as connection:
-            prompt = storable(given.system_prompt)
-            session = rows.insert_session(
-                connection, title_of(given.title), given.created_at, prompt
-            )
+            title, prompt = title_of(given.title), storable(given.system_prompt)
+            session = rows.insert_session(connection, title, given.created_at, prompt)
             _set_head(connection, session.id, rows.insert_tree(connection, session, tree))
         return session
 

@@ -14,7 +14,7 @@ from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from ondevice.chat import Chat
+from ondevice.chat import Chat, Keeping
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
@@ -32,7 +32,7 @@ from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
 SHOW_DOWNLOADS_S = 1.0
-OF_CHAT = ("models", "baseline", "sessions", "settings")
+OF_CHAT = ("models", "baseline", "sessions", "costs", "settings")
 
 
 class OnDeviceApp(App[int]):
@@ -45,7 +45,10 @@ class OnDeviceApp(App[int]):
         Binding("f2", "models", "Models", id="app.models", tooltip="Choose or get a model."),
         Binding("f3", "baseline", "Baseline", id="app.baseline", show=False,
                 tooltip="Choose the cloud model that costs are compared with."),
-        Binding("f4", "sessions", "Sessions", id="app.sessions", tooltip="An earlier session."),
+        Binding("f4", "sessions", "Sessions", id="app.sessions",
+                tooltip="Find, open, export and delete what is kept; begin a private session."),
+        Binding("ctrl+l", "costs", "Costs", id="app.costs", show=False,
+                tooltip="The ledger: what answers used, avoided and drew, by day."),
         Binding("f9", "settings", "Settings", id="app.settings",
                 tooltip="See and change what is kept: model, answers, costs, colours, keys."),
         Binding("f10", "quit", "Quit", id="app.quit", priority=True,
@@ -280,17 +283,18 @@ class OnDeviceApp(App[int]):
             raise event.worker.error
 
     def action_sessions(self) -> None:
-        """Open a stored session."""
-        try:
-            stored = self._sessions.recent() if self._sessions else []
-        except OnDeviceError as error:
-            self._warn(error.message)
-            return
-        by_key = {str(session.id): session for session in stored}
+        """Look at all sessions: open one, and what else one does with them."""
+        from ondevice.tui.screens.sessions import SessionsScreen, Wanted  # deferred: as models
 
-        def chosen(key: str | None) -> None:
-            if key is not None:
-                self.chat_screen.open(by_key[key])
+        def chosen(wanted: Wanted | None) -> None:
+            chat = self.chat_screen
+            chat.open(*wanted) if wanted else chat.refresh_session()
 
-        empty = "Nothing here: what you write is kept as a session."
-        self.push_screen(PickScreen("Sessions", choices.of_sessions(stored), empty), chosen)
+        keeping = Keeping(self._sessions, self._chat)
+        self.push_screen(SessionsScreen(keeping, self.chat_screen), chosen)
+
+    def action_costs(self) -> None:
+        """Look at the accounts."""
+        from ondevice.tui.screens.costs import CostsScreen  # deferred: as models
+
+        self.push_screen(CostsScreen(self._doors, self.chat_screen.query_one(TopBar).running))

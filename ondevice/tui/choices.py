@@ -1,9 +1,8 @@
-"""What the picker lists, baselines and sessions, and what the palette does."""
+"""What the picker lists, baselines, and what the palette does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,36 +10,28 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from ondevice.domain.session import Session
 from ondevice.tui.doors import Doors
 from ondevice.tui.screens.pick import Choice
+from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.reading import ASKS
 
 UNLISTED = ("app.interrupt", "app.palette")
 """Actions that are of no use in the palette."""
 
 
 def of_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """What the keys of the app and of a screen do."""
+    """What the keys of the app and of the chat do."""
     for source, namespace in ((app, "app"), (screen, "screen")):
         for binding in source.BINDINGS:
             if isinstance(binding, Binding) and binding.id not in UNLISTED:
                 action = partial(app.run_action, f"{namespace}.{binding.action}")
                 yield SystemCommand(binding.description, binding.tooltip, action)
+    talk = screen.query_one(Conversation)
+    for name, ask in ASKS.items():
+        words = f"{ask.about[:1].upper()}{ask.about[1:]}"
+        yield SystemCommand(ask.binding.description, words, partial(talk.action_ask, name))
 
 
 def of_baselines(doors: Doors) -> list[Choice]:
     """What costs can be compared with."""
     return [Choice(key, title, why) for key, title, why in doors.baselines()]
-
-
-def of_sessions(stored: Iterable[Session]) -> list[Choice]:
-    """Earlier sessions."""
-    return [Choice(str(one.id), one.title, _when(one.created_at)) for one in stored]
-
-
-def _when(created_at: str) -> str:
-    """The local time, to the minute."""
-    try:
-        return f"{datetime.fromisoformat(created_at).astimezone():%Y-%m-%d %H:%M}"
-    except ValueError:
-        return ""

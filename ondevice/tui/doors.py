@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
+from ondevice.domain.ledger import Entry
 from ondevice.domain.model import ModelFile
 from ondevice.settings import SettingsFile
 from ondevice.tui.copying import Keep
@@ -38,3 +39,5 @@ class Doors:
     fetch: Command
     keep_copy: Keep
     settings: SettingsFile
+    accounts: Callable[[], list[Entry]]
+    """The ledger; raises StorageTrouble."""

@@ -39,6 +39,8 @@ FOCUSED: dict[str, type[Widget]] = {
     "reading": VerticalScroll,
     "finding": Input,
     "models": DataTable,
+    "sessions": DataTable,
+    "costs": DataTable,
     "settings": OptionList,
 }
 """What has the focus on a screen, and so gets its keys first."""

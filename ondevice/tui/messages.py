@@ -9,9 +9,10 @@ from textual.message import Message
 
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import EngineInfo, EngineNotice, PrefillProgress
+from ondevice.domain.ledger import Entry
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
-from ondevice.domain.session import StoredMessage
+from ondevice.domain.session import Found, Listed, StoredMessage
 from ondevice.errors import OnDeviceError
 from ondevice.settings import Settings
 
@@ -140,11 +141,37 @@ class RegenerateAsked(MessageAsked):
 
 
 class BranchAsked(MessageAsked):
-    """Another conversation is to go on from here."""
+    """The conversation is to go on from here; what followed stays on its own path."""
 
 
 class UsefulMarked(MessageAsked):
     """The answer was useful, or was marked so by mistake."""
+
+
+class PathsAsked(MessageAsked):
+    """Somebody wants to see all paths, to go to one of them."""
+
+
+class BeforeAsked(MessageAsked):
+    """What stood in the place of the message before it is to be shown."""
+
+
+class AfterAsked(MessageAsked):
+    """What came into the place of the message after it is to be shown."""
+
+
+@dataclass
+class PathChanged(Message):
+    """Another path is shown, with message `at` on it; None is its end."""
+
+    at: int | None
+
+
+@dataclass
+class MessageMarked(Message):
+    """The message has another mark."""
+
+    message: StoredMessage
 
 
 @dataclass
@@ -160,6 +187,30 @@ class ModelDeleted(Message):
 
     plan: PullPlan
     freed_bytes: int
+
+
+@dataclass
+class SessionsRead(Message):
+    """What is kept, and where `text` was found; None while nothing is looked for."""
+
+    text: str
+    listed: list[Listed]
+    found: list[Found] | None
+    error: OnDeviceError | None = None
+
+
+@dataclass
+class SessionsChanged(Message):
+    """Something was done with what is kept, or has failed."""
+
+
+@dataclass
+class AccountsRead(Message):
+    """What the ledger holds, and what all of it is to be priced at, if at one price."""
+
+    entries: list[Entry]
+    price: Price | None
+    error: OnDeviceError | None = None
 
 
 @dataclass

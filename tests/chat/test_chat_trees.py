@@ -253,3 +253,30 @@ class TestAPrivateConversation:
         chat.open(None)
         list(say(chat, "kept"))
         assert [content for _, content, _ in stored(path)] == ["kept", "kept"]
+
+
+class TestWhatStandsBeside:
+    def test_a_message_is_every_other_in_its_place_the_oldest_first(
+        self, either: Chat, tmp_path: Path
+    ) -> None:
+        load(either, tmp_path)
+        list(say(either, "one"))
+        question, answer = either.conversation.messages
+        list(again(either, answer))
+        second = last(either)
+        list(resend(either, question, "other"))
+        other = either.conversation.messages[0]
+        assert either.conversation.beside(second) == [answer, second]
+        assert either.conversation.beside(question) == [question, other]
+        assert either.conversation.beside(last(either)) == [last(either)]
+
+    def test_leads_to_the_end_of_its_newest_path(self, either: Chat, tmp_path: Path) -> None:
+        load(either, tmp_path)
+        for text in ("one", "two"):
+            list(say(either, text))
+        first, *_ = before = either.conversation.messages
+        list(resend(either, before[2], "instead"))
+        newest = last(either)
+        list(resend(either, first, "other"))
+        assert either.conversation.end_below(first.id) == newest.id
+        assert either.conversation.end_below(before[3].id) == before[3].id

@@ -68,6 +68,34 @@ def test_a_hit_says_where_it_is(sessions: Sessions) -> None:
     assert len(hit.excerpt) < 200
 
 
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("minutes cold", ["minutes", "cold"]),
+        ("EG", ["egg"]),
+        ("cafe", ["café"]),
+        ("lisbon", ["Lisbon"]),
+        ("c++", ["C"]),
+    ],
+)
+def test_a_hit_says_what_in_it_was_found(text: str, marked: list[str], sessions: Sessions) -> None:
+    for hit in sessions.search(text):
+        found = [hit.excerpt[begin:end] for begin, end in hit.marks]
+        assert found == marked or hit.message is None
+    assert [hit.excerpt[b:e] for hit in sessions.search("lis") for b, e in hit.marks] == [
+        "Lis",
+        "Lisbon",
+    ]
+
+
+def test_marks_that_were_written_change_nothing(sessions: Sessions) -> None:
+    session = sessions.create("x")
+    sessions.add(session.id, "user", "\x03a \x02b needle\x03 \x02")
+    (hit,) = sessions.search("needle")
+    assert hit.excerpt == "a b needle "
+    assert "needle" in [hit.excerpt[begin:end] for begin, end in hit.marks]
+
+
 def test_other_paths_are_searched_as_well(sessions: Sessions) -> None:
     session = sessions.create("x")
     sessions.add(session.id, "user", "forgotten")

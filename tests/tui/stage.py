@@ -28,6 +28,7 @@ from ondevice.errors import ModelNotHere
 from ondevice.hardware.system import write_private
 from ondevice.settings import SettingsFile
 from ondevice.storage.database import Database
+from ondevice.storage.ledger import Ledger
 from ondevice.storage.sessions import Sessions
 from ondevice.tui.app import OnDeviceApp
 from ondevice.tui.doors import Doors
@@ -140,6 +141,7 @@ class Stage:
             judge=self._judge,
             remove=self._remove,
             settings=self.settings,
+            accounts=lambda: Ledger(self.database).entries(),
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
             keep_copy=lambda text: write_private(self.folder / "cache" / "copied.txt", text),
         )

@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage import Person, Stage
 from textual.binding import Binding
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Static
 
 from ondevice.errors import SettingsInvalid
 from ondevice.tui import keymap
 from ondevice.tui.screens.confirm import ConfirmScreen
+from ondevice.tui.screens.costs import CostsScreen
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.help import HelpScreen
 from ondevice.tui.screens.link import LinkScreen
 from ondevice.tui.screens.models import ModelsScreen
 from ondevice.tui.screens.pick import Choice, PickScreen
+from ondevice.tui.screens.sessions import SessionsScreen
 from ondevice.tui.screens.settings import SettingsScreen
 from ondevice.tui.widgets.keys import as_written
 
@@ -42,6 +44,9 @@ models.filter = "?"
 models.back = "q"
 settings.change = "c"
 settings.back = "q"
+sessions.open = "o"
+sessions.remove_all = "X"
+costs.group = "x"
 """
 """One of these is no key. `models.sort` takes what `models.filter` leaves."""
 
@@ -116,9 +121,11 @@ async def test_in_the_chat(chosen: str, make_stage: MakeStage) -> None:
         works = working(person)  # Stop is among them
         await person.until(lambda: not person.busy)
         works |= working(person)  # Reload is, as the engine was killed
-        await person.press("ctrl+r", "up")
-        await pressed(person)
-        works |= working(person)
+        await person.press("ctrl+r")
+        for _ in range(2):  # the answer, then the question
+            await person.press("up")
+            await pressed(person)
+            works |= working(person)
         await person.press("ctrl+f")
         await pressed(person)
         works |= working(person)
@@ -147,6 +154,27 @@ async def test_in_the_settings(chosen: str, make_stage: MakeStage) -> None:
         person = await Person(stage, pilot).ready()
         await person.press("f11" if chosen else "f9")
         await person.until(lambda: isinstance(person.screen, SettingsScreen))
+        await pressed(person)
+        works = working(person)
+        await person.press(help_key(person))
+        assert listed(person) == works
+
+
+@pytest.mark.parametrize("chosen", ["", OTHERS], ids=["usual", "others"])
+@pytest.mark.parametrize(("key", "kind"), [("f4", SessionsScreen), ("ctrl+l", CostsScreen)])
+async def test_in_the_sessions_and_the_costs(
+    key: str, kind: type[Screen[Any]], chosen: str, make_stage: MakeStage
+) -> None:
+    stage = make_stage(pieces=["yes"], settings=chosen)
+    stage.sessions.create("here")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press(key)
+        await person.until(lambda: isinstance(person.screen, kind))
+        table = person.screen.query_one(DataTable)
+        table.display = True  # the costs have none, as nothing was counted
+        table.focus()
+        await person.until(lambda: person.app.focused is table)
         await pressed(person)
         works = working(person)
         await person.press(help_key(person))

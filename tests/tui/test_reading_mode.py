@@ -8,8 +8,7 @@ import pytest
 from stage import Person, Stage
 
 from ondevice.tui import messages
-from ondevice.tui.widgets import reading
-from ondevice.tui.widgets.bubble import Answer, Bubble
+from ondevice.tui.widgets.bubble import Bubble
 from ondevice.tui.widgets.conversation import PAGE, Conversation
 from ondevice.tui.widgets.prose import Prose
 
@@ -137,12 +136,6 @@ async def test_another_session_is_written_in(make_stage: MakeStage) -> None:
         assert person.composer.text == "up k"
 
 
-class Connected(Conversation):
-    """As if the screen answered all of them."""
-
-    BINDINGS = [ask.binding for ask in reading.ASKS.values()]
-
-
 @pytest.mark.parametrize(
     ("key", "of", "fact"),
     [
@@ -152,7 +145,7 @@ class Connected(Conversation):
         pytest.param("u", 1, messages.UsefulMarked, id="useful"),
     ],
 )
-async def test_a_connected_act_tells_of_which_message(
+async def test_an_act_tells_of_which_message(
     make_stage: MakeStage, key: str, of: int, fact: type[messages.MessageAsked]
 ) -> None:
     stage = make_stage(pieces=["yes"])
@@ -160,28 +153,13 @@ async def test_a_connected_act_tells_of_which_message(
     async with stage.app.run_test(message_hook=told.append) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        connected = Connected()
-        await person.screen.mount(connected)
-        await connected.show(stage.stored())
-        connected.focus()
-        await pilot.pause()
-        connected.choose(connected.bubbles[of])
+        await person.press("ctrl+r")
+        talk(person).choose(talk(person).bubbles[1 - of])
+        if fact is not messages.BranchAsked:
+            assert key not in person.screen.active_bindings
+        talk(person).choose(talk(person).bubbles[of])
+        stored = stage.stored()
         await person.press(key)
         asked = [each for each in told if isinstance(each, fact)]
-        assert asked[0].message == stage.stored()[of]
-        if fact is not messages.BranchAsked:
-            connected.choose(connected.bubbles[1 - of])
-            assert key not in person.screen.active_bindings
-
-
-async def test_no_act_is_offered_that_nobody_answers(make_stage: MakeStage) -> None:
-    stage = make_stage(pieces=["yes"])
-    async with stage.app.run_test() as pilot:
-        person = await Person(stage, pilot).ready()
-        await person.ask("question")
-        await person.press("ctrl+r")
-        offered = {name for name, ask in reading.ASKS.items()
-                   if ask.binding.key in person.screen.active_bindings}  # fmt: skip
-        assert offered == set(reading.CONNECTED)
-        assert all(each.message for each in talk(person).bubbles)
-        assert isinstance(talk(person).cursor, Answer)
+        assert asked[0].message == stored[of]
+        await person.until(lambda: not person.busy)

@@ -30,7 +30,9 @@ SIZES = (
 )
 
 
-@pytest.mark.parametrize("key", ["", "f1", "f2", "f3", "f4", "f9", "ctrl+r", "ctrl+f", "ctrl+p"])
+@pytest.mark.parametrize(
+    "key", ["", "f1", "f2", "f3", "f4", "f9", "ctrl+l", "ctrl+r", "ctrl+f", "ctrl+p"]
+)
 async def test_a_screen_survives_every_size(make_stage: MakeStage, key: str) -> None:
     stage = make_stage(pieces=[DEEP, WIDE, "the end"])
     async with stage.app.run_test() as pilot:

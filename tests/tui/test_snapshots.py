@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from stage import Person, Stage
@@ -14,6 +16,8 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList
 
 from ondevice.chat import Chat, ChatEvent
+from ondevice.domain.cost import Price
+from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     GenerationDone,
     PrefillProgress,
@@ -23,7 +27,7 @@ from ondevice.domain.generation import (
     Usage,
 )
 from ondevice.domain.measured import Measured
-from ondevice.domain.memory import MachineMemory, ProcessMemory
+from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
 from ondevice.tui.live import Live
 
 MakeStage = Callable[..., Stage]
@@ -52,6 +56,15 @@ class PinnedChat(Chat):
     def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         for event in super().send(text, sampling, max_tokens):
             yield pinned(event) if isinstance(event, Measured) else event
+
+
+DONE = GenerationDone("stop", Usage(0, 0, 0), Timings(None, None, None), 1, 2048)
+PRICE = Price("small", "Cloud small", Decimal("0.1"), Decimal("0.3"), Decimal("0.01"), 64,
+              date(2026, 11, 24), "made for tests", batch_share=Decimal("0.5"))  # fmt: skip
+
+
+def priced(measured: Measured) -> Measured:
+    return measured.priced(PRICE, Power(30, Decimal("0.30")))
 
 
 def pinned(measured: Measured) -> Measured:
@@ -117,7 +130,67 @@ async def mistyped(person: Person) -> None:
     await person.press("enter", *"999")
 
 
-SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped]
+TALKS = {
+    "Trip to Lisbon": ["What should I pack for March?", "Layers: it may rain, one day of three."],
+    "Eggs, and how long": ["How long do I boil an egg?", "Seven minutes, then cold water."],
+    "Regex help": ["How do I match rain, or train?", "With `t?rain`."],
+}
+
+
+def keep(stage: Stage) -> None:
+    """Sessions of a pinned time. It names no zone, so that it reads the same in all of them."""
+    for title, texts in TALKS.items():
+        session = stage.sessions.create(title)
+        stage.sessions.add(session.id, "user", texts[0])
+        answer = stage.sessions.add(session.id, "assistant", "", "streaming", "smollm2-135m")
+        cost = priced(pinned(Measured(texts[1], DONE, MemoryUse(None, None, None), None, ())))
+        stage.sessions.finish(answer, texts[1], "complete", "stop", cost)
+    with stage.database.transaction() as connection:
+        connection.execute("UPDATE session SET created_at = '2026-11-2' || id || 'T09:30'")
+        connection.execute(
+            """UPDATE answer SET at = '2026-11-2' || session_id || 'T09:31',
+            day = '2026-11-2' || session_id, useful = id > 3"""
+        )
+
+
+async def kept(person: Person) -> None:
+    keep(person.stage)
+    await person.press("f4")
+    await person.until(lambda: any(each.row_count > 1 for each in person.screen.query(DataTable)))
+    await person.press("down", "down")
+
+
+async def searched(person: Person) -> None:
+    await kept(person)
+    await person.press("slash", *"rain")
+    await person.until(lambda: person.screen.query_one(DataTable).border_title == "3 found")
+    await person.press("enter")
+
+
+async def deleting(person: Person) -> None:
+    await kept(person)
+    await person.press("delete")
+
+
+async def private(person: Person) -> None:
+    await kept(person)
+    await person.press("p")
+    await person.ask("What should I pack for four days in March?")
+
+
+async def accounted(person: Person) -> None:
+    keep(person.stage)
+    await person.press("ctrl+l")
+    await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+
+
+async def unaccounted(person: Person) -> None:
+    await person.press("ctrl+l")
+    await person.until(lambda: not any(each.display for each in person.screen.query("#chart")))
+
+
+SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
+          kept, searched, deleting, accounted, unaccounted]  # fmt: skip
 
 
 async def thought(person: Person) -> None:

@@ -10,10 +10,10 @@ import click
 
 from ondevice.chat import Chat
 from ondevice.chat.prefixes import ModelHash
+from ondevice.chat.transfer import speaker
 from ondevice.cli.answering import say
 from ondevice.cli.chat.interrupts import Interrupts
 from ondevice.cli.chat.lines import Lines
-from ondevice.cli.sessions.show import speaker
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import EngineInfo, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile

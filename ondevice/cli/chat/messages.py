@@ -6,11 +6,10 @@ import base64
 import os
 import sys
 
-from ondevice.chat.transfer import facts_of
+from ondevice.chat.transfer import facts_of, speaker
 from ondevice.cli.answering import say, write_answer
 from ondevice.cli.chat.desk import Desk, tell
 from ondevice.cli.chat.turn import answer
-from ondevice.cli.sessions.show import speaker
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble

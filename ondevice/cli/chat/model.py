@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ondevice import units
+from ondevice import accounts, units
 from ondevice.cli.answering import say
 from ondevice.cli.chat.desk import Desk, tell
-from ondevice.cli.costs import HEAD, cells
 from ondevice.domain.ledger import Entry, total
 from ondevice.errors import UsageTrouble
 from ondevice.storage.ledger import Ledger
@@ -68,5 +67,5 @@ def costs(desk: Desk, _rest: str) -> None:
 def _words(entries: list[Entry]) -> str:
     if not entries:
         return "no answer was counted yet"
-    named = zip(HEAD, cells(total(entries)), strict=True)
+    named = accounts.cells(total(entries)).items()
     return " · ".join(f"{name.lower().replace('/', 'per ')} {cell}" for name, cell in named)

@@ -67,7 +67,7 @@ def _delete(
 
 
 def _tell(store: Sessions, due: list[Session]) -> None:
-    sizes = store.sizes()
+    sizes = {each.session.id: each.messages for each in store.listed()}
     for each in due[:LISTED]:
         count = units.count(sizes.get(each.id, 0))
         click.echo(f"{each.id:>5}  {clean_line(each.title, 60)} · messages: {count}", err=True)

@@ -26,7 +26,7 @@ def export(session: int, form: str | None, output: Path | None, force: bool) -> 
     """Write a conversation as Markdown (what is shown) or JSON (all of it, to be imported)."""
     tree = tree_of(session)
     form = form or ("json" if output is not None and output.suffix == ".json" else "md")
-    data = transfer.to_json(tree) if form == "json" else transfer.to_markdown(tree).encode()
+    data = transfer.exported(tree, form)
     if output is None:
         # bytes, as the terminal's own encoding may not have every character of a conversation
         sys.stdout.buffer.write(shown(data, form) if sys.stdout.isatty() else data)

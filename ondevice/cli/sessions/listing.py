@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
+from typing import Any
 
 import click
 
 from ondevice import units
 from ondevice.cli.storage import NOTHING_KEPT, open_database, print_json
 from ondevice.cli.table import print_table
-from ondevice.storage.sessions import EVERY, Sessions
+from ondevice.domain.session import Listed
+from ondevice.storage.sessions import Sessions
 
 
 @click.command("list")
@@ -18,24 +19,24 @@ from ondevice.storage.sessions import EVERY, Sessions
 def list_sessions(as_json: bool) -> None:
     """List all conversations, the one used last first."""
     with open_database() as database:
-        store = Sessions(database) if database else None
-        known = store.recent(EVERY) if store else []
-        sizes = store.sizes() if store else {}
+        known = Sessions(database).listed() if database else []
     if as_json:
-        print_json([asdict(each) | {"messages": sizes.get(each.id, 0)} for each in known])
+        print_json([_facts(each) for each in known])
     elif not known:
         click.echo(NOTHING_KEPT, err=True)
     else:
-        lines = [
-            (str(each.id), _when(each.created_at), units.count(sizes.get(each.id, 0)), each.title)
-            for each in known
-        ]
-        print_table([("ID", "BEGUN", "MESSAGES", "TITLE"), *lines], right={0, 2})
+        print_table([("ID", "BEGUN", "MESSAGES", "TITLE"), *map(_cells, known)], right={0, 2})
 
 
-def _when(created_at: str) -> str:
-    """The local time, to the minute."""
-    try:
-        return f"{datetime.fromisoformat(created_at).astimezone():%Y-%m-%d %H:%M}"
-    except (ValueError, OverflowError):  # the latter: the first day of all, in another zone
-        return ""
+def _cells(each: Listed) -> tuple[str, ...]:
+    one = each.session
+    return str(one.id), units.moment(one.created_at), units.count(each.messages), one.title
+
+
+def _facts(each: Listed) -> dict[str, Any]:
+    return asdict(each.session) | {
+        "used_at": each.used_at,
+        "messages": each.messages,
+        "model": each.model,
+        "tokens": each.tokens,
+    }

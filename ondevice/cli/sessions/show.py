@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from ondevice.chat.transfer import facts_of
+from ondevice.chat.transfer import facts_of, speaker
 from ondevice.cli.storage import print_json, tree_of
-from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean, clean_line
 
 
@@ -34,9 +33,3 @@ def show(session: int, paths: bool, as_json: bool) -> None:
         text = clean_line(each.content) if paths else each.content
         # not click's echo: it takes escapes out of a pipe, where data must stay as it is
         sys.stdout.write((clean(text) if sys.stdout.isatty() else text) + "\n")
-
-
-def speaker(message: StoredMessage) -> str:
-    """Who wrote it, for people."""
-    names = {"user": "You", "system": "System"}
-    return names.get(message.role) or clean_line(message.model, 60) or "Model"

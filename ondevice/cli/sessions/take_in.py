@@ -10,8 +10,9 @@ import click
 
 from ondevice.chat import transfer
 from ondevice.cli.storage import make_database, print_json
+from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean_line
-from ondevice.errors import NotASession, UsageTrouble
+from ondevice.errors import UsageTrouble
 from ondevice.storage.sessions import Sessions
 
 
@@ -20,7 +21,7 @@ from ondevice.storage.sessions import Sessions
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def take_in(file: Path, as_json: bool) -> None:
     """Take in a conversation that was exported as JSON; `-` reads it from a pipe."""
-    tree = transfer.from_json(_read(file))
+    tree = _read(file)
     with make_database() as database:
         session = Sessions(database).restore(tree)
     if as_json:
@@ -30,16 +31,10 @@ def take_in(file: Path, as_json: bool) -> None:
         click.echo(str(session.id))
 
 
-def _read(file: Path) -> bytes:
-    label = clean_line(str(file), 200)
+def _read(file: Path) -> SessionTree:
+    if str(file) != "-":
+        return transfer.read_file(file)
     try:
-        if str(file) == "-":
-            data = sys.stdin.buffer.read(transfer.MOST_BYTES + 1)
-        else:
-            with file.open("rb") as stream:
-                data = stream.read(transfer.MOST_BYTES + 1)
+        return transfer.read(sys.stdin.buffer, "the input")
     except OSError as error:
-        raise UsageTrouble(f"{label} cannot be read: {error.strerror}", "Check it.") from error
-    if len(data) > transfer.MOST_BYTES:
-        raise NotASession(f"{label} is too large for a session", hint="The limit is 256 MB.")
-    return data
+        raise UsageTrouble(f"the input cannot be read: {error.strerror}", "Check it.") from error

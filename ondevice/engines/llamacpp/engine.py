@@ -233,7 +233,7 @@ class LlamaCppEngine:
             if run.finish or self._timed_step(context, [token], run, self._governor.observe):
                 break
             yield from self._thread_notice()
-        if text := stream.finish(cut=run.finish in ("cancelled", "length")):
+        if text := stream.finish(cut=run.finish in ("cancelled", "length", "context_full")):
             yield run.delta(text)
 
     def _timed_step(

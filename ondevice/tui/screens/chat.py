@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.notifications import SeverityLevel
-from textual.screen import Screen
-from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat, ChatEvent
-from ondevice.domain.model import ModelFile
+from ondevice.domain.generation import Sampling
 from ondevice.domain.session import Session
-from ondevice.domain.text import clean_line
 from ondevice.errors import NotAttached, OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
-from ondevice.tui.turn import load_model, read_memory, run_turn
+from ondevice.tui.message_acts import MessageActs
+from ondevice.tui.screens.serving import ServingScreen
+from ondevice.tui.turn import run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -36,7 +33,7 @@ WIDE, HIGH, TALL = 100, 23, 12
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(ServingScreen):
     """One conversation with one model."""
 
     AUTO_FOCUS = "#composer"
@@ -49,17 +46,15 @@ class ChatScreen(Screen[None]):
     ]  # fmt: skip
 
     def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
-        super().__init__()
-        self._chat, self.settings, self._live = chat, settings, live
-        self._loaded_with = settings.load_options
+        super().__init__(chat, settings, live)
+        self._acts = MessageActs(self, chat)
         self._answer: Answer | None = None
         """The one being made."""
         self.busy = False
         """Whether an answer is being made or stored."""
+        self._shown = chat.conversation
         self._next: Composer.Sent | None = None
         """Sent while the answer before it is being stored: it goes off as soon as that is done."""
-        self._loading: ModelFile | None = None
-        """Messages about another file come too late."""
 
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
@@ -77,6 +72,7 @@ class ChatScreen(Screen[None]):
         self.set_interval(PAINT_METER_S, self.paint_meter)
         self.set_interval(READ_MEMORY_S, self._read_memory)
         self._name_title()
+        self.app.set_class(not self._chat.conversation.is_kept, "private")
 
     def on_resize(self) -> None:
         panel = self.size.width >= WIDE and self.size.height >= HIGH
@@ -89,62 +85,8 @@ class ChatScreen(Screen[None]):
         if action == "stop":
             return self._answer is not None
         if action == "reload":
-            loaded = self._live.info and self._loaded_with == self.settings.load_options
-            return not (loaded or self._loading) and self._chat.file is not None
+            return self.can_reload
         return True
-
-    # Model
-
-    def load(self, file: ModelFile) -> None:
-        """Make `file` the model, in the background."""
-        if self.stop_first():
-            return
-        self._live.lose_engine()
-        self._loading = file = replace(file)  # the same one may be chosen twice
-        self._loaded_with = self.settings.load_options
-        self._say_model(f"loading {file.name}")
-        self._load(file)
-
-    @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
-    def _load(self, file: ModelFile) -> None:
-        load_model(self._chat, file, self._loaded_with, self.post_message)
-
-    @on(messages.ModelLoading)
-    def _show_loading(self, event: messages.ModelLoading) -> None:
-        if event.file is self._loading:
-            self._say_model(f"loading {event.file.name} {event.fraction:.0%}")
-
-    @on(messages.ModelReady)
-    def _show_ready(self, event: messages.ModelReady) -> None:
-        if event.file is not self._loading:
-            return
-        self._live.info, self._loading = event.info, None
-        name = f"{event.file.name} {event.file.quantization}".strip()
-        backend = f"{event.info.engine} {event.info.backend.upper()}"
-        self._say_model(
-            f"{clean_line(name, 40)} · {backend} · offline",
-            f"{name} answers on this machine ({backend}); nothing you write leaves it.",
-        )
-        for notice in event.info.notices:
-            self._say(notice.message)
-        self._read_memory()
-
-    @on(messages.ModelFailed)
-    async def show_load_failure(self, event: messages.ModelFailed) -> None:
-        """Say why and what to do. A name without a file changes nothing about another model."""
-        if event.file is self._loading:
-            self._loading = None
-            if self._live.info is None:
-                self._say_model("no model")
-        elif event.file is not None:
-            return
-        hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
-        await self._conversation.add(Trouble(event.error.message, hint.strip()))
-
-    def action_reload(self) -> None:
-        """Load the model again: one whose engine stopped, or with settings that changed."""
-        if self._chat.file is not None:
-            self.load(self._chat.file)
 
     # A turn
 
@@ -153,18 +95,45 @@ class ChatScreen(Screen[None]):
         if self.busy and self._answer is None:
             self._next = event  # the answer before it is being stored
             return
-        if self.stop_first() or self._load_first():
+        if self.is_not_ready():
             self.query_one(Composer).give_back(event.text)
             return
+        events = self._chat.send(event.text, *self._how)  # Esc counts from here
+        await self._begin(events, event.text)
+
+    @on(MessageActs.AskedAgain)
+    async def _ask_again(self, event: MessageActs.AskedAgain) -> None:
+        """Another question in the place of one, or another answer in the place of one."""
+        if self.is_not_ready():
+            return
+        chat, number = self._chat, event.message.id
+        if event.text:
+            events = chat.resend(number, event.text, *self._how)
+        else:
+            events = chat.answer_again(number, *self._how)
+        await self._conversation.cut(event.message)
+        await self._begin(events, event.text)
+
+    def is_not_ready(self) -> bool:
+        """Whether no answer can be begun now; then that is said."""
+        return self.stop_first() or self.load_first()
+
+    @property
+    def _how(self) -> tuple[Sampling, int]:
+        return self.settings.sampling, self.settings.max_tokens
+
+    async def _begin(self, events: Iterator[ChatEvent], text: str) -> None:
+        """Show an answer in the making, and `text`, if there is any, as its question."""
         self.busy = True
         self._answer = Answer.begun(self._chat.file, self._live.info)
         self._answer.say("thinking")
         self.refresh_bindings()
-        self.query_one(Composer).accepted(event.text)
         self._live.begin_turn()
-        sampling, most = self.settings.sampling, self.settings.max_tokens
-        events = self._chat.send(event.text, sampling, most)  # Esc counts from here
-        await self._conversation.add(Question(event.text), self._answer)
+        if text:
+            self.query_one(Composer).accepted(text)
+            await self._conversation.add(Question(text), self._answer)
+        else:
+            await self._conversation.add(self._answer)
         self._generate(events)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="generation")
@@ -195,6 +164,8 @@ class ChatScreen(Screen[None]):
     async def _show_failure(self, event: messages.TurnFailed) -> None:
         if self._answer is not None:
             self._answer.end(None, "interrupted")
+            for message in self._chat.conversation.messages[-1:]:  # what came of it is kept
+                self._conversation.note_stored(message, self._chat.conversation.places())
         self._answer = None
         self._live.begin_turn()
         if event.engine_stopped:
@@ -211,12 +182,13 @@ class ChatScreen(Screen[None]):
 
     @on(messages.MessageStored)
     def _note_stored(self, event: messages.MessageStored) -> None:
-        self._conversation.note_stored(event.message)
+        self._conversation.note_stored(event.message, self._chat.conversation.places())
         self._name_title()
 
     def _name_title(self) -> None:
-        session = self._chat.conversation.session
-        self._conversation.name_title(session.title if session else "")
+        shown = self._chat.conversation
+        nameless = "" if shown.is_kept else "Private session"
+        self._conversation.name_title(shown.session.title if shown.session else nameless)
 
     @on(messages.TurnOver)
     def _end_turn(self) -> None:
@@ -226,11 +198,6 @@ class ChatScreen(Screen[None]):
         if self._next is not None:
             self.post_message(self._next)
             self._next = None
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A bug in a worker must not look like waiting."""
-        if event.state is WorkerState.ERROR and event.worker.error is not None:
-            raise event.worker.error
 
     def action_stop(self) -> None:
         """Stop the answer."""
@@ -246,56 +213,66 @@ class ChatScreen(Screen[None]):
             self._say("The answer is being stored." if made else stops)
         return self.busy
 
-    def _load_first(self) -> bool:
-        """Whether no model is ready; then that is said."""
-        chooses = f"{key_of(self, 'app.models')} chooses one."
-        advice = "It is being loaded." if self._loading else chooses
-        if self._live.info is None:
-            self._say(f"No model is ready. {advice}")
-        return self._live.info is None
-
     # Conversation
 
-    def open(self, session: Session | None) -> None:
-        """Show a stored conversation, or an empty new one."""
+    @on(messages.MessageAsked)
+    def _act(self, event: messages.MessageAsked) -> None:
+        self._acts.do(event)
+
+    @on(messages.MessageMarked)
+    def _show_mark(self, event: messages.MessageMarked) -> None:
+        self._conversation.note_changed(event.message)
+
+    def open(
+        self, session: Session | None, message_id: int | None = None, private: bool = False
+    ) -> None:
+        """Show a stored conversation, at that message, or an empty new one."""
         if self.stop_first():
             return
         try:
-            self._chat.open(session)
+            self._chat.open(session, private)
         except OnDeviceError as error:
             self._say(error.message, "warning")
             return
         self._live.begin_turn()
-        self._show_conversation()
+        shown = {message.id for message in self._chat.conversation.messages}
+        if message_id is None or message_id in shown:
+            self._show_conversation(message_id)
+        else:
+            self._acts.go_through(message_id)
+
+    def refresh_session(self) -> None:
+        """What is open may have another title, or have been deleted."""
+        if self._shown is not self._chat.conversation:
+            self._show_conversation()
+        self._name_title()
 
     def action_new(self) -> None:
         """Begin a new session; the old one stays in the list."""
         self.open(None)
 
+    @on(messages.PathChanged)
+    def _show_path(self, event: messages.PathChanged) -> None:
+        self._live.begin_turn()
+        self._show_conversation(event.at)
+
     @work(exclusive=True, group="conversation")
-    async def _show_conversation(self) -> None:
-        stored = self._chat.conversation.messages
+    async def _show_conversation(self, at: int | None = None) -> None:
+        """What is shown now; with the cursor on message `at`, if that is one of them."""
+        self._shown = self._chat.conversation
+        self.app.set_class(not self._shown.is_kept, "private")
+        stored = self._shown.messages
         questions = [message.content for message in stored if message.role == "user"]
         self.query_one(Composer).remember(questions)
         self._name_title()
         self.query_one(Talk).action_write()
-        await self._conversation.show(stored)
+        await self._conversation.show(stored, self._shown.places())
+        if at is not None:
+            await self._conversation.stand_on(at)
 
     async def action_scroll_talk(self, pages: int) -> None:
         """Scroll the conversation while the composer keeps the focus."""
         await self._conversation.page(pages)
-
-    @property
-    def _conversation(self) -> Conversation:
-        return self.query_one(Conversation)
-
-    def _say(self, text: str, severity: SeverityLevel = "information") -> None:
-        self.notify(clean_line(text), severity=severity, markup=False)
-
-    def _say_model(self, short: str, whole: str = "") -> None:
-        self.query_one(TopBar).show(short)
-        self._conversation.name_model(clean_line(whole or short))
-        self.refresh_bindings()
 
     def paint_meter(self) -> None:
         """Show the newest numbers."""
@@ -303,7 +280,3 @@ class ChatScreen(Screen[None]):
             self.query_one(MeterLine).show(self._live)
         else:
             self.query_one(MeterPanel).show(self._live)
-
-    @work(thread=True, exclusive=True, exit_on_error=False, group="memory")
-    def _read_memory(self) -> None:
-        read_memory(self._live)

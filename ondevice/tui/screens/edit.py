@@ -53,18 +53,26 @@ class EditScreen(ModalScreen[str | None]):
     ]
 
     def __init__(
-        self, title: str, about: str, text: str, check: Callable[[str], None], prose: bool
+        self,
+        title: str,
+        about: str,
+        text: str,
+        check: Callable[[str], None],
+        prose: bool,
+        enter: str = "keeps it",
     ) -> None:
-        """`check` raises an OnDeviceError for what cannot be; `prose` has lines."""
+        """`check` raises an OnDeviceError for what cannot be; `prose` has lines; `enter` says what
+        Enter does.
+        """
         super().__init__()
         self._heading, self._about, self._text = title, about, clean(text)
-        self._check, self._prose = check, prose
+        self._check, self._prose, self._enter = check, prose, enter
 
     def compose(self) -> ComposeResult:
         with Vertical(id="edit") as box:
             box.border_title = clean_line(self._heading, 60)
             breaks = "Ctrl+J breaks the line · " if self._prose else ""
-            box.border_subtitle = f"Enter keeps it · {breaks}Esc goes back"
+            box.border_subtitle = f"Enter {self._enter} · {breaks}Esc goes back"
             yield Static(Content(self._about), id="about")
             if self._prose:
                 yield Lines(self._text, soft_wrap=True, compact=True, tab_behavior="focus")

@@ -37,7 +37,7 @@ PAINT_S = 0.5
 class ModelsScreen(Screen[ModelFile | None]):
     """The table. Returns the file to use, or None."""
 
-    CSS_PATH = "../styles/models.tcss"
+    CSS_PATH = "../styles/table.tcss"
     AUTO_FOCUS = "#table"
     NUMBERS = (domain_fit,)
     """Modules whose docstrings define what is shown."""

@@ -12,7 +12,7 @@ from ondevice import units
 from ondevice.domain.generation import EngineInfo, PrefillProgress
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
-from ondevice.domain.session import StoredMessage
+from ondevice.domain.session import Places, StoredMessage
 from ondevice.domain.text import clean, clean_line
 from ondevice.domain.thinking import USUAL, ThinkingStream, ThinkingStyle, style_of
 from ondevice.tui.widgets.prose import Prose
@@ -25,6 +25,7 @@ ENDINGS = {
     "cancelled": "stopped",
     "failed": "failed",
 }
+USEFUL = "★ useful"
 
 
 class Bubble(Vertical):
@@ -36,7 +37,7 @@ class Bubble(Vertical):
         """None until it is stored, and for what is not."""
         self._who = Static(Content(clean_line(who, 60)), classes="who")
         self._facts = Static("", classes="facts")
-        self._said = ""
+        self._said, self._noted = "", ""
         self._above, self.body = above, body
 
     def compose(self) -> ComposeResult:
@@ -65,7 +66,21 @@ class Bubble(Vertical):
         """Put `facts` to the right of the name."""
         if facts != self._said:
             self._said = facts
-            self._facts.update(Content(clean_line(facts, 80)), layout=False)
+            self._show_facts()
+
+    def note(self, message: StoredMessage, places: Places) -> None:
+        """It is of this message: show whether that is useful, and which of how many it is."""
+        self.message = message
+        number, count = places.get(message.id, (1, 1))
+        which = f"{number} of {count}" if count > 1 else ""
+        noted = " · ".join(filter(None, [USEFUL if message.useful else "", which]))
+        if noted != self._noted:
+            self._noted = noted
+            self._show_facts()
+
+    def _show_facts(self) -> None:
+        facts = " · ".join(filter(None, [self._said, self._noted]))
+        self._facts.update(Content(clean_line(facts, 100)), layout=False)
 
 
 class Question(Bubble):
@@ -162,6 +177,13 @@ class Answer(Bubble):
         ]
         bubble.say(" · ".join(part for part in parts if part))
         return bubble
+
+
+def of_message(message: StoredMessage, places: Places) -> Bubble:
+    """A bubble for a message from the store."""
+    bubble = Question.stored(message) if message.role == "user" else Answer.stored(message)
+    bubble.note(message, places)
+    return bubble
 
 
 def _facts(measured: Measured) -> str:

@@ -16,23 +16,16 @@ from textual.geometry import Region, Spacing
 from textual.message import Message
 from textual.widgets import Static
 
-from ondevice.domain.session import StoredMessage
+from ondevice.domain.session import Places, StoredMessage
 from ondevice.domain.text import clean_line
 from ondevice.tui import messages
-from ondevice.tui.widgets.bubble import Answer, Bubble, Question
+from ondevice.tui.widgets.bubble import Answer, Bubble, Question, of_message
 from ondevice.tui.widgets.prose import Prose
-from ondevice.tui.widgets.reading import ACTS, ASKS, CONNECTED
+from ondevice.tui.widgets.reading import ACTS, ASKS
+from ondevice.tui.widgets.welcome import KEYS, WELCOME
 
 PAGE = 30
 """Stored messages shown at once: every one costs layout each time an answer grows."""
-
-WELCOME = """\
-Write a question below; {send} sends it. For example:
-
-  Explain in two sentences what a KV cache is.
-
-{newline} breaks the line. {help} lists the keys and says what the numbers mean."""
-KEYS = {"send": "Enter", "newline": "Shift+Enter or Ctrl+J", "help": "F1", "up": "PgUp"}
 
 
 class Conversation(VerticalScroll):
@@ -40,7 +33,7 @@ class Conversation(VerticalScroll):
 
     PLACE = "reading"  # of its keys, as keymap calls it
     FOCUS_ON_CLICK = False  # a click on a message chooses it, one beside it changes nothing
-    BINDINGS: ClassVar[list[BindingType]] = [*ACTS, *(ASKS[name].binding for name in CONNECTED)]
+    BINDINGS: ClassVar[list[BindingType]] = [*ACTS, *(ask.binding for ask in ASKS.values())]
 
     class FindAsked(Message):
         """Somebody wants to find something in here."""
@@ -49,10 +42,10 @@ class Conversation(VerticalScroll):
         super().__init__(id="conversation", can_focus=False)
         self.cursor: Bubble | None = None
         """The message that keys act on; shown while they come here."""
-        self._model = ""
-        self._keys = KEYS
+        self._model, self._keys = "", KEYS
         self._earlier: list[StoredMessage] = []
         """Stored messages that are not shown yet, the oldest first."""
+        self._places: Places = {}
         self._follow = False
         """The end is to be kept in view as soon as the bubbles overflow."""
 
@@ -74,9 +67,9 @@ class Conversation(VerticalScroll):
         self._model = words
         self._greet()
 
-    async def show(self, stored: list[StoredMessage]) -> None:
+    async def show(self, stored: list[StoredMessage], places: Places) -> None:
         """Show a stored conversation, or an empty one."""
-        self.cursor = None
+        self.cursor, self._places = None, places
         await self.query(Bubble).remove()
         self._earlier = [message for message in stored if message.content]
         await self._show_earlier()
@@ -88,13 +81,41 @@ class Conversation(VerticalScroll):
         await self.mount_all(bubbles)
         self.keep_end()
         self._greet()
+        if self.has_focus:
+            self.choose(bubbles[-1], scroll=False)
 
-    def note_stored(self, message: StoredMessage) -> None:
+    async def cut(self, message: StoredMessage) -> None:
+        """Take it away with all that follows: something else comes into its place."""
+        for bubble in self._of(message.id):
+            self.cursor = None
+            await self.remove_children(self.bubbles[self.bubbles.index(bubble) :])
+
+    async def stand_on(self, message_id: int) -> None:
+        """Go to a message, and read on from there."""
+        while any(each.id == message_id for each in self._earlier):
+            await self._show_earlier()
+        for bubble in self._of(message_id):
+            self._follow, self.cursor = False, bubble
+            self.focus(scroll_visible=False)
+            self.call_after_refresh(self.choose, bubble)
+
+    def note_changed(self, message: StoredMessage) -> None:
+        """It has another mark."""
+        for bubble in self._of(message.id):
+            bubble.note(message, self._places)
+
+    def _of(self, message_id: int) -> list[Bubble]:
+        return [each for each in self.bubbles if each.message and each.message.id == message_id]
+
+    def note_stored(self, message: StoredMessage, places: Places) -> None:
         """Remember of which message the newest bubble of its role is; acts need that."""
+        self._places = places
+        if self._of(message.id):
+            return
         kind = Question if message.role == "user" else Answer
         newest = next((each for each in reversed(self.bubbles) if isinstance(each, kind)), None)
         if newest is not None and newest.message is None:
-            newest.message = message
+            newest.note(message, places)
             if self.has_focus:
                 self.refresh_bindings()
 
@@ -199,9 +220,13 @@ class Conversation(VerticalScroll):
             self.cursor.thinking.toggle()
 
     def action_ask(self, name: str) -> None:
-        """Tell the screen what is wanted."""
-        if self.cursor is not None and self.cursor.message is not None:
-            self.post_message(ASKS[name].fact(self.cursor.message))
+        """Tell the screen what is wanted, of the last message where none is chosen."""
+        fitting = [
+            each for each in self.bubbles if each.message and isinstance(each, ASKS[name].of)
+        ]
+        bubble = self.cursor if self.cursor in fitting else fitting[-1] if fitting else None
+        if bubble is not None and bubble.message is not None:
+            self.post_message(ASKS[name].fact(bubble.message))
 
     # Scrolling
 
@@ -223,10 +248,7 @@ class Conversation(VerticalScroll):
 
     async def _show_earlier(self) -> None:
         self._earlier, page = self._earlier[:-PAGE], self._earlier[-PAGE:]
-        bubbles = [
-            Question.stored(message) if message.role == "user" else Answer.stored(message)
-            for message in page
-        ]
+        bubbles = [of_message(message, self._places) for message in page]
         await self.mount_all(bubbles, after="#welcome")
         hidden = len(self._earlier)
         self.border_subtitle = f"{hidden} earlier: {self._keys['up']}" if hidden else ""

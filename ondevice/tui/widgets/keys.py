@@ -8,12 +8,21 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Footer
 
-NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/"}
+NAMES = {
+    "escape": "Esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
 NAMES |= {"up": "↑", "down": "↓"}
 
 
 def as_written(key: str) -> str:
-    """A key as keyboards write it: F1, Esc, Ctrl+J."""
+    """A key as keyboards write it: F1, Esc, Ctrl+J, Shift+D for a capital letter."""
+    if len(key) == 1 and key.isupper():
+        return f"Shift+{key}"
     return "+".join(NAMES.get(part, part.capitalize()) for part in key.split("+"))
 
 

@@ -1,6 +1,6 @@
 """The keys of the conversation: a cursor goes over the messages, letters act on the one it is on.
 
-To connect another act: a handler of its fact in the screen, and its name in `CONNECTED`.
+To add another act: a fact, its row in `ASKS`, and what `tui/message_acts.py` does then.
 """
 
 from __future__ import annotations
@@ -39,54 +39,32 @@ class Ask:
     binding: Binding
     fact: type[messages.MessageAsked]
     """What is posted."""
-    of: type[Bubble] = Bubble
+    of: type[Bubble]
     """Which messages it can be asked of."""
+    about: str
+
+
+def _ask(
+    key: str, label: str, about: str, name: str, of: type[Bubble], fact: type[messages.MessageAsked]
+) -> Ask:
+    tooltip = f"While reading: {about}"
+    binding = Binding(key, f"ask('{name}')", label, id=f"read.{name}", show=False, tooltip=tooltip)
+    return Ask(binding, fact, of, about)
 
 
 ASKS = {
-    "edit": Ask(
-        Binding(
-            "e",
-            "ask('edit')",
-            "Edit",
-            id="read.edit",
-            tooltip="While reading: send the question again, changed.",
-        ),
-        messages.EditAsked,
-        Question,
-    ),
-    "regenerate": Ask(
-        Binding(
-            "r",
-            "ask('regenerate')",
-            "Again",
-            id="read.again",
-            tooltip="While reading: answer once more.",
-        ),
-        messages.RegenerateAsked,
-        Answer,
-    ),
-    "branch": Ask(
-        Binding(
-            "b",
-            "ask('branch')",
-            "Branch",
-            id="read.branch",
-            tooltip="While reading: go on from the message in another session.",
-        ),
-        messages.BranchAsked,
-    ),
-    "useful": Ask(
-        Binding(
-            "u",
-            "ask('useful')",
-            "Useful",
-            id="read.useful",
-            tooltip="While reading: mark the answer as useful.",
-        ),
-        messages.UsefulMarked,
-        Answer,
-    ),
-}
-CONNECTED: tuple[str, ...] = ()
-"""Those that the chat screen has a handler for; no other is offered."""
+    "edit": _ask("e", "Edit", "send the question again, changed; the first one stays.",
+                 "edit", Question, messages.EditAsked),
+    "again": _ask("r", "Again", "answer once more; the first answer stays.",
+                  "again", Answer, messages.RegenerateAsked),
+    "branch": _ask("b", "Branch", "go on from the message; what followed it stays.",
+                   "branch", Bubble, messages.BranchAsked),
+    "useful": _ask("u", "Useful", "mark the answer as useful, or no longer.",
+                   "useful", Answer, messages.UsefulMarked),
+    "before": _ask("left_square_bracket", "Before", "what stood in this place before.",
+                   "before", Bubble, messages.BeforeAsked),
+    "after": _ask("right_square_bracket", "After", "what came into this place after it.",
+                  "after", Bubble, messages.AfterAsked),
+    "paths": _ask("p", "Paths", "all paths of the session, to go to one of them.",
+                  "paths", Bubble, messages.PathsAsked),
+}  # fmt: skip

@@ -23,7 +23,7 @@ class Talk(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "read", "Read", id="talk.read",
-                tooltip="Choose a message: to copy it, or to unfold its thinking."),
+                tooltip="Choose a message: to copy it, ask it again, branch from it or mark it."),
         Binding("escape", "write", "Write", id="talk.write",
                 tooltip="While reading: back to writing."),
         # In the search itself Ctrl+F is its field's own.

@@ -11,7 +11,10 @@ from ondevice.domain.text import clean_line
 
 
 class TopBar(Horizontal):
-    """The app's name, the screen, a download under way, and the model with its backend."""
+    """The app's name, the screen, a download under way, and the model with its backend.
+
+    Between them stands that the conversation is private, while the app has that class.
+    """
 
     def __init__(self, where: str) -> None:
         super().__init__()
@@ -21,6 +24,7 @@ class TopBar(Horizontal):
     def compose(self) -> ComposeResult:
         yield Static("ondevice", id="brand")
         yield Static(self._where, id="where")
+        yield Static("private: nothing is kept", id="private")
         yield Static("", id="fetching")
         yield Static("", id="running")
 

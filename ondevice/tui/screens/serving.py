@@ -1,0 +1,123 @@
+"""The side of the chat screen that loads its model and says which one answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from textual import on, work
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from ondevice.chat import Chat
+from ondevice.domain.model import ModelFile
+from ondevice.domain.text import clean_line
+from ondevice.settings import Settings
+from ondevice.tui import messages
+from ondevice.tui.live import Live
+from ondevice.tui.turn import load_model, read_memory
+from ondevice.tui.widgets.bubble import Trouble
+from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.keys import key_of
+from ondevice.tui.widgets.topbar import TopBar
+
+
+class ServingScreen(Screen[None]):
+    """A screen with a conversation, a top bar, and a model that is loaded in the background."""
+
+    def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
+        super().__init__()
+        self._chat, self.settings, self._live = chat, settings, live
+        self._loaded_with = settings.load_options
+        self._loading: ModelFile | None = None
+        """Messages about another file come too late."""
+
+    def stop_first(self) -> bool:
+        """Whether an answer is running; then that is said."""
+        raise NotImplementedError
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether loading again would change something."""
+        loaded = self._live.info and self._loaded_with == self.settings.load_options
+        return not (loaded or self._loading) and self._chat.file is not None
+
+    def load(self, file: ModelFile) -> None:
+        """Make `file` the model, in the background."""
+        if self.stop_first():
+            return
+        self._live.lose_engine()
+        self._loading = file = replace(file)  # the same one may be chosen twice
+        self._loaded_with = self.settings.load_options
+        self._say_model(f"loading {file.name}")
+        self._load(file)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
+    def _load(self, file: ModelFile) -> None:
+        load_model(self._chat, file, self._loaded_with, self.post_message)
+
+    @on(messages.ModelLoading)
+    def _show_loading(self, event: messages.ModelLoading) -> None:
+        if event.file is self._loading:
+            self._say_model(f"loading {event.file.name} {event.fraction:.0%}")
+
+    @on(messages.ModelReady)
+    def _show_ready(self, event: messages.ModelReady) -> None:
+        if event.file is not self._loading:
+            return
+        self._live.info, self._loading = event.info, None
+        name = f"{event.file.name} {event.file.quantization}".strip()
+        backend = f"{event.info.engine} {event.info.backend.upper()}"
+        self._say_model(
+            f"{clean_line(name, 40)} · {backend} · offline",
+            f"{name} answers on this machine ({backend}); nothing you write leaves it.",
+        )
+        for notice in event.info.notices:
+            self._say(notice.message)
+        self._read_memory()
+
+    @on(messages.ModelFailed)
+    async def show_load_failure(self, event: messages.ModelFailed) -> None:
+        """Say why and what to do. A name without a file changes nothing about another model."""
+        if event.file is self._loading:
+            self._loading = None
+            if self._live.info is None:
+                self._say_model("no model")
+        elif event.file is not None:
+            return
+        hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
+        await self._conversation.add(Trouble(event.error.message, hint.strip()))
+
+    def action_reload(self) -> None:
+        """Load the model again: one whose engine stopped, or with settings that changed."""
+        if self._chat.file is not None:
+            self.load(self._chat.file)
+
+    def load_first(self) -> bool:
+        """Whether no model is ready; then that is said."""
+        chooses = f"{key_of(self, 'app.models')} chooses one."
+        advice = "It is being loaded." if self._loading else chooses
+        if self._live.info is None:
+            self._say(f"No model is ready. {advice}")
+        return self._live.info is None
+
+    @property
+    def _conversation(self) -> Conversation:
+        return self.query_one(Conversation)
+
+    def _say(self, text: str, severity: SeverityLevel = "information") -> None:
+        self.notify(clean_line(text), severity=severity, markup=False)
+
+    def _say_model(self, short: str, whole: str = "") -> None:
+        self.query_one(TopBar).show(short)
+        self._conversation.name_model(clean_line(whole or short))
+        self.refresh_bindings()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A bug in a worker must not look like waiting."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            raise event.worker.error
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="memory")
+    def _read_memory(self) -> None:
+        read_memory(self._live)
