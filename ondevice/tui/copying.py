@@ -20,8 +20,8 @@ Keep = Callable[[str], Path]
 """Writes a text to a private file and says where; raises OSError."""
 
 
-def copy_one(app: App[Any], texts: list[str], what: str, keep: Keep) -> None:
-    """Copy the text; of several the one that is chosen."""
+def copy_one(app: App[Any], texts: list[str], what: str, keep: Keep | None) -> None:
+    """Copy the text; of several the one that is chosen. Without `keep` to the terminal alone."""
 
     def chosen(key: str | None) -> None:
         if key is not None:
@@ -36,20 +36,25 @@ def copy_one(app: App[Any], texts: list[str], what: str, keep: Keep) -> None:
         app.push_screen(PickScreen(f"Copy which {what}", choices, "Nothing matches."), chosen)
 
 
-def copy(app: App[Any], text: str, what: str, keep: Keep) -> None:
-    """Hand `text` to the terminal and to a file, and say what became of it."""
+def copy(app: App[Any], text: str, what: str, keep: Keep | None) -> None:
+    """Hand `text` to the terminal and, if it may be kept, to a file; say what became of it."""
     length = len(text.encode())
     size = f"{units.count(len(text))} characters, {units.size(length)}"
     fits = length <= LONGEST
     if fits:
         app.copy_to_clipboard(text)
     went = "handed to the terminal" if fits else "too long for a terminal"
+    words = f"The {what} ({size}) was {went}; {_keep(text, keep, fits)}."
+    app.notify(clean_line(words, 400), markup=False)
+
+
+def _keep(text: str, keep: Keep | None, also: bool) -> str:
+    if keep is None:
+        return "no file has it, as nothing of this session is kept"
     try:
-        kept = f"it is {'also ' * fits}in {keep(text)}"
+        return f"it is {'also ' * also}in {keep(text)}"
     except OSError as error:
-        kept = f"the file for it cannot be written: {error.strerror}"
-    words = clean_line(f"The {what} ({size}) was {went}; {kept}.", 400)
-    app.notify(words, markup=False)
+        return f"the file for it cannot be written: {error.strerror}"
 
 
 def _about(text: str) -> str:

@@ -90,6 +90,8 @@ class Day:
         self._terminal.write(name)
         self._terminal.expect("1 of ")
         self._terminal.write("\r")
+        # the model may be the one in use, so its name alone does not tell that it was chosen
+        self._terminal.read_until(lambda: "ondevice  Models" not in self._terminal.text())
         self._terminal.expect(f"{name} Q4_K_M · echo")
         self.switches += 1
 

@@ -369,6 +369,10 @@ async def test_of_a_private_session_nothing_is_stored_and_every_screen_says_so(
         await person.until(lambda: private[0].display)
         assert "private" in str(private[0].content)
         await person.ask("hush")
+        await person.press("ctrl+r", "c")
+        assert person.app.clipboard == "yes"
+        assert not (stage.folder / "cache").exists()
+        await person.press("escape")
         for key in ("f2", "f4", "f9"):
             await person.press(key)
             await person.until(lambda: person.screen is not stage.app.chat_screen)

@@ -175,6 +175,7 @@ async def deleting(person: Person) -> None:
 async def private(person: Person) -> None:
     await kept(person)
     await person.press("p")
+    await person.until(lambda: person.screen.query_one("#private").display)
     await person.ask("What should I pack for four days in March?")
 
 
