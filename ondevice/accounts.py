@@ -67,4 +67,7 @@ def notes(entries: Iterable[Entry], everything: Totals) -> Iterator[str]:
         yield f"Answers without a known price, not in AVOIDED: {count}."
     if everything.electricity_unknown:
         count = units.count(everything.electricity_unknown)
-        yield f"Turns whose power cost is unknown, not in POWER: {count}."
+        yield (
+            f"Turns whose power cost is unknown, not in POWER: {count}. "
+            "The settings watts and tariff_usd_per_kwh make later ones known."
+        )

@@ -179,7 +179,9 @@ def read_file(path: Path) -> SessionTree:
         with path.open("rb") as stream:
             return read(stream, label)
     except OSError as error:
-        raise UsageTrouble(f"{label} cannot be read: {error.strerror}", "Check it.") from error
+        raise UsageTrouble(
+            f"{label} cannot be read: {error.strerror}", "Check its path."
+        ) from error
 
 
 def write_new(folder: Path, tree: SessionTree, form: str) -> Path:
@@ -201,7 +203,9 @@ def write_new(folder: Path, tree: SessionTree, form: str) -> Path:
             raise
     except OSError as error:
         label = clean_line(str(path), 200)
-        raise UsageTrouble(f"{label} cannot be written: {error.strerror}", "Check it.") from error
+        raise UsageTrouble(
+            f"{label} cannot be written: {error.strerror}", "Check the folder."
+        ) from error
     return path
 
 

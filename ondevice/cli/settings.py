@@ -46,7 +46,10 @@ def settings(context: click.Context, as_json: bool) -> None:
 @settings.command("get")
 @click.argument("name", shell_complete=_names)
 def get(name: str) -> None:
-    """Print the value of NAME, such as threads or presets.tutor; nothing where it is unknown."""
+    """Print the value of NAME as `set` takes it; nothing where it is unknown.
+
+    NAME is one such as threads or presets.tutor.
+    """
     file = _file()
     find(name)
     loaded, _ = file.load(name)

@@ -127,7 +127,7 @@ class SettingsFile:
             return None
         except OSError as error:
             said = f"{self.label} cannot be read: {error.strerror}"
-            raise SettingsInvalid(said, "Check it.") from error
+            raise SettingsInvalid(said, "Check its permissions.") from error
         except UnicodeDecodeError as error:
             said = f"{self.label} is not UTF-8"
             raise SettingsInvalid(said, hint="Save it as UTF-8.") from error

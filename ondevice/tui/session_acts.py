@@ -156,7 +156,9 @@ def _here() -> Path:
     try:
         return Path.cwd()
     except OSError as error:
-        raise UsageTrouble("this folder cannot be written: it is gone", "Check it.") from error
+        raise UsageTrouble(
+            "this folder cannot be written: it is gone", "Start it in another."
+        ) from error
 
 
 def _refuse_no_file(text: str) -> None:

@@ -62,4 +62,4 @@ def write_private(output: Path, data: bytes, replace: bool, hint: str) -> None:
         with suppress(OSError, ValueError):
             part.unlink()
         why = getattr(error, "strerror", None) or str(error)
-        raise UsageTrouble(f"{label} cannot be written: {why}", "Check it.") from error
+        raise UsageTrouble(f"{label} cannot be written: {why}", "Check the folder.") from error

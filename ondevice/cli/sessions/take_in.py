@@ -37,4 +37,6 @@ def _read(file: Path) -> SessionTree:
     try:
         return transfer.read(sys.stdin.buffer, "the input")
     except OSError as error:
-        raise UsageTrouble(f"the input cannot be read: {error.strerror}", "Check it.") from error
+        raise UsageTrouble(
+            f"the input cannot be read: {error.strerror}", "Check the pipe."
+        ) from error
