@@ -175,7 +175,8 @@ async def deleting(person: Person) -> None:
 async def private(person: Person) -> None:
     await kept(person)
     await person.press("p")
-    await person.until(lambda: person.screen.query_one("#private").display)
+    chat = person.stage.app.chat_screen
+    await person.until(lambda: person.screen is chat and chat.query_one("#private").display)
     await person.ask("What should I pack for four days in March?")
 
 
@@ -191,7 +192,7 @@ async def unaccounted(person: Person) -> None:
 
 
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
-          kept, searched, deleting, accounted, unaccounted]  # fmt: skip
+          kept, searched, deleting, private, accounted, unaccounted]  # fmt: skip
 
 
 async def thought(person: Person) -> None:
