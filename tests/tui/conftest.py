@@ -37,11 +37,17 @@ def open_terminal(tmp_path: Path) -> Iterator[OpenTerminal]:
     """
     terminals: list[Terminal] = []
 
-    def start(columns: int = 80, lines: int = 24, folder: str = "", **script: Any) -> Terminal:
+    def start(
+        columns: int = 80,
+        lines: int = 24,
+        folder: str = "",
+        env: dict[str, str] | None = None,
+        **script: Any,
+    ) -> Terminal:
         home = tmp_path / folder
         home.mkdir(exist_ok=True)
         (home / "stage.json").write_text(json.dumps(script))
-        terminals.append(Terminal(home, columns, lines))
+        terminals.append(Terminal(home, columns, lines, env))
         return terminals[-1]
 
     yield start

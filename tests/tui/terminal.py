@@ -10,7 +10,7 @@ import select
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -25,6 +25,7 @@ KEYS = {
     "f4": "\x1bOS",
     "f5": "\x1b[15~",
     "f8": "\x1b[19~",
+    "f9": "\x1b[20~",
     "f10": "\x1b[21~",
     "escape": "\x1b",
 }
@@ -41,14 +42,17 @@ RESTORED = {
 class Terminal:
     """The app on a pty."""
 
-    def __init__(self, folder: Path, columns: int, lines: int) -> None:
+    def __init__(
+        self, folder: Path, columns: int, lines: int, env: dict[str, str] | None = None
+    ) -> None:
+        """`env` is of the terminal: TERM and the like; a full-coloured one without it."""
         self.raw = b""
         """Everything the app wrote."""
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
-        env = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        for name in ("NO_COLOR", "COLUMNS", "LINES"):
-            env.pop(name, None)
+        of_others = ("TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
+        own = {name: value for name, value in os.environ.items() if name not in of_others}
+        env = own | (env or {"TERM": "xterm-256color", "COLORTERM": "truecolor"})
         self._app = pexpect.spawn(
             sys.executable,
             [str(APP), str(folder)],
@@ -65,6 +69,14 @@ class Terminal:
     def text(self) -> str:
         """The screen as a person sees it."""
         return "\n".join(self._screen.display)
+
+    def cells(self) -> Iterator[pyte.screens.Char]:
+        """Every cell that shows something."""
+        for line in range(self._screen.lines):
+            for column in range(self._screen.columns):
+                cell = self._screen.buffer[line][column]
+                if cell.data.strip():
+                    yield cell
 
     def wait_ready(self) -> Terminal:
         """Until the model answers; remembers the processes, to see them go."""
