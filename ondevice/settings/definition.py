@@ -144,7 +144,7 @@ class Settings:
         "no limit")
     theme: str = _setting(
         Text(), "ondevice", "Screen", AT_ONCE,
-        "Colours of the app. NO_COLOR in the environment takes them away.")
+        "Colours of the app. NO_COLOR in the environment leaves greys.")
     keymap: Mapping[str, str] = _setting(
         Entries(Text()), None, "Keys", AT_ONCE,
         "Other keys: what a key does, by its name, and the key or keys with commas.",
