@@ -50,7 +50,7 @@ class DownloadNotice:
     """Something a person may want to know while waiting."""
 
     code: str
-    """Stable: `waiting`, `retry`, `restart`, `resumed`, `unrecorded`."""
+    """Stable: `waiting`, `retry`, `restart`, `resumed`, `unrecorded`, `token`."""
     message: str
 
 
