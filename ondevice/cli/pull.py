@@ -7,7 +7,6 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -19,7 +18,7 @@ from ondevice.cli.exits import Exit
 from ondevice.cli.options import BYTES_PER_S, CONTEXT, settings_for
 from ondevice.cli.progress import EventLines, ProgressLine
 from ondevice.domain.download import Downloaded, DownloadEvent
-from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.hardware import probe
 from ondevice.hub import local, names, records, remote, wanted
@@ -97,7 +96,7 @@ def _wanted(
             return entry, file
         found = None if any(asked) else wanted.on_disk(model)
         named, file = found or wanted.on_hub(hub, model, *asked)
-        return replace(named, terms=named.terms or entry.terms) if entry else named, file
+        return wanted.as_listed(named, entry) if entry else named, file
     spec = known.find(model)
     return spec, wanted.choose(spec, *asked)
 
@@ -122,10 +121,16 @@ def _lines(plan: PullPlan, own: Records) -> Iterator[tuple[str, str]]:
         free = units.size(plan.free_disk_bytes)
         yield "fetch", f"{units.size(plan.bytes_to_fetch)}{have} · the disk has {free} free"
     yield "from", f"{file.repository} {file.path} · {own.state(file)}"
-    yield "licence", plan.spec.licence + (f" · terms: {plan.spec.terms}" if plan.spec.terms else "")
+    yield "licence", _licence(plan.spec)
     if plan.gated:
         yield "gated", "the hub wants an account that accepted the terms, and HF_TOKEN"
     yield from verdict_lines(plan.verdict, plan.problem)
+
+
+def _licence(spec: ModelSpec) -> str:
+    if not spec.terms:
+        return spec.licence
+    return f"{spec.licence} · {'see' if spec.licence == NO_LICENCE else 'terms:'} {spec.terms}"
 
 
 def _fetch(
@@ -167,8 +172,7 @@ def _agree(plan: PullPlan, own: Records, options: dict[str, Any]) -> PullPlan:
     told = options["as_json"] or options["events"]  # nobody saw the verdict
     talks = sys.stdin.isatty() and sys.stderr.isatty() and not told
     if plan.terms and (
-        options["accept_terms"]
-        or (talks and click.confirm(f"Accept the terms at {plan.terms}?", err=True))
+        options["accept_terms"] or (talks and click.confirm(_terms_question(plan), err=True))
     ):
         plan = acquire.accept(plan, own)
     if plan.terms is None and plan.fits is False and not options["yes"]:
@@ -179,6 +183,12 @@ def _agree(plan: PullPlan, own: Records, options: dict[str, Any]) -> PullPlan:
             )
         click.confirm(f"It would not run here: {clean_line(why)}. Fetch it?", abort=True, err=True)
     return plan
+
+
+def _terms_question(plan: PullPlan) -> str:
+    if plan.spec.licence == NO_LICENCE:
+        return f"It names no licence; see {plan.terms}. Fetch it all the same?"
+    return f"Accept the terms at {plan.terms}?"
 
 
 class _Terminated(KeyboardInterrupt):

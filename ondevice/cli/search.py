@@ -46,7 +46,7 @@ def search(text: tuple[str, ...], limit: int, as_json: bool) -> None:
 def _heading(model: HubModel) -> str:
     parts = [
         model.repository,
-        model.licence or "licence unknown",
+        model.licence or "no licence named",
         f"{units.short_count(model.downloads)} downloads",
         f"changed {model.modified or units.UNKNOWN}",
     ]

@@ -32,10 +32,11 @@ def offer_all(hub: Loopback) -> None:
 
 def test_lists_what_can_be_used_with_sizes(hub: Loopback, cli: Cli) -> None:
     offer_all(hub)
+    hub.repositories[REPOSITORY] = {"tags": ["gguf"]}
     outcome = cli("search", "small")
     assert outcome.code == 0, outcome.err
     heading, *forms = outcome.out.splitlines()
-    assert heading.startswith(f"{REPOSITORY} · licence unknown · 7 downloads · changed 2026-10-01")
+    assert heading.startswith(f"{REPOSITORY} · no licence named · 7 downloads · changed 2026-10-01")
     assert [line.split() for line in forms] == [
         ["Q4_K_M", "2.9", "KB", "m-Q4_K_M.gguf"],
         ["Q8_0", "1.5", "KB", "big-Q8_0-00001-of-00002.gguf"],

@@ -189,7 +189,13 @@ class Loopback:
                 if path not in self.small:
                     sibling["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 134}
             siblings.append(sibling)
-        said = {"id": name, "sha": COMMIT, "gated": False, "downloads": 7, "tags": ["gguf"]}
+        said = {
+            "id": name,
+            "sha": COMMIT,
+            "gated": False,
+            "downloads": 7,
+            "tags": ["gguf", "license:mit"],
+        }
         return (
             said
             | {"lastModified": "2026-10-01T10:00:00.000Z", "siblings": siblings}
