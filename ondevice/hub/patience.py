@@ -23,7 +23,8 @@ class Patience:
     """How often, after which waits, and what counts as no progress."""
 
     attempts: int = 5
-    """Without a new byte between them; and so many refusals to go on, whatever comes between."""
+    """Without `headway_bytes` between them; and so many refusals to go on, whatever comes in
+    between."""
     backoff_s: float = 1.0
     """Before the second attempt; twice as long before each further one."""
     longest_wait_s: float = 60.0
@@ -32,6 +33,11 @@ class Patience:
     """Slower than this for `stall_s` is a stall."""
     limit_bytes_per_s: int | None = None
     """Fetch no faster than this."""
+
+    @property
+    def headway_bytes(self) -> int:
+        """So much more is getting on, as a stall has it: less would be asked for without end."""
+        return round(self.stall_s * self.stall_bytes_per_s)
 
     def wait_s(self, error: DownloadTrouble, failures: int) -> float:
         """How long to wait after so many failures: as long as the hub asks, up to the longest."""

@@ -105,7 +105,7 @@ class _Transfer:
         if self._done:
             yield DownloadNotice("resumed", f"{units.size(self._done)} were here already")
         failures = refusals = 0
-        furthest = self._done
+        mark = self._done
         while self._done < self._file.size_bytes:
             try:
                 yield from self._attempt()
@@ -114,11 +114,12 @@ class _Transfer:
                 if refusals >= self._patience.attempts:
                     raise HubMisbehaved(f"{self._file.path}: {error}") from error
                 self.restart()
-                furthest = 0
+                failures = mark = 0  # those were of what is thrown away
                 yield DownloadNotice("restart", f"{error}; fetching {self._file.path} anew")
             except PASSING as error:
-                failures = 1 if self._done > furthest else failures + 1
-                furthest = max(furthest, self._done)
+                if self._done - mark >= self._patience.headway_bytes:
+                    failures, mark = 0, self._done
+                failures += 1
                 if failures >= self._patience.attempts:
                     raise
                 wait = self._patience.wait_s(error, failures)

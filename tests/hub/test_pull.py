@@ -183,6 +183,12 @@ def changed_etag(request: Answering) -> bool:
     return True
 
 
+def no_ranges_and_cut(request: Answering) -> bool:
+    """From the beginning whatever was asked for, and never far."""
+    no_ranges(request)
+    return cut_after(1000)(request)
+
+
 WEATHERED: dict[str, list[Fault]] = {
     "cut twice": [cut_after(70_000), cut_after(70_000)],
     "cut at once": [cut_after(0)],
@@ -209,6 +215,31 @@ def test_a_passing_fault_ends_with_the_right_file(
     loopback.faults.extend(faults)
     assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
     assert not loopback.faults
+
+
+def test_a_line_that_keeps_breaking_is_used_as_long_as_it_gets_on(
+    loopback: Loopback, store: HubCache
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend([cut_after(QUICK.headway_bytes // 2)] * 4 * QUICK.attempts)
+    assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
+    assert not loopback.faults
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [[cut_after(1)], [cut_after(1), answers(503)], [no_ranges_and_cut]],
+    ids=["a byte", "a byte, then busy", "the same bytes"],
+)
+def test_a_hub_that_drips_is_given_up_and_what_came_is_kept(
+    loopback: Loopback, store: HubCache, drip: list[Fault]
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend(drip * 50)
+    with pytest.raises((HubUnreachable, HubBusy)):
+        events(loopback, file, store)
+    assert len(loopback.faults) == 50 * len(drip) - QUICK.attempts
+    assert 0 < store.part(file).stat().st_size <= QUICK.attempts * 1000
 
 
 def named(error: type[DownloadTrouble], said: str, fault: Fault) -> tuple[object, ...]:
