@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -97,8 +100,21 @@ def _wanted(
         found = None if any(asked) else wanted.on_disk(model)
         named, file = found or wanted.on_hub(hub, model, *asked)
         return wanted.as_listed(named, entry) if entry else named, file
+    if local.means_path(model, known):
+        raise _no_name(local.expand(model))
     spec = known.find(model)
     return spec, wanted.choose(spec, *asked)
+
+
+def _no_name(path: Path) -> errors.OnDeviceError:
+    """What to raise where a path was given."""
+    if not os.path.lexists(path):
+        return local.no_such_file(path, "Fetched is a catalogue name, or owner/name of a hub.")
+    label = clean_line(str(path))
+    return errors.UsageTrouble(
+        f"{label} is a path on this machine, there is nothing to fetch",
+        hint=f"To run a file: ondevice run -m {shlex.quote(label)}",
+    )
 
 
 def _tell(plan: PullPlan, own: Records, options: dict[str, Any]) -> None:

@@ -28,11 +28,12 @@ def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name or a GGUF file."""
     machine, paths = probe.machine_memory(), user_paths()
     n_ctx = settings_for("context").context or None
-    if local.looks_like_path(model):
+    known = catalog.load(paths.user_catalogue)
+    if local.means_path(model, known):
         path = local.resolve(model, catalog.Catalog(())).path
         facts, verdict = _file_facts(path), _file_verdict(path, machine, n_ctx)
     else:
-        spec = catalog.load(paths.user_catalogue).find(model)
+        spec = known.find(model)
         facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, n_ctx)
     if as_json:
         import json  # deferred: only for this

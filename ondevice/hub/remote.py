@@ -146,10 +146,7 @@ class Hub:
             request = self._client.build_request(method, url, headers=headers | own)
             response = self._client.send(request, stream=True, auth=None)
         except httpx.HTTPError as error:
-            hint = "Check the connection; what was fetched is kept."
-            raise HubUnreachable(
-                f"{url.host} does not answer: {answers.reason(error)}", hint
-            ) from error
+            raise answers.no_answer(error, url.host) from error
         try:
             yield response
         finally:
@@ -197,9 +194,9 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def offline() -> HubUnreachable:
-    """What to raise where a hub would have to be asked."""
-    return HubUnreachable("HF_HUB_OFFLINE forbids the network", hint="Unset it to download.")
+def offline(act: str = "download") -> HubUnreachable:
+    """What to raise where a hub would have to be asked, to do `act`."""
+    return HubUnreachable("HF_HUB_OFFLINE forbids the network", hint=f"Unset it to {act}.")
 
 
 def from_environment(told: Told = lambda _notice: None) -> Hub:

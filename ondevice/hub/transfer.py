@@ -22,10 +22,11 @@ from ondevice.errors import (
     CorruptDownload,
     DiskTooSmall,
     DownloadStalled,
+    DownloadTrouble,
     HubMisbehaved,
     HubUnreachable,
 )
-from ondevice.hub.answers import RangeRefused
+from ondevice.hub.answers import CHECK, RangeRefused
 from ondevice.hub.patience import PASSING, Patience, retrying
 from ondevice.hub.remote import Hub
 
@@ -120,13 +121,18 @@ class _Transfer:
                 if self._done - mark >= self._patience.headway_bytes:
                     failures, mark = 0, self._done
                 failures += 1
-                if failures >= self._patience.attempts:
+                if self._patience.is_over(error, failures, self.came):
+                    self._say_what_is_kept(error)
                     raise
                 wait = self._patience.wait_s(error, failures)
                 yield retrying(error, wait)
                 time.sleep(wait)
         os.fsync(self._out.fileno())
         yield self._progress()
+
+    def _say_what_is_kept(self, error: DownloadTrouble) -> None:
+        if self._before + self._done:
+            error.hint = f"{error.hint} What was fetched is kept; pull again to go on."
 
     def restart(self) -> None:
         """Throw away what is there."""
@@ -160,7 +166,7 @@ class _Transfer:
                     yield self._progress()
                 self._brake(began, self._done - first)
         if self._done < self._file.size_bytes:
-            raise HubUnreachable("the connection ended early", hint="What was fetched is kept.")
+            raise HubUnreachable("the connection ended early", hint=CHECK)
 
     def _write(self, chunk: bytes) -> None:
         if self._done + len(chunk) > self._file.size_bytes:
@@ -199,9 +205,7 @@ class _Transfer:
         if seconds < self._patience.stall_s:
             return
         if self._done - self._recent[0][1] < seconds * self._patience.stall_bytes_per_s:
-            raise DownloadStalled(
-                f"hardly a byte in {units.duration(seconds)}", hint="What was fetched is kept."
-            )
+            raise DownloadStalled(f"hardly a byte in {units.duration(seconds)}", hint=CHECK)
 
     def _brake(self, began: float, fetched: int) -> None:
         limit = self._patience.limit_bytes_per_s

@@ -244,6 +244,7 @@ class TestAnUnpinnedFile:
         again = cli("pull", "small-model")
         assert again.code == Exit.DOWNLOAD
         assert "bytes" in again.err
+        assert f"ondevice rm --forget-pin {REPOSITORY}/{PATH}\n" in again.err
         hub.files[PATH] = CONTENT
         assert Path(cli("pull", "small-model").out.strip()).read_bytes() == CONTENT
 
@@ -316,6 +317,26 @@ def test_offline_says_so_and_tells_what_is_known(hub: Loopback, cli: Cli, home: 
     assert_refused(cli("pull", "small-model", env=offline), Exit.DOWNLOAD, "HF_HUB_OFFLINE")
     assert_refused(cli("pull", "a/b", env=offline), Exit.DOWNLOAD, "HF_HUB_OFFLINE")
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("no-such-host.invalid", "cannot find the host no-such-host.invalid"),
+        ("255.255.255.255", "cannot reach the host 255.255.255.255"),  # no connection goes there
+    ],
+    ids=["no such name", "no way"],
+)
+@pytest.mark.parametrize("model", ["small-model", REPOSITORY], ids=["pinned", "on the hub"])
+def test_without_a_network_it_is_told_after_one_more_attempt(
+    model: str, host: str, said: str, hub: Loopback, cli: Cli, home: Path
+) -> None:
+    if model == "small-model":
+        offer_model(home, hub.offer(CONTENT))
+    outcome = cli("pull", model, env={"HF_ENDPOINT": f"http://{host}"})
+    assert_refused(outcome, Exit.DOWNLOAD, f"ondevice: {said}\n  Is the network up?")
+    assert outcome.err.count("trying again in") == 1
+    assert "kept" not in outcome.err
 
 
 def test_retries_are_told_and_no_name_reaches_the_terminal_raw(
