@@ -36,6 +36,7 @@ from ondevice.hub.pull import bytes_here, free_bytes, pull, remember_main
 from ondevice.hub.records import Pin, Records
 from ondevice.hub.remote import Hub
 
+SIZE_ON_HUB = "only the hub knows the size of its file"
 FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
 
 
