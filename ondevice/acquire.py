@@ -20,7 +20,7 @@ from ondevice.domain.download import (
 )
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.memory import MachineMemory
-from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.errors import (
     DownloadTrouble,
     ModelTrouble,
@@ -36,6 +36,7 @@ from ondevice.hub.pull import bytes_here, free_bytes, pull, remember_main
 from ondevice.hub.records import Pin, Records
 from ondevice.hub.remote import Hub
 
+SIZE_ON_HUB = "only the hub knows the size of its file"
 FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
 
 
@@ -54,7 +55,8 @@ class PullPlan:
     """Whole files and partials, with which a pull goes on."""
     free_disk_bytes: int | None
     terms: str | None
-    """Address of terms still to be accepted; None when there are none, or they were."""
+    """Address of terms still to be accepted; None when there are none, or they were. Of a model
+    that names no licence it is the repository's."""
     gated: bool
     verdict: MemoryVerdict | None = None
     """Memory on this machine; None where neither the catalogue nor a header says enough."""
@@ -168,10 +170,7 @@ def get(
     Raises TermsNotAccepted before anything is fetched, and DownloadTrouble.
     """
     if plan.terms is not None:
-        raise TermsNotAccepted(
-            f"{plan.spec.name} is given under terms of its own: {plan.terms}",
-            hint=f"Read them, then: ondevice pull {plan.spec.name} --accept-terms",
-        )
+        raise _not_accepted(plan.spec)
     if plan.here is not None:
         yield Downloaded(plan.here, 0)
         return
@@ -186,6 +185,15 @@ def get(
                 yield from _kept(event, plan, cache, records)
             else:
                 yield event
+
+
+def _not_accepted(spec: ModelSpec) -> TermsNotAccepted:
+    read, what = "Read them", f"is given under terms of its own: {spec.terms}"
+    if spec.licence == NO_LICENCE:
+        read, what = "Look there", f"names no licence: {spec.terms}"
+    return TermsNotAccepted(
+        f"{spec.name} {what}", hint=f"{read}, then: ondevice pull {spec.name} --accept-terms"
+    )
 
 
 def _kept(

@@ -27,6 +27,7 @@ OnDeviceError
 │   └── StateNotSaved      the state could not be written
 ├── DownloadTrouble        getting a model from a hub
 │   ├── HubUnreachable     no connection, or none is allowed
+│   │   └── NoNetwork      its name, or the way to it, is not to be found from here
 │   ├── HubBusy            it asks to come back later
 │   ├── HubRefused         it wants an account, a token, or terms accepted
 │   ├── NotOnHub           it has no such file
@@ -171,6 +172,10 @@ class DownloadTrouble(OnDeviceError):
 
 class HubUnreachable(DownloadTrouble):
     """No connection to the hub, or none is allowed."""
+
+
+class NoNetwork(HubUnreachable):
+    """The name of the hub's host, or the way to it, is not to be found from here."""
 
 
 class HubBusy(DownloadTrouble):

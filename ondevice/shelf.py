@@ -41,6 +41,7 @@ def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None)
     """What can be told of one form without a hub."""
     here = local.find_file(file)
     total = local.size_of(here, file) if here else file.size_bytes
+    unsized = total is None and file.engine == "llama.cpp"
     accepted = here or spec.terms is None or records.accepted(spec.terms) is not None
     return PullPlan(
         spec=spec,
@@ -52,5 +53,6 @@ def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None)
         free_disk_bytes=free,
         terms=None if accepted else spec.terms,
         gated=spec.gated,
+        problem=acquire.SIZE_ON_HUB if unsized else None,
         pin=records.state(file),
     )

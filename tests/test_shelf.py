@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ondevice import catalog, shelf
+from ondevice import acquire, catalog, shelf
 from ondevice.domain.memory import MachineMemory
 from ondevice.gguf.shapes import write_shape
 from ondevice.hub.cache import HubCache
@@ -50,6 +50,13 @@ def test_what_other_tools_fetched_is_on_it_and_what_has_no_owner_spoils_nothing(
     assert found.verdict is not None
     assert found.bytes_total == found.here.stat().st_size
     assert not [row for row in rows if "gpt2" in row.spec.name]
+
+
+def test_a_verdict_that_is_missing_has_its_reason(cache: HubCache, tmp_path: Path) -> None:
+    rows = shelf.read(catalog.load(), cache, Records(tmp_path / "downloads.json"), MACHINE)
+    unsized = [row for row in rows if row.file.engine == "llama.cpp" and row.bytes_total is None]
+    assert {row.spec.family for row in unsized} >= {"mamba", "rwkv"}
+    assert all(row.problem == acquire.SIZE_ON_HUB and row.fits is None for row in unsized)
 
 
 def test_a_longer_context_takes_more(cache: HubCache, tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ def list_models(here: bool, as_json: bool) -> None:
             "No model is on this machine yet. `ondevice list` shows what there is.", err=True
         )
     _print_table(rows)
+    if sys.stdout.isatty() and any(row["size_bytes"] is None for row in rows):
+        ask = "`ondevice pull MODEL --dry-run` asks it"
+        click.echo(f"SIZE unknown: only the hub knows the size of that file; {ask}.", err=True)
 
 
 def _of_entry(spec: ModelSpec, own: Records) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +21,7 @@ from ondevice.cli.exits import Exit
 from ondevice.cli.options import BYTES_PER_S, CONTEXT, settings_for
 from ondevice.cli.progress import EventLines, ProgressLine
 from ondevice.domain.download import Downloaded, DownloadEvent
-from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.hardware import probe
 from ondevice.hub import local, names, records, remote, wanted
@@ -97,9 +99,22 @@ def _wanted(
             return entry, file
         found = None if any(asked) else wanted.on_disk(model)
         named, file = found or wanted.on_hub(hub, model, *asked)
-        return replace(named, terms=named.terms or entry.terms) if entry else named, file
+        return wanted.as_listed(named, entry) if entry else named, file
+    if local.means_path(model, known):
+        raise _no_name(local.expand(model))
     spec = known.find(model)
     return spec, wanted.choose(spec, *asked)
+
+
+def _no_name(path: Path) -> errors.OnDeviceError:
+    """What to raise where a path was given."""
+    if not os.path.lexists(path):
+        return local.no_such_file(path, "Fetched is a catalogue name, or owner/name of a hub.")
+    label = clean_line(str(path))
+    return errors.UsageTrouble(
+        f"{label} is a path on this machine, there is nothing to fetch",
+        hint=f"To run a file: ondevice run -m {shlex.quote(label)}",
+    )
 
 
 def _tell(plan: PullPlan, own: Records, options: dict[str, Any]) -> None:
@@ -122,10 +137,16 @@ def _lines(plan: PullPlan, own: Records) -> Iterator[tuple[str, str]]:
         free = units.size(plan.free_disk_bytes)
         yield "fetch", f"{units.size(plan.bytes_to_fetch)}{have} · the disk has {free} free"
     yield "from", f"{file.repository} {file.path} · {own.state(file)}"
-    yield "licence", plan.spec.licence + (f" · terms: {plan.spec.terms}" if plan.spec.terms else "")
+    yield "licence", _licence(plan.spec)
     if plan.gated:
         yield "gated", "the hub wants an account that accepted the terms, and HF_TOKEN"
     yield from verdict_lines(plan.verdict, plan.problem)
+
+
+def _licence(spec: ModelSpec) -> str:
+    if not spec.terms:
+        return spec.licence
+    return f"{spec.licence} · {'see' if spec.licence == NO_LICENCE else 'terms:'} {spec.terms}"
 
 
 def _fetch(
@@ -167,8 +188,7 @@ def _agree(plan: PullPlan, own: Records, options: dict[str, Any]) -> PullPlan:
     told = options["as_json"] or options["events"]  # nobody saw the verdict
     talks = sys.stdin.isatty() and sys.stderr.isatty() and not told
     if plan.terms and (
-        options["accept_terms"]
-        or (talks and click.confirm(f"Accept the terms at {plan.terms}?", err=True))
+        options["accept_terms"] or (talks and click.confirm(_terms_question(plan), err=True))
     ):
         plan = acquire.accept(plan, own)
     if plan.terms is None and plan.fits is False and not options["yes"]:
@@ -179,6 +199,12 @@ def _agree(plan: PullPlan, own: Records, options: dict[str, Any]) -> PullPlan:
             )
         click.confirm(f"It would not run here: {clean_line(why)}. Fetch it?", abort=True, err=True)
     return plan
+
+
+def _terms_question(plan: PullPlan) -> str:
+    if plan.spec.licence == NO_LICENCE:
+        return f"It names no licence; see {plan.terms}. Fetch it all the same?"
+    return f"Accept the terms at {plan.terms}?"
 
 
 class _Terminated(KeyboardInterrupt):

@@ -19,6 +19,8 @@ from ondevice.hub.records import FETCHED_AGAIN, Records
 from ondevice.hub.upkeep import Removal
 from ondevice.paths import user_paths
 
+OWN_FILE = "What becomes of it is up to you: delete it yourself."
+
 
 @click.command()
 @click.argument("model")
@@ -37,7 +39,7 @@ def rm(
     """
     paths = user_paths()
     cache, own = HubCache(local.hub_cache()), records.of(paths)
-    named = forms.named(model, catalog.load(paths.user_catalogue), cache, own)
+    named = forms.named(model, catalog.load(paths.user_catalogue), cache, own, OWN_FILE)
     asked = [each for each in _asked(model, named, quant) if path in (None, each.path)]
     asked = _pinned_here(model, asked, own) if forget_pin else asked
     file, due = _one(model, asked, cache, own, forget_pin)

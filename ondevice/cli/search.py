@@ -26,6 +26,8 @@ def search(text: tuple[str, ...], limit: int, as_json: bool) -> None:
     wanted = clean_line(" ".join(text), 200)
     if not wanted:
         raise UsageTrouble("there is no text to look for", hint="Try: ondevice search smollm2")
+    if remote.is_offline():
+        raise remote.offline("search")
     with remote.from_environment(ProgressLine().show) as hub:
         found = listing.search(hub, wanted, limit)
     if as_json:
@@ -46,7 +48,7 @@ def search(text: tuple[str, ...], limit: int, as_json: bool) -> None:
 def _heading(model: HubModel) -> str:
     parts = [
         model.repository,
-        model.licence or "licence unknown",
+        model.licence or "no licence named",
         f"{units.short_count(model.downloads)} downloads",
         f"changed {model.modified or units.UNKNOWN}",
     ]

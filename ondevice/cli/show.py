@@ -28,12 +28,15 @@ def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name or a GGUF file."""
     machine, paths = probe.machine_memory(), user_paths()
     n_ctx = settings_for("context").context or None
-    if local.looks_like_path(model):
+    known = catalog.load(paths.user_catalogue)
+    if local.means_path(model, known):
         path = local.resolve(model, catalog.Catalog(())).path
         facts, verdict = _file_facts(path), _file_verdict(path, machine, n_ctx)
+        why_unknown = acquire.FIRST_OF_SEVERAL if names.parts(path.name) else None
     else:
-        spec = catalog.load(paths.user_catalogue).find(model)
+        spec = known.find(model)
         facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, n_ctx)
+        why_unknown = acquire.SIZE_ON_HUB if wanted.choose(spec).size_bytes is None else None
     if as_json:
         import json  # deferred: only for this
 
@@ -44,8 +47,7 @@ def show(model: str, as_json: bool) -> None:
         for number, line in enumerate(lines):
             label = name if number == 0 else ""
             click.echo(f"{label:<16}{clean_line(_words(name, line), 300)}")
-    split = bool(names.parts(facts.get("path", "")))
-    for label, line in verdict_lines(verdict, acquire.FIRST_OF_SEVERAL if split else None):
+    for label, line in verdict_lines(verdict, why_unknown):
         click.echo(f"{label:<16}{clean_line(line, 300)}")
 
 
@@ -110,7 +112,8 @@ def _file_line(file: FileSpec) -> str:
     if own and own.state(file) == "pinned locally":
         pin = "pinned locally"
     where = f"{file.repository} {file.path}"
-    return f"{file.engine} {file.quantization}, {units.size(file.size_bytes)}, {pin}, {where}"
+    size = "size unknown" if file.size_bytes is None else units.size(file.size_bytes)
+    return f"{file.engine} {file.quantization}, {size}, {pin}, {where}"
 
 
 def _file_facts(path: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from ondevice.hub.records import Records
 from ondevice.hub.upkeep import Finding
 from ondevice.paths import Paths, user_paths
 
+OWN_FILE = "No hash of it was ever recorded; compare what sha256sum says with where it is from."
+
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
@@ -61,7 +63,8 @@ def _files(models: tuple[str, ...], paths: Paths, cache: HubCache, own: Records)
         return forms.all_here(known, cache, own)
     found = []
     for name in models:
-        here = [each for each in forms.named(name, known, cache, own) if forms.is_here(each, cache)]
+        asked = forms.named(name, known, cache, own, OWN_FILE)
+        here = [each for each in asked if forms.is_here(each, cache)]
         if not here:
             label = clean_line(name, 80)
             raise ModelNotHere(f"{label} is not on this machine", hint="See: ondevice list --here")

@@ -50,7 +50,7 @@ class DownloadNotice:
     """Something a person may want to know while waiting."""
 
     code: str
-    """Stable: `waiting`, `retry`, `restart`, `resumed`, `unrecorded`."""
+    """Stable: `waiting`, `retry`, `restart`, `resumed`, `unrecorded`, `token`."""
     message: str
 
 
@@ -88,7 +88,7 @@ class HubModel:
     """What the asked revision is now."""
     licence: str | None
     terms: str | None
-    """Address of terms beyond a plain open licence."""
+    """Address of terms beyond a plain open licence; its page where no licence is named."""
     gated: bool
     downloads: int | None
     modified: str | None

@@ -17,6 +17,8 @@ from typing import Literal
 EngineName = Literal["llama.cpp", "onnx", "echo"]
 Use = Literal["chat", "base", "embed"]
 Recurrent = Literal["ssm", "rwkv", "shortconv"]
+NO_LICENCE = "none named"
+"""The licence of a model whose repository names none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import shlex
 import socket
 import ssl
 import time
@@ -18,6 +20,7 @@ from ondevice.errors import (
     HubMisbehaved,
     HubRefused,
     HubUnreachable,
+    NoNetwork,
     NotOnHub,
 )
 
@@ -28,6 +31,8 @@ NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 """One in a header. Python refuses to read one of 5,000 digits."""
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _SERVER_ERRORS = range(500, 600)
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+CHECK = "Check the connection."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,7 @@ class Body:
                 left -= len(data)
                 yield data
         except (httpx.HTTPError, OSError) as error:
-            hint = "What was fetched is kept; pull again."
-            raise HubUnreachable(f"the connection broke: {reason(error)}", hint) from error
+            raise HubUnreachable(f"the connection broke: {reason(error)}", CHECK) from error
 
     def _socket(self) -> socket.socket | None:
         """Where the body comes from; None where only the client can read it (TLS inside TLS)."""
@@ -83,9 +87,11 @@ def begin(response: httpx.Response, file: RemoteFile, start: int) -> int:
         at = start
     length = said.get("Content-Length")
     if length is not None and length != str(file.size_bytes - at):
+        name = shlex.quote(f"{file.repository}/{file.path}")
         raise HubMisbehaved(
             f"the server has {length} bytes of {file.path} where {file.size_bytes - at} are due",
-            hint="It is another file now. A hash recorded here: ondevice rm --forget-pin.",
+            hint=f"It is another file now. Where its hash was recorded here, "
+            f"to delete it and take the new one: ondevice rm --forget-pin {name}",
         )
     return at
 
@@ -127,10 +133,22 @@ def check_status(response: httpx.Response, label: str, endpoint: str, repository
         raise NotOnHub(f"the hub has no {label}", hint=f"See {page}; a private one needs HF_TOKEN.")
     if status == 429 or status in _SERVER_ERRORS:
         after = response.headers.get("Retry-After", "")
-        hint = "Try again later; what was fetched is kept."
         wait = float(after) if NUMBER.fullmatch(after) else None
-        raise HubBusy(f"the hub answers {status}", hint, wait)
+        raise HubBusy(f"the hub answers {status}", "Try again later.", wait)
     raise HubMisbehaved(f"the hub answers {status} for {label}")
+
+
+def no_answer(error: httpx.HTTPError, host: str) -> HubUnreachable:
+    """What it means that `host` was not reached, or did not answer."""
+    hint = "Is the network up? Otherwise check HF_ENDPOINT and the proxy variables."
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, socket.gaierror):
+        return NoNetwork(f"cannot find the host {clean_line(host, 100)}", hint)
+    if cause is not None and cause.errno in _NO_WAY:
+        return NoNetwork(f"cannot reach the host {clean_line(host, 100)}", hint)
+    return HubUnreachable(f"{clean_line(host, 100)} does not answer: {reason(error)}", CHECK)
 
 
 def reason(error: Exception) -> str:

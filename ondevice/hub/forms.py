@@ -13,8 +13,6 @@ from ondevice.hub import local, names
 from ondevice.hub.cache import HubCache, Pointer, Snapshots, is_real_folder
 from ondevice.hub.records import Records
 
-OWN_FILE = "What becomes of it is up to you: delete it yourself."
-
 
 def belongs(file: FileSpec, path: str) -> bool:
     """Whether `path` in its repository is of the form `file`.
@@ -33,11 +31,13 @@ def pointers(file: FileSpec, snapshots: Snapshots) -> list[Pointer]:
     return [each for each in snapshots.pointers if belongs(file, each.path)]
 
 
-def named(name: str, catalog: Catalog, cache: HubCache, own: Records) -> list[FileSpec]:
+def named(
+    name: str, catalog: Catalog, cache: HubCache, own: Records, of_ones_own: str
+) -> list[FileSpec]:
     """The forms of the model that `name` means, whether they are here or not.
 
     A catalogue name; `owner/name` with what was fetched from there; `owner/name/file`. Raises
-    UnknownModel, and UsageTrouble for the path of a file.
+    UnknownModel, and UsageTrouble for a file that was not fetched: `of_ones_own` says what to do.
     """
     if spec := catalog.get(name):
         return list(spec.files)
@@ -47,8 +47,10 @@ def named(name: str, catalog: Catalog, cache: HubCache, own: Records) -> list[Fi
         repository, inside = found
         paths = [inside] if inside else fetched_from(repository, cache, own)
         return [_listed(repository, each, catalog) or _unnamed(repository, each) for each in paths]
-    if on_disk or local.looks_like_path(name):
-        raise _own_file(path, cache)
+    if on_disk:
+        raise _own_file(path, cache, of_ones_own)
+    if local.looks_like_path(name):
+        raise local.no_such_file(path, "Give the name of a model: ondevice list --here")
     return list(catalog.find(name).files)
 
 
@@ -103,12 +105,12 @@ def _unnamed(repository: str, path: str) -> FileSpec:
     return FileSpec("llama.cpp" if gguf else "onnx", "", repository, path)
 
 
-def _own_file(path: Path, cache: HubCache) -> UsageTrouble:
+def _own_file(path: Path, cache: HubCache, hint: str) -> UsageTrouble:
     label = clean_line(str(path))
     try:
         folder, _, _, *inside = path.absolute().relative_to(cache.root.absolute()).parts
     except ValueError:
-        return UsageTrouble(f"{label} was not fetched by ondevice", hint=OWN_FILE)
+        return UsageTrouble(f"{label} was not fetched by ondevice", hint)
     repository = folder.removeprefix("models--").replace("--", "/")
     name = clean_line("/".join([repository, *inside]))
     return UsageTrouble(f"{label} is a path inside the cache", hint=f"Its name is {name}.")

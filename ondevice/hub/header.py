@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ondevice.domain.download import RemoteFile
 from ondevice.errors import HubUnreachable
 from ondevice.gguf.header import Header, header_from
+from ondevice.hub import answers
 from ondevice.hub.remote import Hub
 
 MOST_BYTES = 32 << 20
@@ -39,6 +40,6 @@ class _Stream:
             self._held = next(self._chunks, b"")
             self._due_bytes -= len(self._held)
             if not self._held or time.monotonic() > self._deadline:
-                raise HubUnreachable("the header did not come", "Check the connection.")
+                raise HubUnreachable("the header did not come", answers.CHECK)
         piece, self._held = self._held[:size], self._held[size:]
         return piece

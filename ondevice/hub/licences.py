@@ -2,6 +2,7 @@
 
 open        a plain open licence: nothing is asked
 with terms  a person accepts them once, for mirrors of the model as well
+none named  nothing allows its use, so a person accepts that, once for each repository
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _TERMS = {
     "llama3.1": "https://www.llama.com/llama3_1/license/",
     "llama3.2": "https://www.llama.com/llama3_2/license/",
     "llama3.3": "https://www.llama.com/llama3_3/license/",
+    "lfm1.0": "https://huggingface.co/LiquidAI/LFM2-350M/blob/main/LICENSE",
     "falcon-llm": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
     "falcon-llm-license": "https://falconllm.tii.ae/falcon-terms-and-conditions.html",
     "falcon-mamba-7b": "https://falconllm.tii.ae/falcon-mamba-7b-terms-and-conditions.html",
@@ -28,12 +30,12 @@ _TERMS = {
 
 
 def terms_of(licence: str | None, link: str | None, page: str) -> str | None:
-    """Address of the terms of `licence`; None for an open one and where none is named.
+    """Address of the terms of `licence`, or where they would be; None for an open one.
 
     `link` is what the repository gives as its address, `page` the repository's own.
     """
     if licence is None:
-        return None
+        return page
     name = licence.lower()
     if name in _TERMS:
         return _TERMS[name]

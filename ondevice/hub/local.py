@@ -32,7 +32,7 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
     """
     if catalog.get(name) is None and not _exists(name) and (found := from_repository(name)):
         return found
-    if looks_like_path(name) or (catalog.get(name) is None and _is_file(name)):
+    if means_path(name, catalog):
         return from_path(expand(name))
     spec = catalog.find(name)
     found = find(spec)
@@ -70,7 +70,7 @@ def from_path(path: Path) -> ModelFile:
     except (FileNotFoundError, NotADirectoryError) as error:
         on_hub = names.split(str(path)) is not None
         hint = "Check the path." if not on_hub else f"Check the path, or: ondevice pull {label}"
-        raise UnknownModel(f"there is no file {label}", hint) from error
+        raise no_such_file(path, hint) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnknownModel(f"{label} cannot be read: {reason}", hint="Check the path.") from error
@@ -220,6 +220,16 @@ def _exists(name: str) -> bool:
 
 def _is_file(name: str) -> bool:
     return os.path.isfile(expand(name))  # noqa: PTH113 - pathlib's raises for a long name
+
+
+def no_such_file(path: Path, hint: str) -> UnknownModel:
+    """What to raise where a path was given and nothing is there."""
+    return UnknownModel(f"there is no file {clean_line(str(path))}", hint)
+
+
+def means_path(name: str, catalog: Catalog) -> bool:
+    """Whether `name` is a path: it looks like one, or is a file's and in no catalogue."""
+    return looks_like_path(name) or (catalog.get(name) is None and _is_file(name))
 
 
 def looks_like_path(name: str) -> bool:

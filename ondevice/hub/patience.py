@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ondevice import units
 from ondevice.domain.download import DownloadNotice
-from ondevice.errors import DownloadStalled, DownloadTrouble, HubBusy, HubUnreachable
+from ondevice.errors import DownloadStalled, DownloadTrouble, HubBusy, HubUnreachable, NoNetwork
 
 PASSING = (HubBusy, HubUnreachable, DownloadStalled)
 """Trouble that may be over in a moment."""
@@ -23,7 +23,8 @@ class Patience:
     """How often, after which waits, and what counts as no progress."""
 
     attempts: int = 5
-    """Without a new byte between them; and so many refusals to go on, whatever comes between."""
+    """Without `headway_bytes` between them; and so many refusals to go on, whatever comes in
+    between."""
     backoff_s: float = 1.0
     """Before the second attempt; twice as long before each further one."""
     longest_wait_s: float = 60.0
@@ -32,6 +33,19 @@ class Patience:
     """Slower than this for `stall_s` is a stall."""
     limit_bytes_per_s: int | None = None
     """Fetch no faster than this."""
+
+    @property
+    def headway_bytes(self) -> int:
+        """So much more is getting on, as a stall has it: less would be asked for without end."""
+        return round(self.stall_s * self.stall_bytes_per_s)
+
+    def is_over(self, error: DownloadTrouble, failures: int, came: int = 0) -> bool:
+        """Whether so many failures in a row, `error` the last, are enough.
+
+        No network is told after one more attempt, except where bytes `came` a moment ago.
+        """
+        soon = isinstance(error, NoNetwork) and not came
+        return failures >= (min(2, self.attempts) if soon else self.attempts)
 
     def wait_s(self, error: DownloadTrouble, failures: int) -> float:
         """How long to wait after so many failures: as long as the hub asks, up to the longest."""
@@ -51,11 +65,14 @@ def retrying(error: DownloadTrouble, wait_s: float) -> DownloadNotice:
 
 def again(ask: Callable[[], _T], patience: Patience, told: Told) -> _T:
     """What `ask` answers, tried again after passing trouble. Raises what ended the last attempt."""
-    for failures in range(1, patience.attempts):
+    failures = 0
+    while True:
         try:
             return ask()
         except PASSING as error:
+            failures += 1
+            if patience.is_over(error, failures):
+                raise
             wait = patience.wait_s(error, failures)
             told(retrying(error, wait))
             time.sleep(wait)
-    return ask()

@@ -6,7 +6,6 @@ whatever it redirects to; neither is ever part of a message.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -20,9 +19,8 @@ from ondevice import __version__
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import HubMisbehaved, HubUnreachable
-from ondevice.hub import answers, names
+from ondevice.hub import answers, credentials, names
 from ondevice.hub.answers import Body, RangeRefused
-from ondevice.hub.local import expand
 from ondevice.hub.patience import QUESTION, Patience, Told, again
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -44,22 +42,16 @@ class Hub:
         told: Told = lambda _notice: None,
     ) -> None:
         """`patience` is for questions, whose retries are `told`; bytes have their own."""
+        address = _parsed(endpoint)
         try:
-            address = httpx.URL(endpoint.rstrip("/"))
-            if address.scheme not in ("http", "https") or not address.host:
-                raise ValueError("it is no address of the web")
             timeout = httpx.Timeout(read_s, connect=CONNECT_S)
             self._client = httpx.Client(timeout=timeout, follow_redirects=False)
-        except (httpx.InvalidURL, ValueError):  # the latter: also a proxy that is none
-            # What is wrong with it is not told: the words could hold a password.
-            raise HubUnreachable(
-                "the hub's address is not usable",
-                hint="Check HF_ENDPOINT and the proxy variables.",
-            ) from None
+        except (httpx.InvalidURL, ValueError):  # a proxy that is none
+            raise _unusable() from None
         self.endpoint = str(address.copy_with(userinfo=b""))
         """Without name and password, so that it may be shown and kept."""
         self._origin = _origin(address)
-        self._secret = _credentials(address, token)
+        self._secret = credentials.shown_to(address, token)
         self._patience, self._told = patience, told
 
     def __enter__(self) -> Hub:
@@ -154,10 +146,7 @@ class Hub:
             request = self._client.build_request(method, url, headers=headers | own)
             response = self._client.send(request, stream=True, auth=None)
         except httpx.HTTPError as error:
-            hint = "Check the connection; what was fetched is kept."
-            raise HubUnreachable(
-                f"{url.host} does not answer: {answers.reason(error)}", hint
-            ) from error
+            raise answers.no_answer(error, url.host) from error
         try:
             yield response
         finally:
@@ -205,39 +194,38 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def offline() -> HubUnreachable:
-    """What to raise where a hub would have to be asked."""
-    return HubUnreachable("HF_HUB_OFFLINE forbids the network", hint="Unset it to download.")
+def offline(act: str = "download") -> HubUnreachable:
+    """What to raise where a hub would have to be asked, to do `act`."""
+    return HubUnreachable("HF_HUB_OFFLINE forbids the network", hint=f"Unset it to {act}.")
 
 
 def from_environment(told: Told = lambda _notice: None) -> Hub:
-    """The hub that HF_ENDPOINT names, with the token of HF_TOKEN or of the tools' token file.
+    """The hub that HF_ENDPOINT names, with the person's token where it is meant for that hub.
 
     `told` hears what a person may want to know while waiting for an answer. Raises HubUnreachable
     when HF_HUB_OFFLINE forbids the network.
     """
     if is_offline():
         raise offline()
-    return Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, _token(), told=told)
+    endpoint = os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    return Hub(endpoint, credentials.token_for(_parsed(endpoint), told), told=told)
 
 
-def _token() -> str | None:
-    token = os.environ.get("HF_TOKEN")
-    if token is None and os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN") != "1":
-        home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
-        path = expand(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            token = path.read_text(encoding="utf-8")
-    token = (token or "").strip()
-    return token if token.isascii() and token.isprintable() and token else None
+def _parsed(endpoint: str) -> httpx.URL:
+    try:
+        address = httpx.URL(endpoint.rstrip("/"))
+    except httpx.InvalidURL:
+        raise _unusable() from None
+    if address.scheme not in ("http", "https") or not address.host:
+        raise _unusable()
+    return address
 
 
-def _credentials(address: httpx.URL, token: str | None) -> str | None:
-    """What the hub's own origin is shown: name and password of its address, or the token."""
-    if address.userinfo:
-        both = f"{address.username}:{address.password}".encode()
-        return f"Basic {base64.b64encode(both).decode()}"
-    return f"Bearer {token}" if token else None
+def _unusable() -> HubUnreachable:
+    """What is wrong with it is not told: the words could hold a password."""
+    return HubUnreachable(
+        "the hub's address is not usable", hint="Check HF_ENDPOINT and the proxy variables."
+    )
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

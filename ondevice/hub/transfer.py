@@ -22,10 +22,11 @@ from ondevice.errors import (
     CorruptDownload,
     DiskTooSmall,
     DownloadStalled,
+    DownloadTrouble,
     HubMisbehaved,
     HubUnreachable,
 )
-from ondevice.hub.answers import RangeRefused
+from ondevice.hub.answers import CHECK, RangeRefused
 from ondevice.hub.patience import PASSING, Patience, retrying
 from ondevice.hub.remote import Hub
 
@@ -105,7 +106,7 @@ class _Transfer:
         if self._done:
             yield DownloadNotice("resumed", f"{units.size(self._done)} were here already")
         failures = refusals = 0
-        furthest = self._done
+        mark = self._done
         while self._done < self._file.size_bytes:
             try:
                 yield from self._attempt()
@@ -114,18 +115,24 @@ class _Transfer:
                 if refusals >= self._patience.attempts:
                     raise HubMisbehaved(f"{self._file.path}: {error}") from error
                 self.restart()
-                furthest = 0
+                failures = mark = 0  # those were of what is thrown away
                 yield DownloadNotice("restart", f"{error}; fetching {self._file.path} anew")
             except PASSING as error:
-                failures = 1 if self._done > furthest else failures + 1
-                furthest = max(furthest, self._done)
-                if failures >= self._patience.attempts:
+                if self._done - mark >= self._patience.headway_bytes:
+                    failures, mark = 0, self._done
+                failures += 1
+                if self._patience.is_over(error, failures, self.came):
+                    self._say_what_is_kept(error)
                     raise
                 wait = self._patience.wait_s(error, failures)
                 yield retrying(error, wait)
                 time.sleep(wait)
         os.fsync(self._out.fileno())
         yield self._progress()
+
+    def _say_what_is_kept(self, error: DownloadTrouble) -> None:
+        if self._before + self._done:
+            error.hint = f"{error.hint} What was fetched is kept; pull again to go on."
 
     def restart(self) -> None:
         """Throw away what is there."""
@@ -159,7 +166,7 @@ class _Transfer:
                     yield self._progress()
                 self._brake(began, self._done - first)
         if self._done < self._file.size_bytes:
-            raise HubUnreachable("the connection ended early", hint="What was fetched is kept.")
+            raise HubUnreachable("the connection ended early", hint=CHECK)
 
     def _write(self, chunk: bytes) -> None:
         if self._done + len(chunk) > self._file.size_bytes:
@@ -198,9 +205,7 @@ class _Transfer:
         if seconds < self._patience.stall_s:
             return
         if self._done - self._recent[0][1] < seconds * self._patience.stall_bytes_per_s:
-            raise DownloadStalled(
-                f"hardly a byte in {units.duration(seconds)}", hint="What was fetched is kept."
-            )
+            raise DownloadStalled(f"hardly a byte in {units.duration(seconds)}", hint=CHECK)
 
     def _brake(self, began: float, fetched: int) -> None:
         limit = self._patience.limit_bytes_per_s

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ondevice.catalog import Catalog
 from ondevice.domain.download import HubForm
-from ondevice.domain.model import FileSpec, ModelSpec, told_apart
+from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec, told_apart
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelTrouble, NotOnHub, UnknownModel, UsageTrouble
 from ondevice.gguf.header import Header, read_header
@@ -94,8 +94,15 @@ def on_hub(
         FileSpec(form.engine, form.quantization or "unknown", repository, form.path)
         for form in sorted(offered, key=_preference)
     )
-    spec = uncatalogued(name, files, found.licence or "unknown", found.terms, found.gated)
+    spec = uncatalogued(name, files, found.licence or NO_LICENCE, found.terms, found.gated)
     return spec, choose(spec, quantization, engine, inside)
+
+
+def as_listed(spec: ModelSpec, entry: ModelSpec) -> ModelSpec:
+    """A model of the repository of `entry`, whose licence holds where the hub names none."""
+    if spec.licence == NO_LICENCE:
+        return replace(spec, licence=entry.licence, terms=entry.terms)
+    return replace(spec, terms=spec.terms or entry.terms)
 
 
 def on_disk(name: str) -> tuple[ModelSpec, FileSpec] | None:

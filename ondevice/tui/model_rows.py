@@ -30,7 +30,7 @@ COLUMNS = (
 FITS = {"well": "well", "tight": "tight", "no": "no"}
 PINS: dict[Pin, str] = {
     "pinned": "pinned by its hash",
-    "pinned locally": "pinned locally by its first fetch; ondevice rm --forget-pin lifts that",
+    "pinned locally": "pinned locally by its first fetch; rm --forget-pin deletes both",
     "unpinned": "not pinned: its hash is kept when it came",
 }
 ORDER = ("well", "less_context", "tight", "no")

@@ -6,8 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
+import pexpect
 import pytest
-from command import SCRIPT, Cli
+from command import PATIENCE_S, SCRIPT, Cli
 
 from ondevice import __version__, catalog
 from ondevice.cli.main import COMMANDS
@@ -67,6 +68,15 @@ class TestList:
         assert [line.split()[0] for line in lines] == [m.name for m in catalog.load().models]
         here = [line.split()[0] for line in lines if line.endswith(" here")]
         assert here == [catalog.STARTER]
+
+    def test_says_why_a_size_is_unknown(self, cli: Cli, environment: dict[str, str]) -> None:
+        with pexpect.spawn(str(SCRIPT), ["list"], env=environment, timeout=PATIENCE_S) as command:
+            command.expect(r"mamba-370m +370M +Q4_K_M +unknown ")
+            command.expect_exact("SIZE unknown: only the hub knows the size of that file")
+            command.expect(pexpect.EOF)
+        shown = cli("show", "mamba-370m").out
+        assert "memory          unknown: only the hub knows the size of its file" in shown
+        assert "llama.cpp Q4_K_M, size unknown, unpinned" in shown
 
     def test_as_data_holds_the_same(self, cli: Cli, starter_path: Path) -> None:
         outcome = cli("list", "--json")

@@ -60,7 +60,8 @@ def assert_refused(outcome: Outcome, code: int, *said: str) -> None:
         (["show", "/nowhere/x.gguf"], Exit.MODEL, "there is no file"),
         (["pull"], Exit.USAGE, "Missing argument 'MODEL'"),
         (["pull", "no-such-model"], Exit.MODEL, "no model is called"),
-        (["pull", "./x.gguf"], Exit.MODEL, "no model is called"),
+        (["pull", "./x.gguf"], Exit.MODEL, "there is no file x.gguf"),
+        (["pull", "/"], Exit.USAGE, "is a path on this machine"),
         (["pull", "starter", "--quant", "Q9"], Exit.USAGE, "has no Q9"),
         (["pull", "starter", "--limit-rate", "fast"], Exit.USAGE, "'fast' is no rate"),
         (["search"], Exit.USAGE, "Missing argument 'TEXT...'"),
@@ -81,6 +82,15 @@ def test_a_file_that_is_no_model_is_refused(cli: Cli, tmp_path: Path) -> None:
     path.write_text("<html>404</html>")
     assert_refused(cli("run", "-m", path, "hi"), Exit.MODEL, "page.gguf")
     assert_refused(cli("show", path), Exit.MODEL, "page.gguf")
+
+
+def test_a_file_without_the_suffix_is_taken_for_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "README.md").write_text("# A page")
+    monkeypatch.chdir(tmp_path)
+    assert_refused(cli("show", "README.md"), Exit.MODEL, "README.md: the file is not GGUF")
+    assert_refused(cli("pull", "README.md"), Exit.USAGE, "README.md is a path on this machine")
 
 
 def test_a_model_file_cut_short_is_refused(cli: Cli, tmp_path: Path, starter_path: Path) -> None:

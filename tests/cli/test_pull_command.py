@@ -244,6 +244,7 @@ class TestAnUnpinnedFile:
         again = cli("pull", "small-model")
         assert again.code == Exit.DOWNLOAD
         assert "bytes" in again.err
+        assert f"ondevice rm --forget-pin {REPOSITORY}/{PATH}\n" in again.err
         hub.files[PATH] = CONTENT
         assert Path(cli("pull", "small-model").out.strip()).read_bytes() == CONTENT
 
@@ -316,6 +317,26 @@ def test_offline_says_so_and_tells_what_is_known(hub: Loopback, cli: Cli, home: 
     assert_refused(cli("pull", "small-model", env=offline), Exit.DOWNLOAD, "HF_HUB_OFFLINE")
     assert_refused(cli("pull", "a/b", env=offline), Exit.DOWNLOAD, "HF_HUB_OFFLINE")
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("no-such-host.invalid", "cannot find the host no-such-host.invalid"),
+        ("255.255.255.255", "cannot reach the host 255.255.255.255"),  # no connection goes there
+    ],
+    ids=["no such name", "no way"],
+)
+@pytest.mark.parametrize("model", ["small-model", REPOSITORY], ids=["pinned", "on the hub"])
+def test_without_a_network_it_is_told_after_one_more_attempt(
+    model: str, host: str, said: str, hub: Loopback, cli: Cli, home: Path
+) -> None:
+    if model == "small-model":
+        offer_model(home, hub.offer(CONTENT))
+    outcome = cli("pull", model, env={"HF_ENDPOINT": f"http://{host}"})
+    assert_refused(outcome, Exit.DOWNLOAD, f"ondevice: {said}\n  Is the network up?")
+    assert outcome.err.count("trying again in") == 1
+    assert "kept" not in outcome.err
 
 
 def test_retries_are_told_and_no_name_reaches_the_terminal_raw(
@@ -518,6 +539,46 @@ class TestANameOnTheHub:
         refused = cli("pull", REPOSITORY)
         assert_refused(refused, Exit.USAGE, "https://ai.google.dev/gemma/terms")
         assert cli("pull", REPOSITORY, "--accept-terms").code == 0
+
+    def test_has_terms_that_are_accepted_once_for_all_mirrors(
+        self, hub: Loopback, cli: Cli, tiny: bytes
+    ) -> None:
+        hub.offer(tiny)
+        card = {"license": "other", "license_name": "lfm1.0", "license_link": "LICENSE"}
+        hub.repositories = {REPOSITORY: {"cardData": card}, "mirror/small": {"cardData": card}}
+        assert_refused(cli("pull", REPOSITORY), Exit.USAGE, "LiquidAI/LFM2-350M")
+        assert cli("pull", REPOSITORY, "--accept-terms").code == 0
+        assert cli("pull", "mirror/small").code == 0
+
+    def test_without_a_licence_is_asked_about_once(
+        self, hub: Loopback, cli: Cli, tiny: bytes, environment: dict[str, str]
+    ) -> None:
+        hub.offer(tiny)
+        hub.repositories[REPOSITORY] = {"tags": ["gguf"]}
+        page = f"{hub.address}/{REPOSITORY}"
+        refused = cli("pull", REPOSITORY)
+        assert_refused(refused, Exit.USAGE, f"names no licence: {page}", "--accept-terms")
+        assert f"licence   none named · see {page}" in refused.err
+        assert published_in(environment) == []
+        with pexpect.spawn(
+            str(SCRIPT), ["pull", REPOSITORY], env=environment, timeout=PATIENCE_S
+        ) as command:
+            command.expect_exact("Fetch it all the same? [y/N]: ")
+            command.sendline("y")
+            command.expect(pexpect.EOF)
+        assert command.exitstatus == 0
+        assert cli("rm", REPOSITORY, "-y").code == 0
+        assert cli("pull", REPOSITORY).code == 0
+
+    def test_has_the_licence_of_the_catalogue_where_the_hub_names_none(
+        self, hub: Loopback, cli: Cli, home: Path, tiny: bytes
+    ) -> None:
+        hub.offer(tiny, "other.gguf")
+        hub.repositories[REPOSITORY] = {"tags": ["gguf"]}
+        offer_model(home)
+        pulled = cli("pull", f"{REPOSITORY}/other.gguf")
+        assert pulled.code == 0, pulled.err
+        assert "licence   MIT" in pulled.err
 
     def test_that_is_not_there_is_named(self, hub: Loopback, cli: Cli) -> None:
         hub.offer(CONTENT)

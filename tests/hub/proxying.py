@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+NAMES = "IP:127.0.0.1,DNS:huggingface.co"
+
 
 class _Forwarding(BaseHTTPRequestHandler):
     proxy: Proxy
@@ -22,7 +24,7 @@ class _Forwarding(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         """A tunnel; what goes through it is not for the proxy to read."""
         self._note()
-        host, _, port = self.path.rpartition(":")
+        host, _, port = self._really(self.path).rpartition(":")
         with socket.create_connection((host, int(port))) as other:
             self.send_response(200)
             self.end_headers()
@@ -40,7 +42,7 @@ class _Forwarding(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._note()
         goal = urlsplit(self.path)
-        onward = http.client.HTTPConnection(goal.netloc)
+        onward = http.client.HTTPConnection(self._really(goal.netloc))
         headers = {k: v for k, v in self.headers.items() if not k.lower().startswith("proxy-")}
         onward.request(self.command, goal.path, headers=headers)
         answer = onward.getresponse()
@@ -51,6 +53,9 @@ class _Forwarding(BaseHTTPRequestHandler):
         while data := answer.read(1 << 16):
             self.wfile.write(data)
         onward.close()
+
+    def _really(self, host: str) -> str:
+        return self.proxy.elsewhere.get(host, host)
 
     def _note(self) -> None:
         self.proxy.requests.append((self.command, self.path, dict(self.headers)))
@@ -68,6 +73,8 @@ class Proxy:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.elsewhere: dict[str, str] = {}
+        """Where hosts really are that a test plays."""
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Forwarding,), {"proxy": self}))
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.address = f"http://{self.host}"
@@ -79,11 +86,11 @@ class Proxy:
 
 
 def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's side of TLS for 127.0.0.1, and the file that makes a client trust it."""
+    """A server's side of TLS for NAMES, and the file that makes a client trust it."""
     key, path = folder / "key.pem", folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
     command += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=hub"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(path)]
+    command += ["-addext", f"subjectAltName={NAMES}", "-keyout", str(key), "-out", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path, key)

@@ -22,17 +22,21 @@ QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
 
 def main(cache: str, repository: str, path: str, revision: str, *known: str) -> None:
     """The hub is asked what the file is, where that is not known."""
-    with from_environment() as hub:
+    with from_environment(told) as hub:
         if known:
             file = RemoteFile(repository, path, revision, int(known[1]), known[0])
         else:
             file = hub.look_up(repository, path, revision)
         for event in pull(hub, [file], HubCache(Path(cache)), QUICK):
             if isinstance(event, DownloadNotice):
-                print(json.dumps({"notice": event.code, "message": event.message}), flush=True)
+                told(event)
             elif isinstance(event, Downloaded):
                 found = {"path": str(event.path), "fetched_bytes": event.fetched_bytes}
                 print(json.dumps(found), flush=True)
+
+
+def told(notice: DownloadNotice) -> None:
+    print(json.dumps({"notice": notice.code, "message": notice.message}), flush=True)
 
 
 if __name__ == "__main__":

@@ -46,10 +46,14 @@ def _run(hub: FileHub, command: list[str], env: dict[str, str]) -> subprocess.Po
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The last word of a pull that succeeds."""
+    return told_by(process)[-1]
+
+
+def told_by(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """All that a pull says that succeeds."""
     out, err = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, err) == (0, "")
-    found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return found
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def fail(process: subprocess.Popen[str]) -> str:

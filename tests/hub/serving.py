@@ -18,7 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loopback import COMMIT, PATH, REPOSITORY
+from loopback import COMMIT, PATH, REPOSITORY, TAGS
 
 from ondevice.domain.download import RemoteFile
 
@@ -59,7 +59,7 @@ class _Answering(BaseHTTPRequestHandler):
         file = self.hub.file
         lfs = {"sha256": file.content_hash, "size": file.size_bytes, "pointerSize": 134}
         siblings = [{"rfilename": file.path, "size": file.size_bytes, "lfs": lfs}]
-        said = {"id": file.repository, "sha": COMMIT, "tags": ["gguf"], "siblings": siblings}
+        said = {"id": file.repository, "sha": COMMIT, "tags": TAGS, "siblings": siblings}
         name = urlsplit(self.path).path.removeprefix("/api/models").strip("/")
         known = name.partition("/revision/")[0] in ("", file.repository)
         body = json.dumps(said if name else [said]).encode() if known else b""

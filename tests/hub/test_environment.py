@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from loopback import PATH, REPOSITORY, Loopback, answers
 from proxying import Proxy, certificate
-from pulls import ask_and_start, fail, finish
+from pulls import ask_and_start, fail, told_by
 from serving import FileHub
 
 from ondevice.errors import DownloadTrouble
@@ -68,12 +68,13 @@ def steps(hub: FileHub) -> list[tuple[str, str]]:
     ]
 
 
-def comes_whole(hub: FileHub, store: HubCache, **env: str) -> None:
-    """The pull succeeds, and every one of its steps reached the hub."""
-    finish(ask_and_start(hub, store, **env))
+def comes_whole(hub: FileHub, store: HubCache, **env: str) -> list[str]:
+    """The pull succeeds, and every one of its steps reached the hub; returns its notices."""
+    told = told_by(ask_and_start(hub, store, **env))
     assert store.snapshot(hub.file).read_bytes() == CONTENT
     reached = [(method, path) for method, path, _ in hub.requests]
     assert reached == [(method, "/" + url.split("/", 3)[3]) for method, url in steps(hub)]
+    return [each["message"] for each in told if "notice" in each]
 
 
 class TestAMirror:
@@ -99,9 +100,8 @@ class TestAMirror:
     def test_is_told_its_password_and_nobody_else_is(self, hub: FileHub, store: HubCache) -> None:
         address = hub.address.replace("://", "://me:pass%40word@")
         comes_whole(hub, store, HF_ENDPOINT=address, HF_TOKEN=SECRET)
-        shown = [headers.get("Authorization") for _, _, headers in hub.requests]
         basic = f"Basic {base64.b64encode(b'me:pass@word').decode()}"
-        assert shown == [basic, basic, None]
+        assert shown(hub) == [basic, basic, None]
 
     @pytest.mark.parametrize("status", [403, 404])
     def test_keeps_its_password_out_of_messages(self, loopback: Loopback, status: int) -> None:
@@ -167,10 +167,6 @@ class TestAProxy:
         assert hub.requests == []
 
 
-def in_the_variable(_: Path) -> dict[str, str]:
-    return {"HF_TOKEN": SECRET}
-
-
 def in_the_tools_file(folder: Path) -> dict[str, str]:
     (folder / "hf").mkdir(exist_ok=True)
     (folder / "hf" / "token").write_text(f"{SECRET}\n")
@@ -182,28 +178,79 @@ def in_a_file_of_ones_own(folder: Path) -> dict[str, str]:
     return {"HF_TOKEN_PATH": str(folder / "mine")}
 
 
+def shown(hub: FileHub) -> list[str | None]:
+    """What the client said it may, with every request."""
+    return [headers.get("Authorization") for _, _, headers in hub.requests]
+
+
+BY_FILE = pytest.mark.parametrize(
+    "place", [in_the_tools_file, in_a_file_of_ones_own], ids=lambda f: f.__name__
+)
+Place = Callable[[Path], dict[str, str]]
+
+
+Login = tuple[FileHub, dict[str, str]]
+
+
 class TestAToken:
-    @pytest.mark.parametrize(
-        "place",
-        [in_the_variable, in_the_tools_file, in_a_file_of_ones_own],
-        ids=lambda f: f.__name__,
-    )
+    @pytest.fixture
+    def login(self, content: Path, tmp_path: Path, proxy: Proxy) -> Iterator[Login]:
+        """huggingface.co, and the environment in which it is reached."""
+        tls, trusted = certificate(tmp_path)
+        hub = FileHub(content, tls=tls)
+        proxy.elsewhere["huggingface.co:443"] = hub.address.removeprefix("https://")
+        env = {"HF_ENDPOINT": "", "SSL_CERT_FILE": str(trusted)}
+        yield hub, env | {"HTTPS_PROXY": proxy.address, "NO_PROXY": ""}
+        hub.close()
+
     def test_is_shown_to_the_hub_and_not_to_the_host_of_the_bytes(
-        self,
-        hub: FileHub,
-        store: HubCache,
-        tmp_path: Path,
-        place: Callable[[Path], dict[str, str]],
+        self, hub: FileHub, store: HubCache
     ) -> None:
-        comes_whole(hub, store, **place(tmp_path))
-        shown = [headers.get("Authorization") for _, _, headers in hub.requests]
-        assert shown == [f"Bearer {SECRET}", f"Bearer {SECRET}", None]
+        assert comes_whole(hub, store, HF_TOKEN=SECRET) == []
+        assert shown(hub) == [f"Bearer {SECRET}", f"Bearer {SECRET}", None]
+
+    @BY_FILE
+    def test_of_the_login_is_shown_to_the_host_of_the_login(
+        self, login: Login, store: HubCache, tmp_path: Path, place: Place
+    ) -> None:
+        hub, env = login
+        assert comes_whole(hub, store, **env, **place(tmp_path)) == []
+        assert shown(hub) == [f"Bearer {SECRET}", f"Bearer {SECRET}", None]
+
+    @BY_FILE
+    def test_of_the_login_is_not_shown_to_a_mirror(
+        self, hub: FileHub, store: HubCache, tmp_path: Path, place: Place
+    ) -> None:
+        (said,) = comes_whole(hub, store, **place(tmp_path))
+        assert said.startswith("the login at huggingface.co is not shown to http://127.0.0.1;")
+        assert shown(hub) == [None, None, None]
+
+    def test_of_the_login_is_not_shown_over_plain_http(
+        self, hub: FileHub, store: HubCache, tmp_path: Path, proxy: Proxy
+    ) -> None:
+        proxy.elsewhere["huggingface.co"] = hub.address.removeprefix("http://")
+        env = {"HF_ENDPOINT": "http://huggingface.co", "HTTP_PROXY": proxy.address}
+        (said,) = comes_whole(hub, store, NO_PROXY="", **env, **in_the_tools_file(tmp_path))
+        assert said.startswith("the login at huggingface.co is not shown to http://huggingface.co;")
+        assert shown(hub) == [None, None, None]
+
+    def test_is_not_sent_over_plain_http_to_another_machine(
+        self, hub: FileHub, store: HubCache, proxy: Proxy
+    ) -> None:
+        proxy.elsewhere["mirror.example"] = hub.address.removeprefix("http://")
+        env = {"HF_ENDPOINT": "http://mirror.example", "HTTP_PROXY": proxy.address}
+        (said,) = comes_whole(hub, store, NO_PROXY="", HF_TOKEN=SECRET, **env)
+        assert said == "HF_TOKEN is not sent to mirror.example: http is not encrypted"
+        assert shown(hub) == [None, None, None]
+        assert SECRET not in str(proxy.requests)
 
     def test_in_a_file_is_left_there_when_it_is_not_to_be_used(
-        self, hub: FileHub, store: HubCache, tmp_path: Path
+        self, login: Login, store: HubCache, tmp_path: Path
     ) -> None:
-        comes_whole(hub, store, **in_the_tools_file(tmp_path), HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
-        assert not any("Authorization" in headers for _, _, headers in hub.requests)
+        hub, env = login
+        env |= in_the_tools_file(tmp_path) | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+        assert comes_whole(hub, store, **env) == []
+        assert shown(hub) == [None, None, None]
 
 
 class TestOffline:

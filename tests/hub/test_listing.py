@@ -18,6 +18,7 @@ from loopback import (
     with_headers,
 )
 
+from ondevice import catalog
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.model import FileSpec
 from ondevice.errors import (
@@ -179,29 +180,33 @@ def test_a_small_file_is_named_as_git_names_it(loopback: Loopback) -> None:
 def test_a_repository_is_described(loopback: Loopback) -> None:
     loopback.offer(b"x" * 5, PATH)
     loopback.repositories[REPOSITORY] = {
-        "cardData": {"license": "other", "license_name": "lfm1.0", "license_link": "LICENSE"},
+        "cardData": {"license": "other", "license_name": "odd1.0", "license_link": "LICENSE"},
         "gated": "auto",
     }
     with Hub(loopback.address) as hub:
         found = listing.describe(hub, REPOSITORY)
-    assert (found.licence, found.gated, found.commit) == ("lfm1.0", True, COMMIT)
+    assert (found.licence, found.gated, found.commit) == ("odd1.0", True, COMMIT)
     assert found.terms == f"{loopback.address}/{REPOSITORY}"
     assert [(form.path, form.quantization, form.size_bytes) for form in found.forms] == [
         (PATH, "Q4_0", 5)
     ]
 
 
+LFM = "https://huggingface.co/LiquidAI/LFM2-350M/blob/main/LICENSE"
+
+
 @pytest.mark.parametrize(
     ("licence", "link", "terms"),
     [
-        (None, None, None),
+        (None, None, "https://hub/page"),
+        ("lfm1.0", "https://x.org/LICENSE", LFM),
         ("apache-2.0", "https://x.org/LICENSE", None),
         ("mit", None, None),
         ("Gemma", None, "https://ai.google.dev/gemma/terms"),
-        ("lfm1.0", "https://x.org/LICENSE", "https://x.org/LICENSE"),
-        ("lfm1.0", "javascript:alert(1)", "https://hub/page"),
-        ("lfm1.0", "https://[", "https://hub/page"),
-        ("lfm1.0", "https://x.org/\x1b[31m", "https://hub/page"),
+        ("odd1.0", "https://x.org/LICENSE", "https://x.org/LICENSE"),
+        ("odd1.0", "javascript:alert(1)", "https://hub/page"),
+        ("odd1.0", "https://[", "https://hub/page"),
+        ("odd1.0", "https://x.org/\x1b[31m", "https://hub/page"),
         ("mitnichten", None, "https://hub/page"),
         ("cc-by-sa-4.0", None, None),
         ("cc-by-nc-4.0", None, "https://hub/page"),
@@ -212,6 +217,14 @@ def test_terms_follow_from_the_licence(
     licence: str | None, link: str | None, terms: str | None
 ) -> None:
     assert terms_of(licence, link, "https://hub/page") == terms
+
+
+@pytest.mark.parametrize(
+    ("family", "licence"), [("lfm2", "lfm1.0"), ("mamba", "falcon-mamba-7b"), ("gemma", "gemma")]
+)
+def test_terms_are_those_of_the_catalogue(family: str, licence: str) -> None:
+    entries = [spec for spec in catalog.load().models if spec.family.startswith(family)]
+    assert terms_of(licence, None, "https://hub/page") in {spec.terms for spec in entries}
 
 
 @pytest.mark.parametrize(

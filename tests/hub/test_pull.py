@@ -183,6 +183,12 @@ def changed_etag(request: Answering) -> bool:
     return True
 
 
+def no_ranges_and_cut(request: Answering) -> bool:
+    """From the beginning whatever was asked for, and never far."""
+    no_ranges(request)
+    return cut_after(1000)(request)
+
+
 WEATHERED: dict[str, list[Fault]] = {
     "cut twice": [cut_after(70_000), cut_after(70_000)],
     "cut at once": [cut_after(0)],
@@ -209,6 +215,55 @@ def test_a_passing_fault_ends_with_the_right_file(
     loopback.faults.extend(faults)
     assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
     assert not loopback.faults
+
+
+def test_a_line_that_keeps_breaking_is_used_as_long_as_it_gets_on(
+    loopback: Loopback, store: HubCache
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend([cut_after(QUICK.headway_bytes // 2)] * 4 * QUICK.attempts)
+    assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
+    assert not loopback.faults
+
+
+def test_a_network_that_was_here_a_moment_ago_is_waited_for(
+    loopback: Loopback, store: HubCache
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.append(cut_after(100_000))
+    gone = answers(302, Location="http://255.255.255.255/")  # the system has no way there
+    loopback.file_faults.extend([lambda _: False, gone, gone, gone])
+    patience = Patience(attempts=5, backoff_s=0.0)
+    with Hub(loopback.address) as hub:
+        found = list(pull(hub, [file], store, patience))
+    assert done(found).path.read_bytes() == CONTENT
+    told = [each.message for each in found if isinstance(each, DownloadNotice)]
+    assert sum("cannot reach the host 255.255.255.255" in each for each in told) == 3
+
+
+def test_nothing_is_said_to_be_kept_where_nothing_came(loopback: Loopback, store: HubCache) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend([cut_after(0)] * 9)
+    with pytest.raises(HubUnreachable) as raised:
+        events(loopback, file, store)
+    assert raised.value.hint == "Check the connection."
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [[cut_after(1)], [cut_after(1), answers(503)], [no_ranges_and_cut]],
+    ids=["a byte", "a byte, then busy", "the same bytes"],
+)
+def test_a_hub_that_drips_is_given_up_and_what_came_is_kept(
+    loopback: Loopback, store: HubCache, drip: list[Fault]
+) -> None:
+    file = loopback.offer(CONTENT)
+    loopback.faults.extend(drip * 50)
+    with pytest.raises((HubUnreachable, HubBusy)) as raised:
+        events(loopback, file, store)
+    assert raised.value.hint.endswith("What was fetched is kept; pull again to go on.")
+    assert len(loopback.faults) == 50 * len(drip) - QUICK.attempts
+    assert 0 < store.part(file).stat().st_size <= QUICK.attempts * 1000
 
 
 def named(error: type[DownloadTrouble], said: str, fault: Fault) -> tuple[object, ...]:

@@ -1,0 +1,72 @@
+"""Who we are to a hub: the password in its address, or a token that is meant for it.
+
+HF_TOKEN    set for the hub that HF_ENDPOINT names, as the hub's own tools understand it
+token file  what logging in at huggingface.co left; for that host alone
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ipaddress
+import os
+
+import httpx2 as httpx
+
+from ondevice.domain.download import DownloadNotice
+from ondevice.domain.text import clean_line
+from ondevice.hub.local import expand
+from ondevice.hub.patience import Told
+
+_LOGIN_HOST = "huggingface.co"
+
+
+def shown_to(address: httpx.URL, token: str | None) -> str | None:
+    """What the hub's own origin is shown: name and password of its address, or the token."""
+    if address.userinfo:
+        both = f"{address.username}:{address.password}".encode()
+        return f"Basic {base64.b64encode(both).decode()}"
+    return f"Bearer {token}" if token else None
+
+
+def token_for(address: httpx.URL, told: Told) -> str | None:
+    """The person's token, where it is meant for the hub at `address`; `told` hears where not."""
+    if address.userinfo:
+        return None
+    host = clean_line(address.host, 80)
+    if token := _usable(os.environ.get("HF_TOKEN")):
+        if address.scheme == "https" or _is_here(address.host):
+            return token
+        told(DownloadNotice("token", f"HF_TOKEN is not sent to {host}: http is not encrypted"))
+        return None
+    token = _usable(_of_login()) if "HF_TOKEN" not in os.environ else None
+    if token is None or (address.scheme, address.host) == ("https", _LOGIN_HOST):
+        return token
+    goal = f"{address.scheme}://{host}"
+    reason = f"the login at {_LOGIN_HOST} is not shown to {goal}; HF_TOKEN is for other hubs"
+    told(DownloadNotice("token", reason))
+    return None
+
+
+def _of_login() -> str | None:
+    """What the hub's own tools keep in a file."""
+    if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN") == "1":
+        return None
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    path = expand(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    return None
+
+
+def _usable(token: str | None) -> str | None:
+    token = (token or "").strip()
+    return token if token.isascii() and token.isprintable() and token else None
+
+
+def _is_here(host: str) -> bool:
+    """Whether what is sent to `host` stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
