@@ -333,3 +333,12 @@ def test_a_database_that_is_no_database_is_said_to_be_set_aside(
     outcome = cli("sessions")
     assert (outcome.code, outcome.out) == (0, "")
     assert "damaged, set aside" in outcome.err
+
+
+def test_a_recovery_that_a_kill_ended_is_made_anew(kept: Path, cli: Cli) -> None:
+    """The database has no place of its own then, but there are conversations."""
+    aside = kept.rename(kept.with_name("ondevice.db.corrupt-1"))
+    kept.with_name("ondevice.db.damaged").write_text(aside.name)
+    outcome = cli("sessions", "--json")
+    assert [each["title"] for each in json.loads(outcome.out)] == ["Eggs", "Rain in Lisbon"]
+    assert "damaged, set aside" in outcome.err
