@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ondevice.errors import DatabaseTooNew, StorageTrouble
+from ondevice.errors import DatabaseTooNew, DatabaseUnusable, StorageTrouble
 from ondevice.hardware.system import make_private_folder, one_at_a_time
 from ondevice.storage import recovery
 from ondevice.storage.schema import MIGRATIONS, migrate
@@ -42,6 +42,8 @@ class Database:
         self.recovered = 0
         """How many messages of it could be read and are here."""
         self._busy_s = busy_s
+        self._place = (0, 0)
+        """See `_place_of`; of the open file."""
         self._lock = threading.RLock()
         try:
             make_private_folder(path.parent)
@@ -55,12 +57,18 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it durable at the end, or none. Raises StorageTrouble."""
+        """All of it durable at the end, or none. Raises StorageTrouble.
+
+        Also where another process has set the file aside: what is written there is lost from view.
+        It does not go on in the new one, where numbers that callers hold may mean others.
+        """
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._refuse_moved()
                 yield self._connection
                 self._connection.execute("COMMIT")
+                self._refuse_moved()  # it may have been read for the new one before the commit
             except BaseException as error:
                 # SQLite itself has rolled back after some errors, and a second time is an error
                 with suppress(sqlite3.Error):
@@ -116,6 +124,7 @@ class Database:
             self._check(connection)
             self._refuse_too_new(connection)
             migrate(connection)
+            self._place = _place_of(self.path)
         except BaseException:
             connection.close()
             raise
@@ -153,6 +162,19 @@ class Database:
                 hint="Update ondevice, or set ONDEVICE_HOME to another folder.",
             )
 
+    def _refuse_moved(self) -> None:
+        try:
+            moved = _place_of(self.path) != self._place
+        except FileNotFoundError:
+            moved = True
+        except OSError as error:
+            raise named(error, self.path) from error
+        if moved:
+            raise DatabaseUnusable(
+                f"{self.path} was set aside as damaged by another process, or moved",
+                hint="Start ondevice again to go on with what is there now.",
+            )
+
     # Deleting for good
 
     @property
@@ -173,6 +195,7 @@ class Database:
         at the next opening.
         """
         with self._lock:
+            self._refuse_moved()
             try:
                 _scrub(self._connection)
             except sqlite3.Error as error:
@@ -203,6 +226,12 @@ class Database:
             with suppress(OSError):
                 recovery.mark_of(self.path).touch(mode=0o600)
         return named(error, self.path)
+
+
+def _place_of(path: Path) -> tuple[int, int]:
+    """What stays the same while a file is open, whatever it is called."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _scrub(connection: sqlite3.Connection) -> None:
