@@ -226,6 +226,25 @@ class TestDelete:
         left = [] if which == "--all" else ["2-aa.state"]
         assert [each.name for each in states.iterdir()] == left
 
+    @pytest.mark.parametrize("which", ["2", "--all"])
+    def test_takes_the_text_that_was_copied_last_along(
+        self, which: str, cli: Cli, kept: Path
+    ) -> None:
+        """It may be of any session."""
+        for name in ("copied.txt", "copied.txtk4u_"):  # the latter by a kill
+            kept.with_name(name).write_text("Lisbon")
+        assert cli("sessions", "delete", which, "--yes").code == 0
+        assert [each.name for each in kept.parent.iterdir()] == [kept.name]
+
+    def test_of_all_takes_a_copied_text_that_outlived_its_session(
+        self, cli: Cli, kept: Path
+    ) -> None:
+        cli("sessions", "delete", "--all", "--yes")
+        copied = kept.with_name("copied.txt")
+        copied.write_text("Lisbon")
+        assert cli("sessions", "delete", "--all", "--yes").code == 0
+        assert not copied.exists()
+
     def test_leaves_no_byte(self, cli: Cli, kept: Path) -> None:
         outcome = cli("sessions", "delete", "1", "1", "--yes", "--json")
         assert (outcome.code, outcome.err) == (0, "")
