@@ -14,7 +14,6 @@ from ondevice.chat import Chat
 from ondevice.cli.storage import hash_of, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware import probe
-from ondevice.hardware.system import write_private
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
@@ -69,7 +68,6 @@ def open_app(model: str | None) -> int:
         judge=lambda plan: _judge(plan, paths, n_ctx()),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
-        keep_copy=lambda text: write_private(paths.cache / "copied.txt", text),
         settings=file,
         accounts=lambda: Ledger(database).entries() if database else [],
     )

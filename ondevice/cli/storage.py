@@ -15,8 +15,10 @@ from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean_line
 from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.paths import Paths, user_paths
-from ondevice.storage.database import Database, named
+from ondevice.storage import recovery
+from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
+from ondevice.storage.troubles import named
 
 if TYPE_CHECKING:
     from ondevice.catalog import Catalog
@@ -42,7 +44,7 @@ def _is_there(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):  # the latter: HOME=/dev/null
-        return False
+        return recovery.begun(path) is not None
     except OSError as error:
         raise named(error, path) from error
     return True

@@ -277,7 +277,10 @@ def write_private(path: Path, text: str) -> Path:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait until no other process is inside this block for `folder`; Windows does not wait."""
+    """Wait until no other process is inside this block for `folder`.
+
+    Windows, and a file system without locks on folders (NFS), do not wait.
+    """
     if is_windows():
         yield
         return
@@ -285,7 +288,8 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

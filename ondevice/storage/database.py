@@ -13,8 +13,6 @@ mark beside the file says that this is due, until it is done.
 
 from __future__ import annotations
 
-import errno
-import glob
 import os
 import sqlite3
 import threading
@@ -23,19 +21,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ondevice.errors import DatabaseBusy, DatabaseTooNew, DatabaseUnusable, StorageTrouble
+from ondevice.errors import DatabaseTooNew, DatabaseUnusable, StorageTrouble
 from ondevice.hardware.system import make_private_folder, one_at_a_time
 from ondevice.storage import recovery
-from ondevice.storage.schema import MIGRATIONS
+from ondevice.storage.schema import MIGRATIONS, migrate
+from ondevice.storage.troubles import is_busy, is_corrupt, named, with_code
 
 BUSY_S = 5.0
 RETRY_S = 0.02
-
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Database:
@@ -49,6 +42,8 @@ class Database:
         self.recovered = 0
         """How many messages of it could be read and are here."""
         self._busy_s = busy_s
+        self._place = (0, 0)
+        """See `_place_of`; of the open file."""
         self._lock = threading.RLock()
         try:
             make_private_folder(path.parent)
@@ -62,12 +57,18 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it durable at the end, or none. Raises StorageTrouble."""
+        """All of it durable at the end, or none. Raises StorageTrouble.
+
+        Also where another process has set the file aside: what is written there is lost from view.
+        It does not go on in the new one, where numbers that callers hold may mean others.
+        """
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._refuse_moved()
                 yield self._connection
                 self._connection.execute("COMMIT")
+                self._refuse_moved()  # it may have been read for the new one before the commit
             except BaseException as error:
                 # SQLite itself has rolled back after some errors, and a second time is an error
                 with suppress(sqlite3.Error):
@@ -91,25 +92,19 @@ class Database:
     # Opening
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if not _is_corrupt(error):
-                raise
-        with one_at_a_time(self.path.parent):
+        with one_at_a_time(self.path.parent):  # none opens what another one moves away
+            damaged = recovery.begun(self.path)
             try:
-                return self._connect()  # another process may have done it meanwhile
+                if damaged is None:
+                    return self._connect()
             except sqlite3.DatabaseError as error:
-                if not _is_corrupt(error):
+                if not is_corrupt(error):
                     raise
-            self.set_aside = self._move_away()
-            version = recovery.version_of(self.set_aside)
-            connection = self._connect(version)  # so that what reads goes through the same steps
-            self.recovered = recovery.copy_readable(self.set_aside, connection)
-            self._migrate(connection)
-            return connection
+            self.set_aside = damaged or recovery.set_aside(self.path)
+            self.recovered = recovery.recover(self.set_aside, self.path)
+            return self._connect()
 
-    def _connect(self, version: int = len(MIGRATIONS)) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         # Only when it is new: closing any descriptor of a file drops all locks this process has
         # on it, https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled
         if not self.path.exists():
@@ -127,7 +122,9 @@ class Database:
             # VACUUM writes a copy of all that is left: into memory, not into temporary files
             connection.execute("PRAGMA temp_store=MEMORY")
             self._check(connection)
-            self._migrate(connection, version)
+            self._refuse_too_new(connection)
+            migrate(connection)
+            self._place = _place_of(self.path)
         except BaseException:
             connection.close()
             raise
@@ -141,38 +138,42 @@ class Database:
                 connection.execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
-                if _code(error) not in _BUSY or time.monotonic() >= until:
+                if not is_busy(error) or time.monotonic() >= until:
                     raise
                 time.sleep(RETRY_S)
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Look at all of it, if damage was met before."""
-        if not self._damage_mark.exists():
+        if not recovery.mark_of(self.path).exists():
             return
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise _with_code(sqlite3.SQLITE_CORRUPT, found)
+            raise with_code(sqlite3.SQLITE_CORRUPT, found)
         # No check looks into the full-text index, and all of it can be made anew.
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'found_in'").fetchone():
             connection.execute("INSERT INTO found_in(found_in) VALUES ('rebuild')")
-        self._damage_mark.unlink(missing_ok=True)
+        recovery.mark_of(self.path).unlink(missing_ok=True)
 
-    def _migrate(self, connection: sqlite3.Connection, to: int = len(MIGRATIONS)) -> None:
+    def _refuse_too_new(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
             raise DatabaseTooNew(
                 f"{self.path} was written by a later version of ondevice",
                 hint="Update ondevice, or set ONDEVICE_HOME to another folder.",
             )
-        if version >= to:
-            return
-        connection.execute("BEGIN IMMEDIATE")  # another process may be migrating too
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for step in MIGRATIONS[version:to]:
-            for statement in step:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(version, to)}")
-        connection.execute("COMMIT")
+
+    def _refuse_moved(self) -> None:
+        try:
+            moved = _place_of(self.path) != self._place
+        except FileNotFoundError:
+            moved = True
+        except OSError as error:
+            raise named(error, self.path) from error
+        if moved:
+            raise DatabaseUnusable(
+                f"{self.path} was set aside as damaged by another process, or moved",
+                hint="Start ondevice again to go on with what is there now.",
+            )
 
     # Deleting for good
 
@@ -194,6 +195,7 @@ class Database:
         at the next opening.
         """
         with self._lock:
+            self._refuse_moved()
             try:
                 _scrub(self._connection)
             except sqlite3.Error as error:
@@ -202,8 +204,8 @@ class Database:
                 self._scrub_mark.unlink(missing_ok=True)
 
     def set_aside_files(self) -> list[Path]:
-        """Damaged databases and their logs, which may still hold what was deleted later."""
-        return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.corrupt-*"))
+        """See `recovery.set_aside_files`."""
+        return recovery.set_aside_files(self.path)
 
     def forget_set_aside(self) -> None:
         """Delete them. Raises StorageTrouble."""
@@ -215,30 +217,21 @@ class Database:
 
     # Damage
 
-    @property
-    def _damage_mark(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.damaged")
-
     def damage(self) -> StorageTrouble:
         """The error for rows that cannot be: SQLite reads a lost part of a page as zeros."""
-        return self._met(_with_code(sqlite3.SQLITE_CORRUPT, "rows that cannot be"))
+        return self._met(with_code(sqlite3.SQLITE_CORRUPT, "rows that cannot be"))
 
     def _met(self, error: sqlite3.Error) -> StorageTrouble:
-        if _is_corrupt(error):
+        if is_corrupt(error):
             with suppress(OSError):
-                self._damage_mark.touch(mode=0o600)
+                recovery.mark_of(self.path).touch(mode=0o600)
         return named(error, self.path)
 
-    def _move_away(self) -> Path:
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
-        # The log first: a log without its database is ignored, one beside a new database is
-        # replayed into it.
-        for suffix in ("-wal", "-shm", ""):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        self._damage_mark.unlink(missing_ok=True)
-        return aside
+
+def _place_of(path: Path) -> tuple[int, int]:
+    """What stays the same while a file is open, whatever it is called."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _scrub(connection: sqlite3.Connection) -> None:
@@ -249,40 +242,4 @@ def _scrub(connection: sqlite3.Connection) -> None:
     connection.execute("VACUUM")
     (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise _with_code(sqlite3.SQLITE_BUSY, "the log is in use")
-
-
-def named(error: Exception, path: Path) -> StorageTrouble:
-    """The error of our tree for one of SQLite's or the system's."""
-    code, system_code = _code(error), getattr(error, "errno", None)
-    if code in _BUSY:
-        return DatabaseBusy(f"{path} is in use by another process", hint="Close it and try again.")
-    if code in _CORRUPT:
-        return DatabaseUnusable(
-            f"{path} is damaged",
-            hint="Start ondevice again: the file is then set aside, and what reads is kept.",
-        )
-    if code in _NOT_WRITABLE or system_code in _NOT_ALLOWED:
-        return DatabaseUnusable(
-            f"{path} cannot be written", hint="Check its permissions, or set ONDEVICE_HOME."
-        )
-    if code == sqlite3.SQLITE_FULL or system_code in _NO_SPACE:
-        return DatabaseUnusable(f"no space is left for {path}", hint="Free some disk space.")
-    reason = getattr(error, "strerror", None) or str(error)
-    return DatabaseUnusable(f"{path}: {reason}", hint="Check the disk, or set ONDEVICE_HOME.")
-
-
-def _with_code(code: int, text: str) -> sqlite3.DatabaseError:
-    """An error as SQLite would have raised it."""
-    error = sqlite3.DatabaseError(text)
-    error.sqlite_errorcode = code
-    return error
-
-
-def _code(error: Exception) -> int:
-    """SQLite's primary code; 0 for errors of others."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    return _code(error) in _CORRUPT
+        raise with_code(sqlite3.SQLITE_BUSY, "the log is in use")

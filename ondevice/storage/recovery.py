@@ -1,68 +1,134 @@
-"""Take from a damaged database what can still be read."""
+"""Set a damaged database aside, and put a new one with what of it reads in its place.
+
+The new one gets that place when it is whole. Until then there is none, and a mark beside it names
+the damaged file: whatever ends a recovery, a full disk or a kill, the next opening makes it anew.
+"""
 
 from __future__ import annotations
 
+import glob
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ondevice.storage.schema import MIGRATIONS
+from ondevice.storage.schema import MIGRATIONS, migrate
+from ondevice.storage.troubles import is_about_a_place
 
 MOST_MISSES = 20_000
 """Ids tried in a row behind the last one that read: one lost page can hold hundreds of rows."""
+_LOGS = ("-wal", "-shm")
 
 
-def version_of(damaged: Path) -> int:
+def mark_of(path: Path) -> Path:
+    """There where damage was met; it names the file that is to be recovered."""
+    return path.with_name(f"{path.name}.damaged")
+
+
+def begun(path: Path) -> Path | None:
+    """The damaged file that is still to be recovered, if one is."""
+    if path.exists() or not mark_of(path).exists():
+        return None
+    name = mark_of(path).read_text(encoding="utf-8", errors="replace")
+    return next((file for file in set_aside_files(path) if file.name == name), None)
+
+
+def set_aside_files(path: Path) -> list[Path]:
+    """Damaged databases and their logs, which may still hold what was deleted later."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.corrupt-*"))
+
+
+def set_aside(path: Path) -> Path:
+    """Name the file in the mark and move it there; its log goes with it in `recover`."""
+    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    mark_of(path).touch(mode=0o600)
+    mark_of(path).write_text(aside.name, encoding="utf-8")
+    path.rename(aside)
+    return aside
+
+
+def recover(aside: Path, path: Path) -> int:
+    """Make `path` of what reads in `aside`; returns how many messages.
+
+    What does not read is left where it is: `aside` is only read. Raises sqlite3.Error and OSError
+    for what is no damage, and then there is no `path` yet.
+    """
+    for suffix in _LOGS:  # beside a new database a log would be replayed into it
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    fresh = path.with_name(f"{path.name}.fresh")
+    fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as into:
+            into.execute("PRAGMA journal_mode=MEMORY")  # a half is thrown away
+            into.execute("PRAGMA temp_store=MEMORY")
+            messages = _copy_all(aside, into)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    mark_of(path).unlink(missing_ok=True)
+    return messages
+
+
+def _copy_all(damaged: Path, into: sqlite3.Connection) -> int:
+    """Tables of the old version first, so that what reads goes through the same steps."""
+    with closing(sqlite3.connect(f"{damaged.as_uri()}?mode=ro", uri=True)) as old:
+        migrate(into, _version_of(old))
+        into.execute("BEGIN IMMEDIATE")
+        _copy(old, into, "session")
+        messages = _copy(old, into, "message")
+        if "parent_id" in _columns(into, "message"):
+            _copy(old, into, "answer")
+            _mend(into, "parent_id" in _readable_columns(old, "message"))
+        into.execute("COMMIT")
+    migrate(into)
+    return messages
+
+
+@contextmanager
+def _passing_over_damage() -> Iterator[None]:
+    """What cannot be read of the old file is left out; a disk that fails is no damage."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if is_about_a_place(error):
+            raise
+
+
+def _version_of(old: sqlite3.Connection) -> int:
     """The version of its tables; the newest where that does not read or cannot be."""
-    with suppress(sqlite3.Error), closing(_open(damaged)) as old:
+    with _passing_over_damage():
         (version,) = old.execute("PRAGMA user_version").fetchone()
         if 0 < version <= len(MIGRATIONS):
             return int(version)
     return len(MIGRATIONS)
 
 
-def copy_readable(damaged: Path, into: sqlite3.Connection) -> int:
-    """Copy what reads into an empty database of the same version; returns how many messages.
-
-    What does not read is left where it is: `damaged` is only read.
-    """
-    try:
-        with closing(_open(damaged)) as old:
-            into.execute("BEGIN IMMEDIATE")
-            into.execute("PRAGMA defer_foreign_keys=ON")  # until `_mend` has been
-            _copy(old, into, "session")
-            messages = _copy(old, into, "message")
-            if "parent_id" in _columns(into, "message"):
-                _copy(old, into, "answer")
-                _mend(into, "parent_id" in _columns(old, "message"))
-            into.execute("COMMIT")
-            return messages
-    except sqlite3.Error:
-        with suppress(sqlite3.Error):
-            if into.in_transaction:
-                into.execute("ROLLBACK")
-        return 0
-
-
-def _open(damaged: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{damaged.as_uri()}?mode=ro", uri=True)
-
-
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
 
 
+def _readable_columns(old: sqlite3.Connection, table: str) -> list[str]:
+    """Empty where the list of tables is damaged, or has no such table."""
+    with _passing_over_damage():
+        return _columns(old, table)
+    return []
+
+
 def _copy(old: sqlite3.Connection, into: sqlite3.Connection, table: str) -> int:
-    there = _columns(old, table)
+    there = _readable_columns(old, table)
     columns = [name for name in _columns(into, table) if name in there]
     if not columns:
         return 0
     names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
     copied = 0
     for row in _readable(old, f"SELECT {names} FROM {table} WHERE id > ? ORDER BY id"):
-        with suppress(sqlite3.Error):  # a row that the tables' own rules refuse is damaged, too
+        with suppress(sqlite3.IntegrityError):  # what the tables' own rules refuse is damaged, too
             if table == "message":
                 _give_session(into, row[columns.index("session_id")])
             into.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
@@ -74,13 +140,12 @@ def _readable(old: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...
     """Rows in the order of their ids, which come first in each; damaged ones are stepped over."""
     after, misses = 0, 0
     while misses < MOST_MISSES:
-        try:
+        with _passing_over_damage():
             for row in old.execute(query, (after,)):
                 after, misses = row[0], 0
                 yield row
             return
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            after, misses = after + 1, misses + 1
+        after, misses = after + 1, misses + 1
 
 
 def _give_session(into: sqlite3.Connection, session_id: object) -> None:

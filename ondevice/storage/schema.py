@@ -9,6 +9,8 @@ found_in  the full-text index over messages; it keeps no copy of their text
 
 from __future__ import annotations
 
+import sqlite3
+
 SESSIONS = (
     """CREATE TABLE session (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -119,3 +121,21 @@ ATTACHMENTS_AND_CUTS = (
 )
 
 MIGRATIONS = (SESSIONS, TREE_AND_LEDGER, ATTACHMENTS_AND_CUTS)
+
+
+def migrate(connection: sqlite3.Connection, to: int = len(MIGRATIONS)) -> None:
+    """Bring the tables up to version `to`, all steps or none; nothing where they are there."""
+    if _version(connection) >= to:
+        return
+    connection.execute("BEGIN IMMEDIATE")  # another process may be migrating too
+    version = _version(connection)
+    for step in MIGRATIONS[version:to]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {max(version, to)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)

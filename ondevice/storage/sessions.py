@@ -21,6 +21,7 @@ from ondevice.domain.session import (
 from ondevice.domain.text import clean_line, storable
 from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.storage import listing, rows, search
+from ondevice.storage.copied import Copied
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
 from ondevice.storage.states import FOLDER, States
@@ -38,6 +39,7 @@ class Sessions:
         self._database = database
         self.states = States(database.path.parent / FOLDER)
         """What models have read of them; goes with its session."""
+        self.copied = Copied(database.path.parent)
         self._mark_abandoned()
 
     # Sessions
@@ -90,25 +92,22 @@ class Sessions:
         return self.get(session_id)
 
     def delete(self, session_ids: Iterable[int]) -> None:
-        """Delete sessions with all their paths, from every byte of the database's files, and
-        their saved states.
+        """Delete sessions with all their paths, from every byte of the database's files, with
+        their saved states and the text that was copied last.
 
         Their rows of the ledger stay: numbers and names of models. Raises UnknownSession, and
         then nothing was deleted; other StorageTrouble may come from overwriting, which is tried
         again at the next opening.
         """
-        due = [self.get(session_id).id for session_id in session_ids]
-        for session_id in due:  # first: a kill in between leaves a session without a state
-            self.states.delete(session_id)
-        self._delete(due)
+        self._delete([self.get(session_id).id for session_id in session_ids])
 
     def delete_all(self) -> None:
         """Delete every session, see `delete`, and databases that were set aside as damaged."""
-        self.states.delete_all()
         self._delete(None)
         self._database.forget_set_aside()
 
     def _delete(self, session_ids: list[int] | None) -> None:
+        self._delete_beside(session_ids)  # first: a kill in between leaves sessions without it
         self._database.scrub_is_due()
         with self._database.transaction() as connection:
             if session_ids is None:
@@ -116,8 +115,7 @@ class Sessions:
             due = [(session_id,) for session_id in session_ids]
             connection.executemany("DELETE FROM answer WHERE session_id = ? AND NOT counted", due)
             connection.executemany("DELETE FROM session WHERE id = ?", due)
-        for session_id in session_ids:  # again: one may have been written meanwhile
-            self.states.delete(session_id)
+        self._delete_beside(session_ids)  # again: something may have been written meanwhile
         try:
             self._database.scrub()
         except StorageTrouble as error:
@@ -125,6 +123,11 @@ class Sessions:
                 f"deleted, but the old bytes are not overwritten yet: {error.message}",
                 hint="That is tried again whenever ondevice starts.",
             ) from error
+
+    def _delete_beside(self, session_ids: list[int] | None) -> None:
+        """What other files have of these sessions, or of all."""
+        self.copied.forget()
+        self.states.delete_all() if session_ids is None else self.states.delete(*session_ids)
 
     def _set(self, session_id: int, column: str, value: str) -> None:
         with self._database.transaction() as connection:
@@ -275,14 +278,11 @@ class Sessions:
     def _mark_abandoned(self) -> None:
         """Half answers whose process is gone are interrupted ones."""
         found = self._database.rows("SELECT id, writer FROM message WHERE state = 'streaming'")
-        gone = [row["id"] for row in found if not rows.still_runs(row["writer"])]
-        if not gone:
-            return
-        with self._database.transaction() as connection:
-            connection.executemany(
-                "UPDATE message SET state = 'interrupted', writer = NULL WHERE id = ?",
-                [(message_id,) for message_id in gone],
-            )
+        gone = [(row["id"],) for row in found if not rows.still_runs(row["writer"])]
+        if gone:
+            query = "UPDATE message SET state = 'interrupted', writer = NULL WHERE id = ?"
+            with self._database.transaction() as connection:
+                connection.executemany(query, gone)
 
 
 def _set_head(connection: sqlite3.Connection, session_id: int, message_id: int | None) -> None:

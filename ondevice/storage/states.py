@@ -68,16 +68,14 @@ class States:
         """What all of them take on the disk."""
         return sum(_size(path) for path in self._all())
 
-    def delete(self, session_id: int) -> None:
-        """Remove every state of a session. Raises StorageTrouble where one stays."""
-        self._remove(self._of(session_id))
+    def delete(self, *session_ids: int) -> None:
+        """Remove every state of these sessions. Raises StorageTrouble where one stays."""
+        begin = tuple(f"{session_id}-" for session_id in session_ids)
+        self._remove(path for path in self._all() if path.name.startswith(begin))
 
     def delete_all(self) -> None:
         """Remove every state. Raises StorageTrouble where one stays."""
         self._remove(self._all())
-
-    def _of(self, session_id: int) -> Iterator[Path]:
-        return (path for path in self._all() if path.name.startswith(f"{session_id}-"))
 
     def _all(self) -> Iterator[Path]:
         """States and what a kill left of one."""

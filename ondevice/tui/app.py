@@ -246,8 +246,8 @@ class OnDeviceApp(App[int]):
 
     @on(messages.CopyAsked)
     def _copy(self, event: messages.CopyAsked) -> None:
-        keep = self._doors.keep_copy if self._chat.conversation.is_kept else None
-        copying.copy_one(self, event.texts, event.what, keep)
+        kept = self._sessions if self._chat.conversation.is_kept else None
+        copying.copy_one(self, event.texts, event.what, kept.copied.keep if kept else None)
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""

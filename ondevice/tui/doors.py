@@ -10,7 +10,6 @@ from ondevice.domain.cost import Price
 from ondevice.domain.ledger import Entry
 from ondevice.domain.model import ModelFile
 from ondevice.settings import SettingsFile
-from ondevice.tui.copying import Keep
 from ondevice.tui.downloads import Command
 
 if TYPE_CHECKING:  # loaded when somebody looks at models
@@ -37,7 +36,6 @@ class Doors:
     remove: Callable[[PullPlan], int]
     """Returns the bytes that are free again."""
     fetch: Command
-    keep_copy: Keep
     settings: SettingsFile
     accounts: Callable[[], list[Entry]]
     """The ledger; raises StorageTrouble."""

@@ -226,6 +226,25 @@ class TestDelete:
         left = [] if which == "--all" else ["2-aa.state"]
         assert [each.name for each in states.iterdir()] == left
 
+    @pytest.mark.parametrize("which", ["2", "--all"])
+    def test_takes_the_text_that_was_copied_last_along(
+        self, which: str, cli: Cli, kept: Path
+    ) -> None:
+        """It may be of any session."""
+        for name in ("copied.txt", "copied.txtk4u_"):  # the latter by a kill
+            kept.with_name(name).write_text("Lisbon")
+        assert cli("sessions", "delete", which, "--yes").code == 0
+        assert [each.name for each in kept.parent.iterdir()] == [kept.name]
+
+    def test_of_all_takes_a_copied_text_that_outlived_its_session(
+        self, cli: Cli, kept: Path
+    ) -> None:
+        cli("sessions", "delete", "--all", "--yes")
+        copied = kept.with_name("copied.txt")
+        copied.write_text("Lisbon")
+        assert cli("sessions", "delete", "--all", "--yes").code == 0
+        assert not copied.exists()
+
     def test_leaves_no_byte(self, cli: Cli, kept: Path) -> None:
         outcome = cli("sessions", "delete", "1", "1", "--yes", "--json")
         assert (outcome.code, outcome.err) == (0, "")
@@ -332,4 +351,13 @@ def test_a_database_that_is_no_database_is_said_to_be_set_aside(
     database_path.write_bytes(b"no database " * 1000)
     outcome = cli("sessions")
     assert (outcome.code, outcome.out) == (0, "")
+    assert "damaged, set aside" in outcome.err
+
+
+def test_a_recovery_that_a_kill_ended_is_made_anew(kept: Path, cli: Cli) -> None:
+    """The database has no place of its own then, but there are conversations."""
+    aside = kept.rename(kept.with_name("ondevice.db.corrupt-1"))
+    kept.with_name("ondevice.db.damaged").write_text(aside.name)
+    outcome = cli("sessions", "--json")
+    assert [each["title"] for each in json.loads(outcome.out)] == ["Eggs", "Rain in Lisbon"]
     assert "damaged, set aside" in outcome.err

@@ -153,6 +153,39 @@ def test_an_edited_question_reuses_what_stands_before_it(starter: EngineProcess)
     assert "cache_miss" in notices_of(events)
 
 
+SMILES = ChatMessage("user", "Repeat this: " + "🙂" * 12)
+"""The model goes on with more of them; each is two tokens."""
+
+
+def test_half_a_character_at_the_end_is_neither_shown_nor_kept(
+    starter: EngineProcess, starter_path: Path
+) -> None:
+    other = EngineProcess("llama.cpp")
+    other.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+    said = []
+    for max_tokens in range(1, 7):
+        text = text_of(greedy(starter, Prompt(messages=(SMILES,)), max_tokens))
+        turn = (SMILES, ChatMessage("assistant", text), ChatMessage("user", "And?"))
+        next_one = Prompt(messages=turn)
+        assert starter.count_tokens(next_one) == other.count_tokens(next_one)
+        said.append(text)
+    other.close()
+    assert said == ["", "🙂", "🙂", "🙂🙂", "🙂🙂", "🙂🙂🙂"]
+
+
+def test_half_a_character_at_a_full_context_is_not_shown(starter_path: Path) -> None:
+    engine = EngineProcess("llama.cpp")
+    engine.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=256))
+    said = []
+    for smiles in (111, 110):  # so that one token fits, or three
+        prompt = Prompt.chat("Please repeat this: " + "🙂" * smiles)
+        events = greedy(engine, prompt, max_tokens=99)
+        assert done_of(events).finish_reason == "context_full"
+        said.append(text_of(events))
+    engine.close()
+    assert said == ["", "🙂"]
+
+
 def test_token_ids_asked_before_do_not_get_into_a_chat(starter: EngineProcess) -> None:
     expected = text_of(greedy(starter, CAPITAL))
     count = starter.count_tokens(CAPITAL)

@@ -85,6 +85,8 @@ def test_tokens_without_text_give_a_sign_of_life_every_second(clock: SimpleNames
         pytest.param(b"hi", True, "h", None, id="cut at a stop string"),
         pytest.param(b"", False, "", None, id="a control token"),
         pytest.param(b"\xff", False, "\ufffd", None, id="a broken byte"),
+        pytest.param(b"\xf0\x9f\x99", False, "\ufffd", None, id="as many broken bytes as it has"),
+        pytest.param(b"hi\xe2\x82", False, "hi", None, id="half a character held back"),
     ],
 )
 def test_a_reply_is_known_by_its_text_only_where_that_is_certain(

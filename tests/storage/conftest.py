@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from other_process import start
@@ -38,8 +39,8 @@ def another_process(path: Path) -> Iterator[StartProcess]:
     """`another_process(code, *arguments)`; see `other_process.OPEN` for what the code can use."""
     started: list[subprocess.Popen[str]] = []
 
-    def start_(code: str, *arguments: object) -> subprocess.Popen[str]:
-        started.append(start(code, path, *arguments))
+    def start_(code: str, *arguments: object, **more: Any) -> subprocess.Popen[str]:
+        started.append(start(code, path, *arguments, **more))
         return started[-1]
 
     yield start_

@@ -18,10 +18,12 @@ def wait(): sys.stdin.readline()
 """
 
 
-def start(code: str, path: Path, *arguments: object) -> subprocess.Popen[str]:
-    """Run `code` after OPEN. It can `say` lines and `wait` for one."""
+def start(
+    code: str, path: Path, *arguments: object, under: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    """Run `code` after OPEN, by the command `under`. It can `say` lines and `wait` for one."""
     return subprocess.Popen(
-        [sys.executable, "-c", OPEN + code, str(path), *map(str, arguments)],
+        [*under, sys.executable, "-c", OPEN + code, str(path), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -7,9 +7,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from other_process import go_on, heard, outcome
 
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import DatabaseUnusable
+from ondevice.storage import recovery
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
 
@@ -222,3 +224,77 @@ def test_a_text_index_that_is_wrong_inside_whole_pages_is_made_anew(
     again = open_database()
     assert again.set_aside is None
     assert len(Sessions(again).search("words", limit=1000)) == MESSAGES
+
+
+class TestWhoHasItOpenMeanwhile:
+    """What it writes into the file that was moved would never be seen again."""
+
+    WRITER = """
+database = Database(path)
+sessions = Sessions(database)
+sessions.add(1, "user", "before")
+say("open")
+wait()
+try:
+    sessions.add(1, "user", "lost from view")
+except StorageTrouble as error:
+    say(type(error).__name__, "|", error.message)
+say("reads", sessions.get(1).title)
+database.close()
+say(Sessions(Database(path)).add(1, "user", "after").content)
+"""
+    IN_THE_MIDDLE = """
+try:
+    with Database(path).transaction() as connection:
+        connection.execute("UPDATE session SET title = 'lost from view'")
+        say("open")
+        wait()
+except StorageTrouble as error:
+    say(type(error).__name__, "|", error.message)
+"""
+    REFUSED = "DatabaseUnusable | {} was set aside as damaged by another process, or moved"
+
+    def test_is_told_and_its_end_does_no_harm(
+        self, path: Path, open_database, another_process
+    ) -> None:
+        fill(path)
+        writer = another_process(self.WRITER)
+        assert heard(writer) == "open"
+        meet_damage(path)
+        database = open_database()
+        assert database.recovered > MESSAGES * 0.8
+        Sessions(database).add(2, "user", "in the log of the new one")
+        go_on(writer)
+        assert outcome(writer) == [self.REFUSED.format(path), "reads session 0", "after"]
+        contents = [message.content for message in all_messages(open_database())]
+        assert {"before", "in the log of the new one", "after"} <= set(contents)
+        assert "lost from view" not in contents
+
+    def test_is_told_before_the_new_one_is_there(self, path: Path, another_process) -> None:
+        fill(path)
+        writer = another_process(self.WRITER)
+        assert heard(writer) == "open"
+        meet_damage(path)
+        recovery.set_aside(path)
+        go_on(writer)
+        assert outcome(writer) == [self.REFUSED.format(path), "reads session 0", "after"]
+
+    def test_is_told_in_the_middle_of_a_transaction(
+        self, path: Path, open_database, another_process
+    ) -> None:
+        fill(path)
+        writer = another_process(self.IN_THE_MIDDLE)
+        assert heard(writer) == "open"
+        meet_damage(path)
+        database = open_database()
+        assert database.set_aside is not None
+        go_on(writer)
+        assert outcome(writer) == [self.REFUSED.format(path)]
+        titles = {session.title for session in Sessions(database).recent()}
+        assert "lost from view" not in titles
+
+
+def meet_damage(path: Path) -> None:
+    """Damage in the middle, as it is marked by whoever met it."""
+    damage(path, path.stat().st_size // PAGE // 2)
+    path.with_name("ondevice.db.damaged").touch()

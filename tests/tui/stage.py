@@ -25,7 +25,6 @@ from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import ModelNotHere
-from ondevice.hardware.system import write_private
 from ondevice.settings import SettingsFile
 from ondevice.storage.database import Database
 from ondevice.storage.ledger import Ledger
@@ -143,7 +142,6 @@ class Stage:
             settings=self.settings,
             accounts=lambda: Ledger(self.database).entries(),
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
-            keep_copy=lambda text: write_private(self.folder / "cache" / "copied.txt", text),
         )
         settings = self.settings.read().settings
         return OnDeviceApp(self.chat, self.sessions, doors, model, settings, self.live)

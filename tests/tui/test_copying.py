@@ -18,7 +18,7 @@ CODE = "Two:\n\n```python\nif x:\n\ty = 1\n```\n\n- item\n  ~~~\n  ls -l\n  ~~~\
 
 
 def kept(stage: Stage) -> str:
-    return (stage.folder / "cache" / "copied.txt").read_text(encoding="utf-8")
+    return (stage.folder / "data" / "copied.txt").read_text(encoding="utf-8")
 
 
 async def test_a_message_is_copied_as_it_was_written(make_stage: MakeStage) -> None:
@@ -30,7 +30,7 @@ async def test_a_message_is_copied_as_it_was_written(make_stage: MakeStage) -> N
         await person.press("ctrl+r", "c")
         written = said.replace("\x1b", "")
         assert person.app.clipboard == kept(stage) == written
-        file = stage.folder / "cache" / "copied.txt"
+        file = stage.folder / "data" / "copied.txt"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert person.notices() == [
             f"The message ({len(written)} characters, {len(written)} B) was handed to the "
@@ -82,7 +82,7 @@ async def test_a_copy_goes_to_the_terminal_where_no_file_can_be_written(
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    (stage.folder / "cache").write_text("a file where the folder would be")
+    (stage.folder / "data" / "copied.txt").mkdir()
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
@@ -95,8 +95,8 @@ def test_the_copy_in_the_file_is_private_and_replaces_what_is_there(
     open_terminal: Callable[..., Terminal], tmp_path: Path
 ) -> None:
     """Through a real terminal: the sequence it gets is the one that it knows."""
-    file = tmp_path / "cache" / "copied.txt"
-    file.parent.mkdir()
+    file = tmp_path / "data" / "copied.txt"
+    file.parent.mkdir(exist_ok=True)
     (tmp_path / "elsewhere").write_text("stays")
     file.symlink_to(tmp_path / "elsewhere")
     terminal = open_terminal(pieces=["an answer"]).wait_ready()

@@ -320,6 +320,20 @@ class TestDeleting:
             await person.ask("And now?")
         assert [each.title for each in stage.sessions.recent()] == ["And now?", other.title]
 
+    async def test_takes_what_was_copied_along(self, make_stage: MakeStage) -> None:
+        stage = make_stage(pieces=["Perhaps."])
+        async with stage.app.run_test() as pilot:
+            person = await Person(stage, pilot).ready()
+            await person.ask("Rain?")
+            await person.press("ctrl+r", "c", "escape")
+            copied = stage.folder / "data" / "copied.txt"
+            assert copied.read_text() == "Perhaps."
+            await look(person)
+            await person.press("delete")
+            await back_on(person, "y")
+            await person.until(lambda: titles(person) == ["● New session"])
+            assert not copied.exists()
+
     async def test_all_of_them_has_a_question_of_its_own(self, make_stage: MakeStage) -> None:
         stage = make_stage(pieces=["yes"])
         for number in range(3):

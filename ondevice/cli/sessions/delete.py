@@ -50,7 +50,7 @@ def _delete(
     chosen = dict.fromkeys(numbers)  # one may be named twice
     due = [store.get(number) for number in chosen] if numbers else store.recent(EVERY)
     aside = database.set_aside_files()
-    beside = aside or store.states.total_bytes()
+    beside = aside or store.states.total_bytes() or store.copied.path.exists()
     if not due and not (beside and not numbers):
         return []
     if not as_json:

@@ -34,7 +34,10 @@ class Run:
     _last: float = 0.0
     _told: float = 0.0
     _text: list[str] = field(default_factory=list)
-    _text_is_exact: bool = True
+    _bytes: int = 0
+    """What the ids read. The text is shorter while some is held back, and where it is cut."""
+    _all_read: bool = True
+    """Whether every id has a text."""
     _ended: bool = False
 
     def __post_init__(self) -> None:
@@ -51,8 +54,8 @@ class Run:
     def judge(self, ended: bool, stopped: bool, piece: bytes) -> None:
         """Decide whether the token that was just sampled is the last one."""
         self._ended = ended and not self.request.ignore_eos
-        if stopped or not (piece or self._ended):  # text cut off, or a token that has none
-            self._text_is_exact = False
+        self._bytes += len(piece)
+        self._all_read = self._all_read and bool(piece or self._ended)
         if self._ended or stopped:
             self.finish = "stop"
         elif len(self.ids) >= self.request.max_tokens:
@@ -80,7 +83,8 @@ class Run:
     def reply_text(self) -> str | None:
         """The text of `reply_ids`, where it is certain to be their very text."""
         text = "".join(self._text)
-        return text if self._text_is_exact and "\ufffd" not in text else None
+        exact = self._all_read and len(text.encode()) == self._bytes and "\ufffd" not in text
+        return text if exact else None
 
     def done(self, threads: int, n_ctx: int) -> GenerationDone:
         """The last event."""
