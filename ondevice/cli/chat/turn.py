@@ -28,7 +28,7 @@ LONGEST_WORD = 20
 SAY_READING_S = 5.0
 """While a long prompt is read, a line this often: each is spoken by a screen reader."""
 RELOADS = "What came is kept; the next question, or /model, loads it."
-SHORTENS = "/edit and a shorter text asks in its place; /branch goes back, /new begins anew."
+SHORTENS = "It is not in the conversation. Ask a shorter one; /room makes room, /new begins anew."
 
 
 def answer(desk: Desk, begin: Begin) -> None:
