@@ -109,6 +109,7 @@ class MessageActs:
 
         def changed() -> Message:
             self._chat.conversation.go_to(end)
+            self._chat.look()
             return messages.PathChanged(at)
 
         self._in_thread(changed, messages.TurnOver())

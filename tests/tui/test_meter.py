@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import BASELINES, Person, Stage
 
-from ondevice.tui.widgets.meter import LABEL, LINE, bar, curve, fit
+from ondevice.tui.widgets.meter import LINE, fit
+from ondevice.tui.widgets.numbers import LABEL, bar, curve
+from ondevice.tui.widgets.parts import PATTERNS
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.text("abc ", max_size=40))))
@@ -115,8 +117,9 @@ async def test_an_answer_from_before_the_price_was_known_is_counted(
 
 
 def named(rows: list[str]) -> list[str]:
-    """The labels of the panel's rows."""
-    return [label for row in rows if (label := row[:LABEL].strip())]
+    """The labels of the panel's rows, without those of the context's parts."""
+    labels = (row[:LABEL].strip() for row in rows)
+    return [label for label in labels if label and label[0] not in PATTERNS.values()]
 
 
 async def test_a_panel_of_few_lines_leaves_out_the_spaces_and_no_number(
@@ -127,13 +130,14 @@ async def test_a_panel_of_few_lines_leaves_out_the_spaces_and_no_number(
         person = await Person(stage, pilot).ready()
         await person.until(lambda: "frontier" in person.text("#panel"))
         roomy = person.text("#panel").splitlines()
-        await pilot.resize_terminal(120, 23)
+        await pilot.resize_terminal(120, 24)
         await person.until(lambda: len(person.text("#panel").splitlines()) < len(roomy))
         panel = stage.app.chat_screen.query_one("#panel")
         shown = person.text("#panel").splitlines()
+        assert "▓ 0  █ 0  ▒ 0  ░ 2.0k" in shown
         assert named(shown) == named(roomy)
-        assert len(shown) == len(roomy) - 2
-        assert len(shown) == panel.content_size.height
-        await pilot.resize_terminal(120, 22)
+        assert len(shown) == len(roomy) - 3  # two spaces, and a row of the parts
+        assert len(shown) <= panel.content_size.height
+        await pilot.resize_terminal(120, 23)
         await person.until(lambda: stage.app.chat_screen.query_one("#line").display)
         assert not panel.display

@@ -16,11 +16,13 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList
 
 from ondevice.chat import Chat, ChatEvent
+from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     GenerationDone,
     PrefillProgress,
+    PromptTokens,
     Sampling,
     TextDelta,
     Timings,
@@ -28,6 +30,7 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
+from ondevice.domain.reuse import Reuse
 from ondevice.tui.live import Live
 
 MakeStage = Callable[..., Stage]
@@ -80,6 +83,9 @@ class PinnedLive(Live):
         "memory": ProcessMemory(221 * MB, 129 * MB, 92 * MB),
         "machine": MachineMemory(16 << 30, 11 << 30),
         "prefill": PrefillProgress(112, 112, 300, 0.4),
+        "context": ContextParts(PromptTokens(60, 320, 120), 2048),
+        "reuse": Reuse(300, 1.07),
+        "reuse_total": Reuse(1204, 4.3),
     }
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -29,7 +29,7 @@ from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.talk import Talk
 from ondevice.tui.widgets.topbar import TopBar
 
-WIDE, HIGH, TALL = 100, 23, 12
+WIDE, HIGH, TALL = 100, 24, 12
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
@@ -276,6 +276,9 @@ class ChatScreen(ServingScreen):
 
     def paint_meter(self) -> None:
         """Show the newest numbers."""
+        live, reuse = self._live, self._chat.reuse
+        live.context = None if self.busy else self._chat.context
+        live.reuse, live.reuse_total = reuse.last, reuse.total
         if self.has_class("narrow"):
             self.query_one(MeterLine).show(self._live)
         else:
