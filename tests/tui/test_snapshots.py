@@ -197,8 +197,26 @@ async def unaccounted(person: Person) -> None:
     await person.until(lambda: not any(each.display for each in person.screen.query("#chart")))
 
 
+async def filling(person: Person) -> None:
+    """Two turns, the first one with a file."""
+    (person.stage.folder / "big.txt").write_text("word " * 600)
+    person.stage.chat.folder = person.stage.folder
+    await person.ask("What is in @big.txt?")
+    await person.ask("And then?")
+    await person.write("And what follows from it?")
+    await person.press("ctrl+t")
+    await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
+
+
+async def cut(person: Person) -> None:
+    await filling(person)
+    await person.press("enter")
+    await person.until(lambda: person.app.chat_screen.query(".cut"))
+    await person.until(lambda: not person.busy)
+
+
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
-          kept, searched, deleting, private, accounted, unaccounted]  # fmt: skip
+          kept, searched, deleting, private, accounted, unaccounted, filling, cut]  # fmt: skip
 
 
 async def thought(person: Person) -> None:

@@ -10,14 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from ondevice.chat import Chat, ChatEvent
+from ondevice.chat import REFUSED, Chat, ChatEvent
 from ondevice.domain.generation import Sampling
 from ondevice.domain.session import Session
-from ondevice.errors import NotAttached, OnDeviceError
+from ondevice.errors import ContextOverflow, NotAttached, OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.message_acts import MessageActs
+from ondevice.tui.room_acts import RoomActs
 from ondevice.tui.screens.serving import ServingScreen
 from ondevice.tui.turn import run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
@@ -30,6 +31,7 @@ from ondevice.tui.widgets.talk import Talk
 from ondevice.tui.widgets.topbar import TopBar
 
 WIDE, HIGH, TALL = 100, 24, 12
+NOT_TAKEN = (NotAttached, *REFUSED)
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
@@ -43,11 +45,13 @@ class ChatScreen(ServingScreen):
                 tooltip="Load the model again: its engine stopped, or settings changed."),
         # F6 and F7 are the text area's own.
         Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
+        Binding("ctrl+t", "room", "Context", id="chat.room", show=False,
+                tooltip="See what fills the context, and make room in it."),
     ]  # fmt: skip
 
     def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
         super().__init__(chat, settings, live)
-        self._acts = MessageActs(self, chat)
+        self._acts, self._room = MessageActs(self, chat), RoomActs(self, chat)
         self._answer: Answer | None = None
         """The one being made."""
         self.busy = False
@@ -168,17 +172,24 @@ class ChatScreen(ServingScreen):
                 self._conversation.note_stored(message, self._chat.conversation.places())
         self._answer = None
         self._live.begin_turn()
+        error, hint = event.error, event.error.hint
         if event.engine_stopped:
-            self._live.lose_engine()
-            self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
-        if isinstance(event.error, NotAttached):
-            self.query_one(Composer).give_back(event.error.question)
-        await self._conversation.add(Trouble(event.error.message, event.error.hint))
+            self.note_engine_gone()
+        if isinstance(error, NOT_TAKEN):  # it is not in the conversation
+            shown = self._chat.conversation
+            await self._conversation.show(shown.messages, shown.places())
+            self.query_one(Composer).give_back(error.question)
+        if isinstance(error, ContextOverflow):
+            room = f"{key_of(self, 'chat.room')} makes room"
+            hint = f"Nothing was cut, and the question is back below: shorten it, or {room}."
+        await self._conversation.add(Trouble(error.message, hint))
 
     @on(messages.Noticed)
     def _show_notice(self, event: messages.Noticed) -> None:
-        notice = event.notice
-        self._say(notice.message, "warning" if notice.code == "storage" else "information")
+        notice, words = event.notice, event.notice.message
+        if notice.code == "context":
+            words = f"{words}. {key_of(self, 'chat.room')} makes room."
+        self._say(words, "warning" if notice.code in ("storage", "context") else "information")
 
     @on(messages.MessageStored)
     def _note_stored(self, event: messages.MessageStored) -> None:
@@ -212,6 +223,10 @@ class ChatScreen(ServingScreen):
             stops = f"{key_of(self, 'chat.stop')} stops the answer first."
             self._say("The answer is being stored." if made else stops)
         return self.busy
+
+    def action_room(self) -> None:
+        """See what fills the context."""
+        self._room.ask()
 
     # Conversation
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from textual import on, work
+from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
+from ondevice.domain.generation import EngineNotice
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
+from ondevice.errors import OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
@@ -42,13 +46,15 @@ class ServingScreen(Screen[None]):
         loaded = self._live.info and self._loaded_with == self.settings.load_options
         return not (loaded or self._loading) and self._chat.file is not None
 
-    def load(self, file: ModelFile) -> None:
-        """Make `file` the model, in the background."""
+    def load(self, file: ModelFile, n_ctx: int | None = None) -> None:
+        """Make `file` the model, in the background; with `n_ctx`, whatever the settings say."""
         if self.stop_first():
             return
         self._live.lose_engine()
         self._loading = file = replace(file)  # the same one may be chosen twice
         self._loaded_with = self.settings.load_options
+        if n_ctx is not None:
+            self._loaded_with = replace(self._loaded_with, n_ctx=n_ctx)
         self._say_model(f"loading {file.name}")
         self._load(file)
 
@@ -93,6 +99,11 @@ class ServingScreen(Screen[None]):
         if self._chat.file is not None:
             self.load(self._chat.file)
 
+    def note_engine_gone(self) -> None:
+        """Say that it stopped, and how it is loaded again."""
+        self._live.lose_engine()
+        self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
+
     def load_first(self) -> bool:
         """Whether no model is ready; then that is said."""
         chooses = f"{key_of(self, 'app.models')} chooses one."
@@ -117,6 +128,22 @@ class ServingScreen(Screen[None]):
         """A bug in a worker must not look like waiting."""
         if event.state is WorkerState.ERROR and event.worker.error is not None:
             raise event.worker.error
+
+    def in_thread(self, act: Callable[[], Message], last: Message | None = None) -> None:
+        """Do what may wait for the disk. The fact that comes of it is posted, or its trouble told;
+        `last` in any case."""
+
+        def run() -> None:
+            try:
+                self.post_message(act())
+            except OnDeviceError as error:
+                notice = EngineNotice("storage", f"{error.message}. {error.hint}".strip())
+                self.post_message(messages.Noticed(notice))
+            finally:
+                if last is not None:
+                    self.post_message(last)
+
+        self.run_worker(run, thread=True, exit_on_error=False, group="acts")
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="memory")
     def _read_memory(self) -> None:

@@ -7,6 +7,8 @@ from ondevice.domain.context import ContextParts
 
 PATTERNS = {"system": "▓", "history": "█", "attached": "▒", "free": "░"}
 """Of the cells of each part, in the order of the bar."""
+NO_BOUND = "no bound"
+"""What is free where nothing bounds the context."""
 
 
 def amounts(parts: ContextParts) -> dict[str, int]:
@@ -34,9 +36,9 @@ def parts_bar(parts: ContextParts, width: int) -> str:
 
 
 def words(parts: ContextParts) -> dict[str, str]:
-    """The amounts, short; what is free of nothing that bounds it is `no bound`."""
+    """The amounts, short."""
     short = {name: units.short_count(tokens) for name, tokens in amounts(parts).items()}
-    return short if parts.n_ctx is not None else {**short, "free": "no bound"}
+    return short if parts.n_ctx is not None else {**short, "free": NO_BOUND}
 
 
 def legend(parts: ContextParts) -> list[str]:
@@ -48,3 +50,12 @@ def legend(parts: ContextParts) -> list[str]:
 def short_legend(parts: ContextParts) -> str:
     """The same in one row, without the names."""
     return "  ".join(f"{PATTERNS[name]} {amount}" for name, amount in words(parts).items())
+
+
+def whole_legend(parts: ContextParts) -> list[str]:
+    """A row for each part, its tokens in full."""
+    whole = {name: units.count(tokens) for name, tokens in amounts(parts).items()}
+    if parts.n_ctx is None:
+        whole["free"] = NO_BOUND
+    width = max(map(len, whole.values()))
+    return [f"{PATTERNS[name]} {name:<9}{amount:>{width}}" for name, amount in whole.items()]
