@@ -270,6 +270,13 @@ class Chat:
             self.look()
         self._prefixes.identify()
 
+    def save(self) -> None:
+        """Save what the model has read, while nobody waits: a question that comes meanwhile does
+        so. What cannot be saved is read again.
+        """
+        with suppress(OnDeviceError), self._asking():
+            self._prefixes.save()
+
     def leave(self, within_s: float = LEAVE_S) -> None:
         """Save what the model has read, and end the engine; a save that takes longer is given up.
 

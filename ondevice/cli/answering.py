@@ -66,12 +66,12 @@ def load_options(options: Options, chosen: Settings) -> LoadOptions:
         flash_attention=on_off[options["flash_attention"]],
         repack=on_off[options["repack"]],
         kv_type=options["kv_type"] or usual.kv_type,
-        adapters=tuple(map(_adapter, options["lora"])),
+        adapters=tuple(map(adapter, options["lora"])),
     )
 
 
-def _adapter(text: str) -> Adapter:
-    """FILE or FILE:SCALE; a file that has the whole name is that file."""
+def adapter(text: str) -> Adapter:
+    """FILE or FILE:SCALE; a file that has the whole name is that file. Raises UsageTrouble."""
     name, colon, scale = text.rpartition(":")
     with contextlib.suppress(ValueError):
         if colon and not os.path.exists(text):  # noqa: PTH110 - pathlib's raises for a long name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -11,14 +12,14 @@ from ondevice.tui import messages
 from ondevice.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
-    from ondevice.tui.screens.chat import ChatScreen
+    from ondevice.tui.screens.composing import ComposingScreen
     from ondevice.tui.screens.room import Wanted
 
 
 class RoomActs:
     """Asks which way, then takes it; what may wait for the disk is done in a thread."""
 
-    def __init__(self, screen: ChatScreen, chat: Chat) -> None:
+    def __init__(self, screen: ComposingScreen, chat: Chat) -> None:
         self._screen, self._chat = screen, chat
 
     def ask(self) -> None:
@@ -36,7 +37,8 @@ class RoomActs:
             self._screen.note_engine_gone()
         elif wanted is not None and wanted.offer.kind == "raise":
             if self._chat.file is not None:
-                self._screen.load(self._chat.file, wanted.offer.n_ctx)
+                options = replace(self._chat.options, n_ctx=wanted.offer.n_ctx)
+                self._screen.load(self._chat.file, options)
         elif wanted is not None and not self._screen.stop_first():
             self._screen.busy = True  # what is sent meanwhile goes off after it
             self._screen.in_thread(lambda: self._cut(wanted), messages.TurnOver())

@@ -7,12 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from echoing import PRICE
 from hypothesis import given
 from hypothesis import strategies as st
 from stage import BASELINES, Person, Stage
 
+from ondevice.domain.context import ContextParts
+from ondevice.domain.generation import GenerationDone, PromptTokens, Timings, Usage
+from ondevice.domain.measured import Measured
+from ondevice.domain.memory import MemoryUse
+from ondevice.domain.reuse import Reuse
+from ondevice.tui.live import Live
 from ondevice.tui.widgets.meter import LINE, fit
-from ondevice.tui.widgets.numbers import LABEL, bar, curve
+from ondevice.tui.widgets.numbers import LABEL, bar, curve, rows_of
 from ondevice.tui.widgets.parts import PATTERNS
 
 
@@ -114,6 +121,34 @@ async def test_an_answer_from_before_the_price_was_known_is_counted(
         # 1 token in, 100 out, at 0.04 dollars per million
         await person.until(lambda: "since start $0.0000040" in person.text("#panel"))
         assert "avoided       $0.0000040" in person.text("#panel")
+
+
+def full() -> Live:
+    """Everything the panel has a row for."""
+    live, usage = Live(), Usage(500, 300, 88)
+    done = GenerationDone("stop", usage, Timings(0.4, 0.4, 8.7), 1, 2048)
+    live.end_turn(Measured("yes", done, MemoryUse(None, None, None), None, ()))
+    live.context = ContextParts(PromptTokens(60, 320, 120), 2048)
+    live.reuse = Reuse(300, 1.07, missed="37 tokens of the last turn could not be reused: because")
+    live.reuse_total = Reuse(12_204, 185.0, 3)
+    live.rates.extend([6.0, 9.0])
+    live.price = PRICE
+    live.frontier = replace(PRICE, baseline="frontier")
+    return live
+
+
+@pytest.mark.parametrize("height", [20, 21, 22, 23, 26, 40])
+def test_the_rows_fit_the_panel_and_name_every_number(height: int) -> None:
+    above, below = rows_of(full(), 36, height)
+    assert len(above) + len(below) <= height
+    roomy = [label for rows in rows_of(full(), 36, 100) for label, _ in rows if label.strip()]
+    shown = [label for label, _ in [*above, *below]]
+    numbers = [label for label in roomy if label[:1] not in PATTERNS.values()]
+    told = [label for label in numbers if len(label) <= LABEL]
+    assert [label for label in told if label not in shown] == []
+    assert any(label.startswith("missed: 37 tokens") for label in shown)
+    assert ("reused", "300 tok, 1.1 s") in above
+    assert ("  since start", "12,204 tok, ≥ 3 min 05 s") in above
 
 
 def named(rows: list[str]) -> list[str]:

@@ -18,8 +18,7 @@ from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.message_acts import MessageActs
-from ondevice.tui.room_acts import RoomActs
-from ondevice.tui.screens.serving import ServingScreen
+from ondevice.tui.screens.composing import ComposingScreen
 from ondevice.tui.turn import run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
@@ -35,7 +34,7 @@ NOT_TAKEN = (NotAttached, *REFUSED)
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
-class ChatScreen(ServingScreen):
+class ChatScreen(ComposingScreen):
     """One conversation with one model."""
 
     AUTO_FOCUS = "#composer"
@@ -45,17 +44,17 @@ class ChatScreen(ServingScreen):
                 tooltip="Load the model again: its engine stopped, or settings changed."),
         # F6 and F7 are the text area's own.
         Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
+        Binding("ctrl+g", "schema", "Schema", id="chat.schema", show=False,
+                tooltip="Have the session's next answers keep to a JSON schema, or no longer."),
         Binding("ctrl+t", "room", "Context", id="chat.room", show=False,
                 tooltip="See what fills the context, and make room in it."),
     ]  # fmt: skip
 
     def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
         super().__init__(chat, settings, live)
-        self._acts, self._room = MessageActs(self, chat), RoomActs(self, chat)
+        self._acts = MessageActs(self, chat)
         self._answer: Answer | None = None
         """The one being made."""
-        self.busy = False
-        """Whether an answer is being made or stored."""
         self._shown = chat.conversation
         self._next: Composer.Sent | None = None
         """Sent while the answer before it is being stored: it goes off as soon as that is done."""
@@ -117,10 +116,6 @@ class ChatScreen(ServingScreen):
             events = chat.answer_again(number, *self._how)
         await self._conversation.cut(event.message)
         await self._begin(events, event.text)
-
-    def is_not_ready(self) -> bool:
-        """Whether no answer can be begun now; then that is said."""
-        return self.stop_first() or self.load_first()
 
     @property
     def _how(self) -> tuple[Sampling, int]:
@@ -206,6 +201,7 @@ class ChatScreen(ServingScreen):
         self._answer, self.busy = None, False
         self.refresh_bindings()
         self.paint_meter()
+        self._meanwhile.note_answer()
         if self._next is not None:
             self.post_message(self._next)
             self._next = None
@@ -223,10 +219,6 @@ class ChatScreen(ServingScreen):
             stops = f"{key_of(self, 'chat.stop')} stops the answer first."
             self._say("The answer is being stored." if made else stops)
         return self.busy
-
-    def action_room(self) -> None:
-        """See what fills the context."""
-        self._room.ask()
 
     # Conversation
 
@@ -249,6 +241,7 @@ class ChatScreen(ServingScreen):
         except OnDeviceError as error:
             self._say(error.message, "warning")
             return
+        self.forget_schema()
         self._live.begin_turn()
         shown = {message.id for message in self._chat.conversation.messages}
         if message_id is None or message_id in shown:

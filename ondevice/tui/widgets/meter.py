@@ -13,7 +13,8 @@ threads        those that decode now, of those to start with; "adapted" while ot
 frontier       cost avoided against a frontier model; a small model does not replace one
 since start    the same of all answers since the app was started
 against        the cloud model that is compared with; another can be chosen
-price of       the day the price above was read; "prices of" is of both
+prices of      the day both prices were read
+price of       the day the price above was read, where the two differ
 
 `-` means not yet; "unknown" means that it cannot be known.
 """
