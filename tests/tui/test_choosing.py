@@ -89,7 +89,7 @@ async def test_another_baseline_changes_the_cost_of_what_was_said(make_stage: Ma
         await person.press("f3", *"dear", "enter")
         await person.until(lambda: "avoided       $0.0020" in person.text("#panel"))
         assert "against     Cloud dear" in person.text("#panel")
-        assert "price of    2026-11-24" in person.text("#panel")
+        assert "prices of   2026-11-24" in person.text("#panel")
 
 
 async def test_a_stored_session_is_shown_and_goes_on(make_stage: MakeStage) -> None:
@@ -288,6 +288,8 @@ async def test_the_palette_lists_what_the_keys_do(make_stage: MakeStage) -> None
             "Stop",
             "Reload",
             "New",
+            "Schema",
+            "Context",
             "Edit",
             "Again",
             "Branch",

@@ -209,10 +209,15 @@ async def filling(person: Person) -> None:
 
 
 async def cut(person: Person) -> None:
-    await filling(person)
-    await person.press("enter")
+    """A session whose first turn was summed up."""
+    keep(person.stage)
+    sessions = person.stage.sessions
+    session = sessions.get(1)
+    text = "(In short, the first turn of this conversation:)\n\nPack layers for March."
+    question = sessions.add(session.id, "user", "And which shoes?")
+    sessions.add(session.id, "system", text, model="echo-model", kept_from=question.id)
+    person.app.chat_screen.open(sessions.get(session.id))
     await person.until(lambda: person.app.chat_screen.query(".cut"))
-    await person.until(lambda: not person.busy)
 
 
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
