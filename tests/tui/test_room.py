@@ -30,7 +30,7 @@ def ways(person: Person) -> list[str]:
 
 async def look(person: Person) -> None:
     """Open the screen of the context, and wait for what it finds."""
-    await person.press("ctrl+t")
+    await person.press("ctrl+o")
     await person.until(lambda: isinstance(person.screen, RoomScreen))
     await person.until(lambda: said(person) != "counting ...")
 
@@ -157,7 +157,7 @@ async def test_a_question_that_does_not_fit_comes_back_and_a_shorter_one_is_answ
         long = STORY * 30
         await refused(person, long)
         assert person.bubbles()[:-1] == before
-        assert "Ctrl+T makes room" in person.bubbles()[-1][1]
+        assert "Ctrl+O makes room" in person.bubbles()[-1][1]
         person.composer.text = ""
         await person.ask("Say no.")
         assert [who for who, _ in person.bubbles()][-2:] == ["You", "starter"]
@@ -190,5 +190,5 @@ async def test_a_context_that_is_nearly_full_is_told_with_the_key_that_makes_roo
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("What is it?")
-        told = "the context is nearly full: 7 tokens are free. Ctrl+T makes room."
+        told = "the context is nearly full: 7 tokens are free. Ctrl+O makes room."
         await person.until(lambda: told in person.notices())

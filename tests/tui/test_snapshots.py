@@ -204,7 +204,7 @@ async def filling(person: Person) -> None:
     await person.ask("What is in @big.txt?")
     await person.ask("And then?")
     await person.write("And what follows from it?")
-    await person.press("ctrl+t")
+    await person.press("ctrl+o")
     await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
 
 

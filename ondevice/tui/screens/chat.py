@@ -44,9 +44,7 @@ class ChatScreen(ComposingScreen):
                 tooltip="Load the model again: its engine stopped, or settings changed."),
         # F6 and F7 are the text area's own.
         Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
-        Binding("ctrl+g", "schema", "Schema", id="chat.schema", show=False,
-                tooltip="Have the session's next answers keep to a JSON schema, or no longer."),
-        Binding("ctrl+t", "room", "Context", id="chat.room", show=False,
+        Binding("ctrl+o", "room", "Context", id="chat.room", show=False,
                 tooltip="See what fills the context, and make room in it."),
     ]  # fmt: skip
 
