@@ -60,7 +60,7 @@ async def test_an_adapter_that_is_none_is_told_and_no_model_answers(
 async def chosen(person: Person, name: str) -> None:
     """Have answers keep to the schema in a file; empty for none."""
     await person.app.run_action("screen.schema")
-    await person.until(lambda: isinstance(person.screen, EditScreen))
+    await person.until(lambda: isinstance(person.screen, EditScreen) and person.screen.query(Input))
     person.screen.query_one(Input).value = name
     await person.press("enter")
     await person.until(lambda: not isinstance(person.screen, EditScreen))
@@ -105,7 +105,9 @@ async def test_a_schema_that_is_no_file_is_not_taken(make_stage: MakeStage) -> N
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.app.run_action("screen.schema")
-        await person.until(lambda: isinstance(person.screen, EditScreen))
+        await person.until(
+            lambda: isinstance(person.screen, EditScreen) and person.screen.query(Input)
+        )
         await person.press(*"none.json", "enter")
         assert isinstance(person.screen, EditScreen)
         await person.press("escape")

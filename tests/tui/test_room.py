@@ -89,6 +89,7 @@ async def summed_up(person: Person) -> None:
     await look(person)
     await person.press("down", "enter")
     await person.until(lambda: isinstance(person.screen, EditScreen))
+    await person.until(lambda: person.screen.query(TextArea))
 
 
 async def test_a_summary_is_read_and_changed_before_it_is_used(make_stage: MakeStage) -> None:
