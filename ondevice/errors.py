@@ -50,6 +50,9 @@ from __future__ import annotations
 class OnDeviceError(Exception):
     """An error a person can act on. `message` is one line, `hint` says what to do next."""
 
+    question = ""
+    """Text of a question that was not taken, to be given back to whoever wrote it."""
+
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
@@ -72,14 +75,7 @@ class NotASession(UsageTrouble):
 
 
 class NotAttached(UsageTrouble):
-    """A file that a question names cannot go with it; the question was not taken.
-
-    `question` is its text, to be given back to whoever wrote it.
-    """
-
-    def __init__(self, message: str, hint: str = "", question: str = "") -> None:
-        super().__init__(message, hint)
-        self.question = question
+    """A file that a question names cannot go with it; the question was not taken."""
 
 
 class TermsNotAccepted(UsageTrouble):

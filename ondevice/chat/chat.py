@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ondevice.chat.answer import TurnOptions
+from ondevice.chat.answer import REFUSED, TurnOptions
 from ondevice.chat.attach import attachments_of
 from ondevice.chat.conversation import ChatEvent, Conversation
 from ondevice.chat.cutting import behind
+from ondevice.chat.filling import Filling
 from ondevice.chat.prefixes import ModelHash, Prefixes
 from ondevice.chat.shown import prompt_of
-from ondevice.chat.watching import ENGINE_GONE, REFUSED, watched
+from ondevice.chat.watching import ENGINE_GONE, watched
 from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
@@ -67,8 +68,7 @@ class Chat:
         self.file: ModelFile | None = None
         self.info: EngineInfo | None = None
         """None until a model is loaded, and after its engine stopped."""
-        self.context: ContextParts | None = None
-        """What the context is filled with, since the newest turn; None where that is unknown."""
+        self._filling = Filling(self.parts_of)
         self.reuse = ReuseMeter()
         self.options = LoadOptions()
         """Those of the loaded model."""
@@ -106,7 +106,7 @@ class Chat:
         if self._engine is None or self.file is None or self.file.engine != file.engine:
             self._end_engine()
             self._engine = registry.in_child(file.engine)
-        self.file, self.info, self.context = file, None, None
+        self.file, self.info, self._filling.now = file, None, None
         info = self._engine.load(file, options, progress)
         if self.file is not file:
             raise EngineClosed("another model was chosen meanwhile")
@@ -159,17 +159,17 @@ class Chat:
                 lambda: self._cancelled,
             )
         except ENGINE_GONE:
-            self.info = self.context = None
+            self.info = self._filling.now = None
             self._prefixes.lose()
             raise
         except REFUSED:
             self._prefixes.note_refused()
             self._answering = False
-            self._note_context(self.conversation.messages)
+            self.look()
             raise
         finally:
             self._answering = False
-        yield from self._after_turn(earlier)
+        yield from self._filling.note_turn(self.conversation.messages, earlier)
 
     def _prepare(self) -> Sequence[EngineNotice]:
         with self._quiet:
@@ -185,18 +185,33 @@ class Chat:
         if self._engine is not None:
             self._engine.cancel()
 
-    # The context. While an answer is made, all of these raise EngineTrouble.
+    # The context. While an answer is made, what counts raises EngineTrouble.
+
+    @property
+    def context(self) -> ContextParts | None:
+        """What it is filled with, since the newest turn; None where that is unknown."""
+        return self._filling.now
+
+    def look(self) -> None:
+        """Count what is shown, after another path was chosen."""
+        self._filling.note(self.conversation.messages)
 
     def count(self, text: str = "") -> ContextParts:
         """What the context would be filled with if `text` were asked now, with the files it names.
 
         Raises NotAttached, and EngineTrouble.
         """
-        path = self.conversation.messages
-        if text:
-            attached = attachments_of(text, self.folder)
-            path.append(StoredMessage(0, 0, "user", text, "complete", attached=attached))
-        return self.parts_of(path)
+        return self.parts_of([*self.conversation.messages, *self.draft(text)])
+
+    def draft(self, text: str) -> list[StoredMessage]:
+        """`text` as the question it would be, with its files; none of an empty one.
+
+        Raises NotAttached.
+        """
+        if not text:
+            return []
+        attached = attachments_of(text, self.folder)
+        return [StoredMessage(0, 0, "user", text, "complete", attached=attached)]
 
     def parts_of(self, path: Sequence[StoredMessage]) -> ContextParts:
         """The same of any path."""
@@ -209,29 +224,8 @@ class Chat:
         """See `Conversation.cut`; it stands at the end of what is shown."""
         shown = self.conversation
         made = shown.cut(kept_from, text, model, behind(shown.messages))
-        self._note_context(shown.messages)
+        self.look()
         return made
-
-    def _after_turn(self, earlier: set[int]) -> Iterator[ChatEvent]:
-        """The prompt's parts, and a new answer as it was counted when it was made."""
-        before, path = self.context, self.conversation.messages
-        answers = [
-            each for each in path[-1:] if each.role == "assistant" and each.id not in earlier
-        ]
-        self._note_context(path[: len(path) - len(answers)])
-        if self.context is None:
-            return
-        for answer in answers:
-            self.context = self.context.with_answer(answer.completion_tokens)
-        if self.context.nearly_full and not (before and before.nearly_full):
-            said = f"the context is nearly full: {self.context.free:,} tokens are free"
-            yield EngineNotice("context", said)
-
-    def _note_context(self, path: Sequence[StoredMessage]) -> None:
-        try:
-            self.context = self.parts_of(path)
-        except OnDeviceError:  # such as a template that does not render what is shown
-            self.context = None
 
     @contextmanager
     def _asking(self) -> Iterator[tuple[Engine, EngineInfo]]:
@@ -255,7 +249,7 @@ class Chat:
         chosen = self._settings
         prompt = chosen.system_prompt if system is None else chosen.prompt_of(system)
         self.conversation = Conversation(None if private else self._sessions, session, prompt)
-        self.context = None
+        self._filling.now = None
         self._settle_soon()
 
     def _settle(self) -> list[EngineNotice]:
@@ -264,7 +258,7 @@ class Chat:
 
     def _settle_soon(self) -> None:
         """In the background; a turn that comes first waits for it."""
-        if self._prefixes.serving:
+        if self.info is not None:
             threading.Thread(target=self._settle_quietly, daemon=True).start()
 
     def _settle_quietly(self) -> None:
@@ -273,8 +267,15 @@ class Chat:
                 self._untold += self._settle()
             except OnDeviceError as error:
                 self._untold.append(EngineNotice("state", error.message))
-            self._note_context(self.conversation.messages)
+            self.look()
         self._prefixes.identify()
+
+    def save(self) -> None:
+        """Save what the model has read, while nobody waits: a question that comes meanwhile does
+        so. What cannot be saved is read again.
+        """
+        with suppress(OnDeviceError), self._asking():
+            self._prefixes.save()
 
     def leave(self, within_s: float = LEAVE_S) -> None:
         """Save what the model has read, and end the engine; a save that takes longer is given up.

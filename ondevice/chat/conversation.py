@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from ondevice.chat.answer import Answer, TurnOptions, unsaved
+from ondevice.chat.answer import REFUSED, Answer, TurnOptions, unsaved
 from ondevice.chat.attach import attachments_of
 from ondevice.chat.shown import prompt_of
 from ondevice.domain.generation import Attachment, GenerationRequest, Prompt
@@ -161,7 +162,7 @@ class Conversation:
 
     # Turns. Each yields Stored for the question if there is a new one, the events of `measure`,
     # then Stored for the answer. Each raises what the engine raises, after the part that came is
-    # stored as interrupted.
+    # stored as interrupted; what the engine took nothing of is not shown then.
 
     def send(self, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
         """Store `text` with the files it names, answer it, store the answer.
@@ -190,16 +191,32 @@ class Conversation:
             asked = self._message(asked.parent_id)
         if question is None or asked is None or asked.role != "user":
             raise UsageTrouble("there is no question to answer", hint="Write one first.")
-        self._head = question.id
-        yield from self._answer(question, self._is_stored(question), options)
+        with self._back_if_refused(""):
+            self._head = question.id
+            yield from self._answer(question, self._is_stored(question), options)
 
     def _ask(self, text: str, after: int | None, options: TurnOptions) -> Iterator[ChatEvent]:
         attached = attachments_of(text, options.folder)
-        question, trouble = self._add_question(text, attached, after)
-        if trouble is not None:
-            yield unsaved(trouble)
-        yield Stored(question)
-        yield from self._answer(question, trouble is None, options)
+        with self._back_if_refused(text):
+            question, trouble = self._add_question(text, attached, after)
+            if trouble is not None:
+                yield unsaved(trouble)
+            yield Stored(question)
+            yield from self._answer(question, trouble is None, options)
+
+    @contextmanager
+    def _back_if_refused(self, text: str) -> Iterator[None]:
+        """What the engine takes nothing of stays on a path of its own, and its question is given
+        back with the error: joined to the next one, it would have that refused as well."""
+        shown = self._head
+        try:
+            yield
+        except REFUSED as error:
+            error.question = text
+            self._head = shown
+            with suppress(StorageTrouble):  # then the next message says where it stands
+                self.go_to(shown)
+            raise
 
     def _add_question(
         self, text: str, attached: tuple[Attachment, ...], after: int | None

@@ -7,10 +7,11 @@ Nothing is deleted, and nothing is left out silently: a cut is a message of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ondevice import units
+from ondevice.chat.filling import Count
 from ondevice.chat.shown import prompt_of
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import GREEDY, EngineInfo, GenerationRequest
@@ -28,8 +29,6 @@ SUMMARISE = (
     "decisions and open questions. Write nothing else."
 )
 _LEFT_OUT = re.compile(r"\(Left out here: [^()]*\)$")
-Count = Callable[[Sequence[StoredMessage]], ContextParts]
-"""The parts of a path, as the engine counts them."""
 
 
 @dataclass(frozen=True, slots=True)

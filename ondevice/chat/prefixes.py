@@ -132,6 +132,13 @@ class Prefixes:
                 told += self._restore(serving, session_id)
         return told
 
+    def save(self) -> None:
+        """Write what is held now, so that nothing is left to do when the engine goes. Raises
+        EngineTrouble or StorageTrouble.
+        """
+        with self._lock:
+            self._save()
+
     def identify(self) -> None:
         """Find the model's hash while nobody waits, so that leaving need not."""
         serving = self._serving

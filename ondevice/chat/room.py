@@ -4,12 +4,12 @@ drop        leave the oldest turns out of what the model is shown
 summarise   the same, with a summary by the model in their place, which a person reads first
 raise       load the model again with a larger context, where memory allows
 
-A question that has no answer yet is answered after a cut by `answer_again` of the cut.
+The question that had no room is not in the conversation; it is offered for, and asked again then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -50,7 +50,7 @@ class Offer:
     said: str
     """What would happen, in one line."""
     fits: bool
-    """Whether the question that is shown has room then."""
+    """Whether the question has room then."""
     turns: int = 0
     """So many of the oldest that are shown now."""
     kept_from: int = 0
@@ -58,16 +58,22 @@ class Offer:
     n_ctx: int = 0
 
 
-def offers(chat: Chat) -> list[Offer]:
-    """What can be done for the conversation that is shown, the cheapest first; only what frees
-    something. Blocks; raises EngineTrouble, also while an answer is made.
+def offers(chat: Chat, text: str = "") -> list[Offer]:
+    """What can be done for the conversation that is shown and the question `text`, the cheapest
+    first; only what frees something.
+
+    Blocks; raises NotAttached, and EngineTrouble, also while an answer is made.
     """
     info, file = chat.info, chat.file
     if info is None or file is None or info.unbounded:
         return []
-    path = chat.conversation.messages
-    now = chat.parts_of(path)
-    cut = cutting.best_cut(path, chat.parts_of, info.n_ctx)
+    path, draft = chat.conversation.messages, chat.draft(text)
+
+    def count(path: Sequence[StoredMessage]) -> ContextParts:
+        return chat.parts_of([*path, *draft])
+
+    now = count(path)
+    cut = cutting.best_cut(path, count, info.n_ctx)
     found = _cuts(now, cut) if cut is not None else []
     raised = _raised(now, info, file)
     return [*found, *([raised] if raised else [])]

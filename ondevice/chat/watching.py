@@ -11,16 +11,11 @@ from ondevice.domain.generation import EngineNotice, PrefillProgress, TextDelta
 from ondevice.domain.measured import Measured
 from ondevice.domain.reuse import ReuseMeter
 from ondevice.errors import (
-    ContextOverflow,
     EngineClosed,
     EngineCrashed,
     EngineTimedOut,
-    SchemaRefused,
-    TemplateFailed,
 )
 
-REFUSED = (ContextOverflow, TemplateFailed, SchemaRefused)
-"""With one of these an engine has taken nothing of what it was asked."""
 ENGINE_GONE = (EngineCrashed, EngineTimedOut, EngineClosed)
 """After one of these in a turn no engine runs; the model is to be loaded again."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from ondevice import errors, pricing
+from ondevice.chat.schemas import read_schema
 from ondevice.domain.cost import Price
 from ondevice.domain.generation import Adapter, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
@@ -21,7 +22,6 @@ from ondevice.domain.text import clean, clean_line
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
-MOST_SCHEMA_BYTES = 1 << 20
 SAMPLED = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
 USED = (
     "model",
@@ -66,12 +66,12 @@ def load_options(options: Options, chosen: Settings) -> LoadOptions:
         flash_attention=on_off[options["flash_attention"]],
         repack=on_off[options["repack"]],
         kv_type=options["kv_type"] or usual.kv_type,
-        adapters=tuple(map(_adapter, options["lora"])),
+        adapters=tuple(map(adapter, options["lora"])),
     )
 
 
-def _adapter(text: str) -> Adapter:
-    """FILE or FILE:SCALE; a file that has the whole name is that file."""
+def adapter(text: str) -> Adapter:
+    """FILE or FILE:SCALE; a file that has the whole name is that file. Raises UsageTrouble."""
     name, colon, scale = text.rpartition(":")
     with contextlib.suppress(ValueError):
         if colon and not os.path.exists(text):  # noqa: PTH110 - pathlib's raises for a long name
@@ -86,16 +86,7 @@ def _adapter(text: str) -> Adapter:
 
 def schema(path: Path | None) -> str | None:
     """The text of a schema's file. Raises UsageTrouble."""
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_SCHEMA_BYTES + 1).decode("utf-8")
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise errors.UsageTrouble(
-            f"the schema {clean_line(str(path))} cannot be read: {why}", hint="Check the path."
-        ) from error
+    return read_schema(path) if path is not None else None
 
 
 def price(baseline: str, file: ModelFile) -> Price | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ondevice import catalog, pricing
 from ondevice.chat import Chat
+from ondevice.cli.answering import adapter
 from ondevice.cli.storage import hash_of, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware import probe
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from ondevice.tui.downloads import Form
 
 
-def open_app(model: str | None) -> int:
-    """Run the app until it is left; returns its exit code."""
+def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
+    """Run the app until it is left; returns its exit code. `lora` are adapters of the model."""
+    adapters = tuple(map(adapter, lora))
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageTrouble(
             "the app needs a terminal",
@@ -69,6 +72,7 @@ def open_app(model: str | None) -> int:
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
         settings=file,
+        adapters=adapters,
         accounts=lambda: Ledger(database).entries() if database else [],
     )
     chat = Chat(sessions, model_hash=lambda file, read: hash_of(file, read, known(), paths))

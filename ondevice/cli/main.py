@@ -46,13 +46,14 @@ OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, e
 )
 @click.version_option(__version__, prog_name="ondevice")
 @click.option("-m", "--model", help="Catalogue name or path of a GGUF file, for the app.")
+@click.option("--lora", multiple=True, metavar="FILE[:SCALE]", help="LoRA adapter, for the app.")
 @click.pass_context
-def ondevice(context: click.Context, model: str | None) -> None:
+def ondevice(context: click.Context, model: str | None, lora: tuple[str, ...]) -> None:
     """Run small language models on this machine, and see what that costs and saves."""
     if context.invoked_subcommand is None:
         from ondevice.cli.app import open_app  # deferred: the screen takes 270 ms
 
-        context.exit(open_app(model))
+        context.exit(open_app(model, lora))
 
 
 def main() -> None:

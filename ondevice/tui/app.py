@@ -118,7 +118,7 @@ class OnDeviceApp(App[int]):
 
     def _load_model(self, name: str) -> None:
         try:
-            self.chat_screen.load(self._doors.resolve(name))
+            self.chat_screen.begin(self._doors.resolve(name), self._doors.adapters)
         except OnDeviceError as error:
             self.chat_screen.post_message(messages.ModelFailed(error))
 

@@ -17,6 +17,7 @@ from ondevice.tui.widgets.reading import ASKS
 
 UNLISTED = ("app.interrupt", "app.palette")
 """Actions that are of no use in the palette."""
+SCHEMA = "Have the session's next answers keep to a JSON schema, or no longer."
 
 
 def of_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
@@ -26,6 +27,8 @@ def of_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
             if isinstance(binding, Binding) and binding.id not in UNLISTED:
                 action = partial(app.run_action, f"{namespace}.{binding.action}")
                 yield SystemCommand(binding.description, binding.tooltip, action)
+    action = partial(app.run_action, "screen.schema")
+    yield SystemCommand("Schema", SCHEMA, action)  # too seldom wanted for a key
     talk = screen.query_one(Conversation)
     for name, ask in ASKS.items():
         words = f"{ask.about[:1].upper()}{ask.about[1:]}"

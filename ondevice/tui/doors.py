@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
+from ondevice.domain.generation import Adapter
 from ondevice.domain.ledger import Entry
 from ondevice.domain.model import ModelFile
 from ondevice.settings import SettingsFile
@@ -37,5 +38,7 @@ class Doors:
     """Returns the bytes that are free again."""
     fetch: Command
     settings: SettingsFile
+    adapters: tuple[Adapter, ...]
+    """Of the model that is named at the start."""
     accounts: Callable[[], list[Entry]]
     """The ledger; raises StorageTrouble."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
+from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price, cost_avoided
 from ondevice.domain.generation import EngineInfo, PrefillProgress, TextDelta, Usage
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory, ProcessMemory
+from ondevice.domain.reuse import Reuse
 
 POINTS = 60
 STEP_S = 0.25
@@ -34,6 +36,10 @@ class Live:
         self.frontier: Price | None = None
         self.usages: tuple[Usage, ...] = ()
         """Of the answers since the start that a cloud would have billed."""
+        self.context: ContextParts | None = None
+        """Its parts; None while a turn is made, and where they are unknown."""
+        self.reuse, self.reuse_total = Reuse(), Reuse()
+        """Of the newest turn, and of all since the start."""
         self.rates: deque[float] = deque(maxlen=POINTS)
         self._mark = (0, 0.0)
 

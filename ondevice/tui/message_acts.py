@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,10 +9,9 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ondevice.chat import Chat
-from ondevice.domain.generation import EngineNotice
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean_line
-from ondevice.errors import OnDeviceError, UsageTrouble
+from ondevice.errors import UsageTrouble
 from ondevice.tui import messages
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.pick import Choice, PickScreen
@@ -42,7 +40,7 @@ class MessageActs:
         """What was asked for; only marks are taken while an answer is made."""
         message = asked.message
         if isinstance(asked, messages.UsefulMarked):
-            self._in_thread(partial(self._marked, message))
+            self._screen.in_thread(partial(self._marked, message))
         elif not self._screen.stop_first():
             match asked:
                 case messages.EditAsked():
@@ -109,22 +107,10 @@ class MessageActs:
 
         def changed() -> Message:
             self._chat.conversation.go_to(end)
+            self._chat.look()
             return messages.PathChanged(at)
 
-        self._in_thread(changed, messages.TurnOver())
-
-    def _in_thread(self, act: Callable[[], Message], last: Message | None = None) -> None:
-        def run() -> None:
-            try:
-                self._screen.post_message(act())
-            except OnDeviceError as error:
-                notice = EngineNotice("storage", f"{error.message}. {error.hint}".strip())
-                self._screen.post_message(messages.Noticed(notice))
-            finally:
-                if last is not None:
-                    self._screen.post_message(last)
-
-        self._screen.run_worker(run, thread=True, exit_on_error=False, group="acts")
+        self._screen.in_thread(changed, messages.TurnOver())
 
 
 def _refuse_blank(text: str) -> None:

@@ -94,6 +94,14 @@ class TurnOver(Message):
 
 
 @dataclass
+class DraftCounted(Message):
+    """What the files that a draft names take of the context, in words."""
+
+    text: str
+    words: str
+
+
+@dataclass
 class PriceFound(Message):
     """Costs are compared with this price from now on."""
 

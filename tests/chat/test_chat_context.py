@@ -51,15 +51,18 @@ def parts(chat: Chat) -> ContextParts:
     return chat.context
 
 
+QUESTION = f"One part of it. {STORY}"
+
+
 def fill(chat: Chat) -> None:
-    """Ask until a question has no room; it is the last message then."""
-    while chat.context is None or chat.context.fits:
-        with suppress(ContextOverflow):
-            ask(chat, f"One part of it. {STORY}")
+    """Ask until the question has no room."""
+    with suppress(ContextOverflow):
+        while True:
+            ask(chat, QUESTION)
 
 
-def offered(chat: Chat, kind: str) -> room.Offer:
-    (found,) = [offer for offer in room.offers(chat) if offer.kind == kind]
+def offered(chat: Chat, kind: str, text: str = QUESTION) -> room.Offer:
+    (found,) = [offer for offer in room.offers(chat, text) if offer.kind == kind]
     return found
 
 
@@ -86,8 +89,21 @@ class TestTheParts:
     def test_of_a_question_that_has_no_room_leave_nothing_free(self, real: Real) -> None:
         chat = real()
         fill(chat)
-        assert parts(chat).used >= 512
-        assert (parts(chat).free, parts(chat).fits) == (0, False)
+        with_it = chat.count(QUESTION)
+        assert with_it.used >= 512
+        assert (with_it.free, with_it.fits) == (0, False)
+        assert parts(chat).fits
+
+    def test_are_those_of_the_path_that_is_looked_at(self, real: Real) -> None:
+        chat = real()
+        ask(chat, "Say yes.")
+        first, one_turn = last(chat).id, parts(chat).used
+        ask(chat, "Say no.")
+        both = parts(chat).used
+        chat.conversation.go_to(first)
+        chat.look()
+        assert parts(chat) == chat.count()
+        assert one_turn <= parts(chat).used < both
 
     def test_are_not_counted_while_an_answer_is_made(self, chat: Chat, tmp_path: Path) -> None:
         load(chat, tmp_path, **LONG)
@@ -159,42 +175,77 @@ def test_the_parts_of_random_chats_add_up(count: int, tiny: list[Path], tmp_path
                     chat.cut(draw.choice(questions), text(), "ondevice")
 
 
+class TestAQuestionThatHasNoRoom:
+    def test_comes_back_and_a_shorter_one_is_answered(self, real: Real, database: Database) -> None:
+        chat = real(256)
+        ask(chat, "Say yes.")
+        shown = chat.conversation.messages
+        long = STORY * 8
+        with pytest.raises(ContextOverflow) as refused:
+            ask(chat, long)
+        assert refused.value.question == long
+        assert chat.conversation.messages == shown
+        assert parts(chat).used == chat.count().used
+        ask(chat, "Say no.")
+        assert [each.content for each in chat.conversation.messages[::2]] == ["Say yes.", "Say no."]
+        session = last(chat).session_id
+        assert Sessions(database).messages(session) == chat.conversation.messages
+        assert long in [each.content for each in Sessions(database).tree(session).messages]
+
+    def test_in_the_place_of_another_leaves_that_one_shown(self, real: Real) -> None:
+        chat = real(256)
+        ask(chat, "Say yes.")
+        shown = chat.conversation.messages
+        with pytest.raises(ContextOverflow) as refused:
+            list(chat.resend(shown[0].id, STORY * 8, GREEDY, 4))
+        assert refused.value.question == STORY * 8
+        assert chat.conversation.messages == shown
+
+    def test_at_the_beginning_leaves_the_session_empty(self, real: Real) -> None:
+        chat = real(256)
+        with pytest.raises(ContextOverflow):
+            ask(chat, STORY * 8)
+        assert chat.conversation.messages == []
+        ask(chat, "Say no.")
+        assert len(chat.conversation.messages) == 2
+
+
 class TestMakingRoom:
     def test_by_leaving_out_the_oldest_turns_frees_what_was_told(
         self, real: Real, database: Database
     ) -> None:
         chat = real()
         fill(chat)
-        before, stored = parts(chat).used, chat.conversation.messages
+        before, stored = chat.count(QUESTION).used, chat.conversation.messages
         offer = offered(chat, "drop")
         assert offer.fits
         cut = room.drop(chat, offer)
-        assert before - parts(chat).used == offer.frees_tokens
+        assert before - chat.count(QUESTION).used == offer.frees_tokens
         assert (
             cut.content == f"(Left out here: the first {offer.turns} turns of this conversation.)"
         )
-        list(chat.answer_again(cut.id, GREEDY, 4))
+        ask(chat, QUESTION)
         assert [each.role for each in chat.conversation.messages[-3:]] == [
-            "user",
             "system",
+            "user",
             "assistant",
         ]
         assert last(chat).prompt_tokens == before - offer.frees_tokens
         session = last(chat).session_id
         assert Sessions(database).messages(session) == chat.conversation.messages
-        assert chat.conversation.messages[: len(stored) - 1] == stored[:-1]
+        assert chat.conversation.messages[: len(stored)] == stored
 
     def test_leaves_out_no_more_than_half_of_the_context_needs(self, real: Real) -> None:
         chat = real()
         fill(chat)
         offer = offered(chat, "drop")
         room.drop(chat, offer)
-        assert parts(chat).used <= 256
+        assert chat.count(QUESTION).used <= 256
         begins = [m.id for m in chat.conversation.messages if m.role == "user"]
         one_more = chat.conversation.messages
         kept = begins[begins.index(offer.kept_from) - 1]
         trial = [*one_more[:-1], *[type(m)(0, 0, "system", m.content, "complete", kept_from=kept)
-                                   for m in one_more[-1:]]]  # fmt: skip
+                                   for m in one_more[-1:]], *chat.draft(QUESTION)]  # fmt: skip
         assert chat.parts_of(trial).used > 256
 
     def test_is_undone_by_going_back(self, real: Real) -> None:
@@ -202,7 +253,7 @@ class TestMakingRoom:
         ask(chat, f"Say yes. {STORY}")
         ask(chat, f"Say no. {STORY}")
         before = chat.conversation.prompt()
-        cut = room.drop(chat, offered(chat, "drop"))
+        cut = room.drop(chat, offered(chat, "drop", ""))
         assert chat.conversation.prompt() != before
         chat.conversation.go_to(cut.parent_id)
         assert chat.conversation.prompt() == before
@@ -222,17 +273,17 @@ class TestMakingRoom:
             "It was about a river."
         )
         assert chat.conversation.prompt().messages[0].content.startswith(cut.content)
-        list(chat.answer_again(cut.id, GREEDY, 4))
+        ask(chat, QUESTION)
         assert last(chat).completion_tokens > 0
 
     def test_keeps_a_summary_that_stands_before_what_is_left_out(self, real: Real) -> None:
         chat = real()
         ask(chat, f"Say yes. {STORY}")
         ask(chat, f"Say no. {STORY}")
-        room.use_summary(chat, offered(chat, "drop"), "It was about yes.")
+        room.use_summary(chat, offered(chat, "drop", ""), "It was about yes.")
         for count in (2, 3):
             ask(chat, f"Say maybe. {STORY}")
-            cut = room.drop(chat, offered(chat, "drop"))
+            cut = room.drop(chat, offered(chat, "drop", ""))
             assert cut.content == (
                 "(In short, the first turn of this conversation:)\n\nIt was about yes.\n\n"
                 f"(Left out here: the first {count} turns of this conversation.)"
@@ -242,7 +293,7 @@ class TestMakingRoom:
         chat = real()
         ask(chat, f"Say yes. {STORY}")
         ask(chat, f"Say no. {STORY}")
-        cut = room.drop(chat, offered(chat, "drop"))
+        cut = room.drop(chat, offered(chat, "drop", ""))
         with pytest.raises(UsageTrouble, match="there is no question to answer"):
             list(chat.answer_again(cut.id, GREEDY, 4))
         ask(chat, "Go on.")
@@ -258,19 +309,18 @@ class TestMakingRoom:
         ask(chat, f"Say yes. {STORY}")
         ask(chat, f"Say no. {STORY}")
         with pytest.raises(UsageTrouble, match="the summary is empty"):
-            room.use_summary(chat, offered(chat, "drop"), " \n")
+            room.use_summary(chat, offered(chat, "drop", ""), " \n")
 
     def test_by_more_context_has_the_question_answered(self, real: Real) -> None:
         chat = real()
         fill(chat)
-        question = last(chat).id
         offer = offered(chat, "raise")
         assert offer.frees_tokens == offer.n_ctx - 512
-        assert offer.n_ctx >= 2 * parts(chat).used
+        assert offer.n_ctx >= 2 * chat.count(QUESTION).used
         assert offer.fits
         info = room.enlarge(chat, offer)
         assert info.n_ctx == offer.n_ctx
-        list(chat.answer_again(question, GREEDY, 4))
+        ask(chat, QUESTION)
         assert last(chat).completion_tokens > 0
 
     def test_offers_no_more_context_than_the_model_was_made_for(self, real: Real) -> None:
@@ -282,7 +332,7 @@ class TestMakingRoom:
         chat = real()
         ask(chat, f"Say yes. {STORY}")
         ask(chat, f"Say no. {STORY}")
-        room.drop(chat, offered(chat, "drop"))
+        room.drop(chat, offered(chat, "drop", ""))
         again = Sessions(database).restore(from_json(to_json(chat.conversation.tree)))
         prompt = chat.conversation.prompt()
         chat.open(again)

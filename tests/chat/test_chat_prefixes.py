@@ -18,7 +18,7 @@ from echoing import PRICE, echo_file
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
 from ondevice.cli.storage import hash_of
-from ondevice.domain.generation import GREEDY, LoadOptions
+from ondevice.domain.generation import GREEDY, LoadOptions, TextDelta
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.errors import ContextOverflow
@@ -90,6 +90,33 @@ def test_a_session_goes_on_after_a_restart_without_being_read_again(
     events = ask(second, "And then?")
     assert cached(events) >= read
     assert told(events) == []
+
+
+def test_what_was_saved_while_nobody_waited_outlives_a_kill(start: Start, tmp_path: Path) -> None:
+    first = start()
+    ask(first, STORY)
+    read = last(first).prompt_tokens
+    session = first.conversation.session
+    first.save()
+    assert states(tmp_path) == ["1.state"]
+    assert first.info is not None
+    os.kill(first.info.pid, signal.SIGKILL)
+    second = start()
+    second.open(session)
+    assert cached(ask(second, "And then?")) >= read
+
+
+def test_nothing_is_saved_while_an_answer_is_made(start: Start, tmp_path: Path) -> None:
+    chat = start()
+    events = chat.send(STORY, GREEDY, 40)
+    for event in events:
+        if isinstance(event, TextDelta):
+            chat.save()
+            break
+    assert states(tmp_path) == []
+    list(events)
+    chat.save()
+    assert states(tmp_path) == ["1.state"]
 
 
 def test_a_new_session_reads_all_after_a_restart(start: Start) -> None:

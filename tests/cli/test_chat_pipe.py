@@ -345,10 +345,10 @@ class TestTrouble:
         ]  # fmt: skip
 
     def test_of_a_prompt_that_does_not_fit_says_how_to_go_on(self, cli: Cli) -> None:
-        outcome = cli("chat", "-n", "4", "-c", "64", piped=b"word " * 999 + b"\n/edit Hello\n")
+        outcome = cli("chat", "-n", "4", "-c", "64", piped=b"word " * 999 + b"\nHello\n")
         assert outcome.code == Exit.ENGINE
         assert outcome.err.count("Error: the prompt has ") == 1
-        assert "/edit and a shorter text" in outcome.err
+        assert "Ask a shorter one; /room makes room" in outcome.err
         assert outcome.out.strip()
 
     @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def assert_refused(outcome: Outcome, code: int, *said: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (["--lora", "x.gguf:inf"], Exit.USAGE, "the scale of a LoRA adapter is inf"),
         (["run", "-m", "no-such-model", "hi"], Exit.MODEL, "no model is called 'no-such-model'"),
         (["run", "-m", "smollm2-135m-instrukt", "hi"], Exit.MODEL, "smollm2-135m-instruct"),
         (["run", "-m", "phi-3.5-mini-instruct", "hi"], Exit.MODEL, "is not on this machine"),

@@ -22,6 +22,7 @@ from ondevice.acquire import PullPlan
 from ondevice.chat import Chat
 from ondevice.domain.cost import Price
 from ondevice.domain.fit import MemoryVerdict
+from ondevice.domain.generation import Adapter
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
 from ondevice.errors import ModelNotHere
@@ -104,6 +105,8 @@ class Stage:
         self.live = live
         self.baselines = dict(BASELINES)
         self.files: dict[str, ModelFile] = {}
+        self.adapters: tuple[Adapter, ...] = ()
+        """Those of `ondevice --lora`; they hold for an app made after they were set."""
         self.accepted: list[str] = []
         """Addresses of terms."""
         self.fetched: list[dict[str, object]] = []
@@ -140,6 +143,7 @@ class Stage:
             judge=self._judge,
             remove=self._remove,
             settings=self.settings,
+            adapters=self.adapters,
             accounts=lambda: Ledger(self.database).entries(),
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
         )

@@ -9,6 +9,57 @@ from stage import Person, Stage
 MakeStage = Callable[..., Stage]
 
 
+def cost(person: Person) -> str:
+    """What is said below the question that is written."""
+    return str(person.composer.border_subtitle or "")
+
+
+async def test_the_cost_of_a_file_is_shown_while_the_question_is_written(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    (stage.folder / "notes.txt").write_text("word " * 200)
+    stage.chat.folder = stage.folder
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.write("What is in @notes.txt")
+        await person.until(lambda: cost(person) == "notes.txt: +203 tokens, 10 % of the window")
+        before = stage.chat.count("What is in @notes.txt").prompt.attached
+        assert before == 203
+        await person.write(" and @none.txt")
+        told = "none.txt cannot be attached: there is no such file"
+        await person.until(lambda: cost(person) == told)
+        person.composer.text = "What is in it?"
+        await person.until(lambda: cost(person) == "")
+        assert stage.stored() == []
+
+
+async def test_the_cost_of_a_file_that_has_no_room_says_so(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"], settings="context = 100\n")
+    (stage.folder / "notes.txt").write_text("word " * 200)
+    stage.chat.folder = stage.folder
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.write("What is in @notes.txt")
+        told = "notes.txt: +203 tokens, 203 % of the window · no room for it"
+        await person.until(lambda: cost(person) == told)
+
+
+async def test_a_file_named_while_an_answer_is_made_is_counted_after_it(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02)
+    (stage.folder / "notes.txt").write_text("word " * 200)
+    stage.chat.folder = stage.folder
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("first")
+        await person.write("What is in @notes.txt")
+        await person.press("escape")
+        await person.until(lambda: cost(person) == "notes.txt: +203 tokens, 10 % of the window")
+        assert not person.busy
+
+
 async def test_a_question_whose_file_is_missing_comes_back(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test() as pilot:

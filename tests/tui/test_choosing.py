@@ -18,7 +18,8 @@ from ondevice.tui.screens.sessions import SessionsScreen
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
 from ondevice.tui.widgets.finder import Finder
-from ondevice.tui.widgets.meter import LABEL
+from ondevice.tui.widgets.numbers import LABEL
+from ondevice.tui.widgets.parts import PATTERNS
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.talk import Talk
 
@@ -88,7 +89,7 @@ async def test_another_baseline_changes_the_cost_of_what_was_said(make_stage: Ma
         await person.press("f3", *"dear", "enter")
         await person.until(lambda: "avoided       $0.0020" in person.text("#panel"))
         assert "against     Cloud dear" in person.text("#panel")
-        assert "price of    2026-11-24" in person.text("#panel")
+        assert "prices of   2026-11-24" in person.text("#panel")
 
 
 async def test_a_stored_session_is_shown_and_goes_on(make_stage: MakeStage) -> None:
@@ -173,7 +174,8 @@ async def test_help_explains_every_row_of_the_panel(make_stage: MakeStage) -> No
     async with stage.app.run_test(size=(120, 40)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.until(lambda: "frontier" in person.text("#panel"))
-        labels = {row[:LABEL].strip() for row in person.text("#panel").splitlines()}
+        rows = person.text("#panel").splitlines()
+        labels = {row[:LABEL].strip() for row in rows if row[:1] not in PATTERNS.values()}
         labels -= {"", "counted by the"}
         terms = [term.removeprefix("cost ") for term, _ in definitions()]
         assert len(labels) == 14
@@ -286,6 +288,8 @@ async def test_the_palette_lists_what_the_keys_do(make_stage: MakeStage) -> None
             "Stop",
             "Reload",
             "New",
+            "Context",
+            "Schema",
             "Edit",
             "Again",
             "Branch",

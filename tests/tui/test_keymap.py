@@ -31,7 +31,7 @@ MakeStage = Callable[..., Stage]
 OTHERS = """
 [keymap]
 app.help = "f12"
-app.models = "ctrl+o"
+app.models = "alt+m"
 app.settings = "f11"
 composer.send = "ctrl+t"
 composer.newline = "enter, ctrl+j"
@@ -138,7 +138,7 @@ async def test_in_the_models(chosen: str, make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"], settings=chosen)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
-        await person.press("ctrl+o" if chosen else "f2")
+        await person.press("alt+m" if chosen else "f2")
         await person.until(lambda: isinstance(person.screen, ModelsScreen))
         await person.until(lambda: isinstance(person.app.focused, DataTable))
         await pressed(person)

@@ -7,11 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from echoing import PRICE
 from hypothesis import given
 from hypothesis import strategies as st
 from stage import BASELINES, Person, Stage
 
-from ondevice.tui.widgets.meter import LABEL, LINE, bar, curve, fit
+from ondevice.domain.context import ContextParts
+from ondevice.domain.generation import GenerationDone, PromptTokens, Timings, Usage
+from ondevice.domain.measured import Measured
+from ondevice.domain.memory import MemoryUse
+from ondevice.domain.reuse import Reuse
+from ondevice.tui.live import Live
+from ondevice.tui.widgets.meter import LINE, fit
+from ondevice.tui.widgets.numbers import LABEL, bar, curve, rows_of
+from ondevice.tui.widgets.parts import PATTERNS
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.text("abc ", max_size=40))))
@@ -114,9 +123,38 @@ async def test_an_answer_from_before_the_price_was_known_is_counted(
         assert "avoided       $0.0000040" in person.text("#panel")
 
 
+def full() -> Live:
+    """Everything the panel has a row for."""
+    live, usage = Live(), Usage(500, 300, 88)
+    done = GenerationDone("stop", usage, Timings(0.4, 0.4, 8.7), 1, 2048)
+    live.end_turn(Measured("yes", done, MemoryUse(None, None, None), None, ()))
+    live.context = ContextParts(PromptTokens(60, 320, 120), 2048)
+    live.reuse = Reuse(300, 1.07, missed="37 tokens of the last turn could not be reused: because")
+    live.reuse_total = Reuse(12_204, 185.0, 3)
+    live.rates.extend([6.0, 9.0])
+    live.price = PRICE
+    live.frontier = replace(PRICE, baseline="frontier")
+    return live
+
+
+@pytest.mark.parametrize("height", [20, 21, 22, 23, 26, 40])
+def test_the_rows_fit_the_panel_and_name_every_number(height: int) -> None:
+    above, below = rows_of(full(), 36, height)
+    assert len(above) + len(below) <= height
+    roomy = [label for rows in rows_of(full(), 36, 100) for label, _ in rows if label.strip()]
+    shown = [label for label, _ in [*above, *below]]
+    numbers = [label for label in roomy if label[:1] not in PATTERNS.values()]
+    told = [label for label in numbers if len(label) <= LABEL]
+    assert [label for label in told if label not in shown] == []
+    assert any(label.startswith("missed: 37 tokens") for label in shown)
+    assert ("reused", "300 tok, 1.1 s") in above
+    assert ("  since start", "12,204 tok, ≥ 3 min 05 s") in above
+
+
 def named(rows: list[str]) -> list[str]:
-    """The labels of the panel's rows."""
-    return [label for row in rows if (label := row[:LABEL].strip())]
+    """The labels of the panel's rows, without those of the context's parts."""
+    labels = (row[:LABEL].strip() for row in rows)
+    return [label for label in labels if label and label[0] not in PATTERNS.values()]
 
 
 async def test_a_panel_of_few_lines_leaves_out_the_spaces_and_no_number(
@@ -127,13 +165,14 @@ async def test_a_panel_of_few_lines_leaves_out_the_spaces_and_no_number(
         person = await Person(stage, pilot).ready()
         await person.until(lambda: "frontier" in person.text("#panel"))
         roomy = person.text("#panel").splitlines()
-        await pilot.resize_terminal(120, 23)
+        await pilot.resize_terminal(120, 24)
         await person.until(lambda: len(person.text("#panel").splitlines()) < len(roomy))
         panel = stage.app.chat_screen.query_one("#panel")
         shown = person.text("#panel").splitlines()
+        assert "▓ 0  █ 0  ▒ 0  ░ 2.0k" in shown
         assert named(shown) == named(roomy)
-        assert len(shown) == len(roomy) - 2
-        assert len(shown) == panel.content_size.height
-        await pilot.resize_terminal(120, 22)
+        assert len(shown) == len(roomy) - 3  # two spaces, and a row of the parts
+        assert len(shown) <= panel.content_size.height
+        await pilot.resize_terminal(120, 23)
         await person.until(lambda: stage.app.chat_screen.query_one("#line").display)
         assert not panel.display

@@ -16,11 +16,13 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList
 
 from ondevice.chat import Chat, ChatEvent
+from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
 from ondevice.domain.generation import (
     GenerationDone,
     PrefillProgress,
+    PromptTokens,
     Sampling,
     TextDelta,
     Timings,
@@ -28,6 +30,7 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
+from ondevice.domain.reuse import Reuse
 from ondevice.tui.live import Live
 
 MakeStage = Callable[..., Stage]
@@ -80,6 +83,9 @@ class PinnedLive(Live):
         "memory": ProcessMemory(221 * MB, 129 * MB, 92 * MB),
         "machine": MachineMemory(16 << 30, 11 << 30),
         "prefill": PrefillProgress(112, 112, 300, 0.4),
+        "context": ContextParts(PromptTokens(60, 320, 120), 2048),
+        "reuse": Reuse(300, 1.07),
+        "reuse_total": Reuse(1204, 4.3),
     }
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -191,8 +197,31 @@ async def unaccounted(person: Person) -> None:
     await person.until(lambda: not any(each.display for each in person.screen.query("#chart")))
 
 
+async def filling(person: Person) -> None:
+    """Two turns, the first one with a file."""
+    (person.stage.folder / "big.txt").write_text("word " * 600)
+    person.stage.chat.folder = person.stage.folder
+    await person.ask("What is in @big.txt?")
+    await person.ask("And then?")
+    await person.write("And what follows from it?")
+    await person.press("ctrl+o")
+    await person.until(lambda: any(each.option_count for each in person.screen.query(OptionList)))
+
+
+async def cut(person: Person) -> None:
+    """A session whose first turn was summed up."""
+    keep(person.stage)
+    sessions = person.stage.sessions
+    session = sessions.get(1)
+    text = "(In short, the first turn of this conversation:)\n\nPack layers for March."
+    question = sessions.add(session.id, "user", "And which shoes?")
+    sessions.add(session.id, "system", text, model="echo-model", kept_from=question.id)
+    person.app.chat_screen.open(sessions.get(session.id))
+    await person.until(lambda: person.app.chat_screen.query(".cut"))
+
+
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
-          kept, searched, deleting, private, accounted, unaccounted]  # fmt: skip
+          kept, searched, deleting, private, accounted, unaccounted, filling, cut]  # fmt: skip
 
 
 async def thought(person: Person) -> None:

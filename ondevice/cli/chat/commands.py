@@ -34,6 +34,12 @@ def _help(_desk: Desk, _rest: str) -> None:
     say("A space first makes a question of what would be a command. Tab completes.")
 
 
+def _room(desk: Desk, rest: str) -> None:
+    from ondevice.cli.chat.room import make_room  # deferred: it judges memory, which takes 25 ms
+
+    make_room(desk, rest)
+
+
 def _stop(_desk: Desk, _rest: str) -> None:
     say("Nothing is being answered. Ctrl-C stops an answer; at the prompt, twice, it leaves.")
 
@@ -73,6 +79,14 @@ COMMANDS = {
         lambda desk: desk.models(),
     ),
     "context": Command("", "say what the context holds, by part", model.context),
+    "room": Command(
+        "[drop|summarise|raise]", "say what would make room in it, or do that", _room,
+        lambda _desk: ["drop", "summarise", "raise", "use"],
+    ),
+    "schema": Command(
+        "[FILE|none]", "have answers keep to a JSON schema, or no longer", model.schema,
+        lambda _desk: ["none"],
+    ),
     "costs": Command("", "say what was used and avoided", model.costs),
     "export": Command(
         "[FILE]", "write it as Markdown, or as JSON to a .json FILE", sessions.export

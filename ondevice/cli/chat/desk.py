@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,9 @@ from ondevice.errors import EngineClosed, StorageTrouble, UsageTrouble
 from ondevice.settings import Settings
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
+
+if TYPE_CHECKING:  # it judges memory, which few chats need
+    from ondevice.chat.room import Offer
 
 CLOSE_AGAIN_S = 0.2
 LISTED = 20
@@ -56,6 +60,10 @@ class Desk:
     """Without it nothing of what a model read is kept."""
     private: bool = False
     """Whether this conversation is one that is never stored."""
+    refused: str = ""
+    """The last question, if it had no room."""
+    summary: tuple[Offer, str] | None = None
+    """Written by the model, not used yet."""
 
     @property
     def kept(self) -> Sessions:
@@ -101,12 +109,14 @@ class Desk:
 
     def begin(self, private: bool = False) -> None:
         """A new conversation."""
+        self.refused, self.summary = "", None
         self.private = private or self.sessions is None
         self.chat.open(None, private, self.system)
 
     def open(self, session_id: int) -> None:
         """Go on with a stored one, and say what was said last. Raises UnknownSession."""
         session = self.kept.get(session_id)
+        self.refused, self.summary = "", None
         self.chat.open(session)
         self.private = False
         messages = self.chat.conversation.messages

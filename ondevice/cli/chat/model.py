@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ondevice import accounts, units
+from ondevice.chat.schemas import read_schema
 from ondevice.cli.answering import say
 from ondevice.cli.chat.desk import Desk, tell
 from ondevice.domain.ledger import Entry, total
@@ -50,6 +53,14 @@ def context(desk: Desk, _rest: str) -> None:
     named = " · ".join(f"{name} {units.count(amount)}" for name, amount in amounts.items())
     size = "without a bound" if parts.n_ctx is None else f"of {units.count(parts.n_ctx)} tokens"
     tell(f"Context {size}: {named}")
+
+
+def schema(desk: Desk, name: str) -> None:
+    """Have the next answers keep to a JSON schema, or no longer, or say whether they do."""
+    if name:
+        desk.chat.schema = None if name == "none" else read_schema(Path(name))
+    kept = "keep to the schema; /schema none ends that" if desk.chat.schema else "keep to no schema"
+    say(f"Answers {kept}.")
 
 
 def costs(desk: Desk, _rest: str) -> None:

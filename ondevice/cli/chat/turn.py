@@ -28,7 +28,7 @@ LONGEST_WORD = 20
 SAY_READING_S = 5.0
 """While a long prompt is read, a line this often: each is spoken by a screen reader."""
 RELOADS = "What came is kept; the next question, or /model, loads it."
-SHORTENS = "/edit and a shorter text asks in its place; /branch goes back, /new begins anew."
+SHORTENS = "It is not in the conversation. Ask a shorter one; /room makes room, /new begins anew."
 
 
 def answer(desk: Desk, begin: Begin) -> None:
@@ -40,6 +40,7 @@ def answer(desk: Desk, begin: Begin) -> None:
         desk.load()
     events = cast(Generator[ChatEvent, None, None], begin(desk.sampling, desk.max_tokens))
     shown = Shown(desk)
+    desk.refused, desk.summary = "", None
     # closed here: whatever ends the showing, the half is stored before the engine is ended
     with desk.interrupts.stopping(desk.chat.cancel), closing(events):
         try:
@@ -48,6 +49,7 @@ def answer(desk: Desk, begin: Begin) -> None:
         except ENGINE_GONE as error:
             raise type(error)(error.message, hint=f"{error.hint} {RELOADS}".strip()) from error
         except ContextOverflow as error:
+            desk.refused = error.question
             raise ContextOverflow(error.message, hint=SHORTENS) from error
         finally:
             shown.end()

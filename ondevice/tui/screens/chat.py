@@ -10,15 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from ondevice.chat import Chat, ChatEvent
+from ondevice.chat import REFUSED, Chat, ChatEvent
 from ondevice.domain.generation import Sampling
 from ondevice.domain.session import Session
-from ondevice.errors import NotAttached, OnDeviceError
+from ondevice.errors import ContextOverflow, NotAttached, OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
 from ondevice.tui.message_acts import MessageActs
-from ondevice.tui.screens.serving import ServingScreen
+from ondevice.tui.screens.composing import ComposingScreen
 from ondevice.tui.turn import run_turn
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
@@ -29,11 +29,12 @@ from ondevice.tui.widgets.meter import MeterLine, MeterPanel
 from ondevice.tui.widgets.talk import Talk
 from ondevice.tui.widgets.topbar import TopBar
 
-WIDE, HIGH, TALL = 100, 23, 12
+WIDE, HIGH, TALL = 100, 24, 12
+NOT_TAKEN = (NotAttached, *REFUSED)
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
-class ChatScreen(ServingScreen):
+class ChatScreen(ComposingScreen):
     """One conversation with one model."""
 
     AUTO_FOCUS = "#composer"
@@ -43,6 +44,8 @@ class ChatScreen(ServingScreen):
                 tooltip="Load the model again: its engine stopped, or settings changed."),
         # F6 and F7 are the text area's own.
         Binding("f8", "new", "New", id="chat.new", tooltip="Begin a new session."),
+        Binding("ctrl+o", "room", "Context", id="chat.room", show=False,
+                tooltip="See what fills the context, and make room in it."),
     ]  # fmt: skip
 
     def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
@@ -50,8 +53,6 @@ class ChatScreen(ServingScreen):
         self._acts = MessageActs(self, chat)
         self._answer: Answer | None = None
         """The one being made."""
-        self.busy = False
-        """Whether an answer is being made or stored."""
         self._shown = chat.conversation
         self._next: Composer.Sent | None = None
         """Sent while the answer before it is being stored: it goes off as soon as that is done."""
@@ -114,10 +115,6 @@ class ChatScreen(ServingScreen):
         await self._conversation.cut(event.message)
         await self._begin(events, event.text)
 
-    def is_not_ready(self) -> bool:
-        """Whether no answer can be begun now; then that is said."""
-        return self.stop_first() or self.load_first()
-
     @property
     def _how(self) -> tuple[Sampling, int]:
         return self.settings.sampling, self.settings.max_tokens
@@ -168,17 +165,24 @@ class ChatScreen(ServingScreen):
                 self._conversation.note_stored(message, self._chat.conversation.places())
         self._answer = None
         self._live.begin_turn()
+        error, hint = event.error, event.error.hint
         if event.engine_stopped:
-            self._live.lose_engine()
-            self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
-        if isinstance(event.error, NotAttached):
-            self.query_one(Composer).give_back(event.error.question)
-        await self._conversation.add(Trouble(event.error.message, event.error.hint))
+            self.note_engine_gone()
+        if isinstance(error, NOT_TAKEN):  # it is not in the conversation
+            shown = self._chat.conversation
+            await self._conversation.show(shown.messages, shown.places())
+            self.query_one(Composer).give_back(error.question)
+        if isinstance(error, ContextOverflow):
+            room = f"{key_of(self, 'chat.room')} makes room"
+            hint = f"Nothing was cut, and the question is back below: shorten it, or {room}."
+        await self._conversation.add(Trouble(error.message, hint))
 
     @on(messages.Noticed)
     def _show_notice(self, event: messages.Noticed) -> None:
-        notice = event.notice
-        self._say(notice.message, "warning" if notice.code == "storage" else "information")
+        notice, words = event.notice, event.notice.message
+        if notice.code == "context":
+            words = f"{words}. {key_of(self, 'chat.room')} makes room."
+        self._say(words, "warning" if notice.code in ("storage", "context") else "information")
 
     @on(messages.MessageStored)
     def _note_stored(self, event: messages.MessageStored) -> None:
@@ -195,6 +199,7 @@ class ChatScreen(ServingScreen):
         self._answer, self.busy = None, False
         self.refresh_bindings()
         self.paint_meter()
+        self._meanwhile.note_answer()
         if self._next is not None:
             self.post_message(self._next)
             self._next = None
@@ -234,6 +239,7 @@ class ChatScreen(ServingScreen):
         except OnDeviceError as error:
             self._say(error.message, "warning")
             return
+        self.forget_schema()
         self._live.begin_turn()
         shown = {message.id for message in self._chat.conversation.messages}
         if message_id is None or message_id in shown:
@@ -276,6 +282,9 @@ class ChatScreen(ServingScreen):
 
     def paint_meter(self) -> None:
         """Show the newest numbers."""
+        live, reuse = self._live, self._chat.reuse
+        live.context = None if self.busy else self._chat.context
+        live.reuse, live.reuse_total = reuse.last, reuse.total
         if self.has_class("narrow"):
             self.query_one(MeterLine).show(self._live)
         else:

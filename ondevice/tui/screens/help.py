@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from ondevice.domain import cost, metrics
 from ondevice.tui.widgets import meter
+from ondevice.tui.widgets.numbers import NOT_YET
 
 _TERM = re.compile(r"^(\S.*?) {2,}(\S.*(?:\n {3,}\S.*)*)$", re.MULTILINE)
 """`name   what it is`, as the modules that own a number define it, over one line or more."""
@@ -66,7 +67,7 @@ def definitions(numbers: Numbers = CHAT_NUMBERS) -> Iterator[tuple[str, str]]:
     for module in numbers:
         for term, words in _TERM.findall(module.__doc__ or ""):
             yield term, " ".join(words.split())
-    yield meter.NOT_YET, "not yet: there is no such number of this turn"
+    yield NOT_YET, "not yet: there is no such number of this turn"
     yield "unknown", "it cannot be known here, such as the rate of a single token"
 
 

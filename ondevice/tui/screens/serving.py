@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from textual import on, work
+from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
+from ondevice.domain.generation import Adapter, EngineNotice, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
+from ondevice.errors import OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
@@ -39,16 +43,25 @@ class ServingScreen(Screen[None]):
     @property
     def can_reload(self) -> bool:
         """Whether loading again would change something."""
-        loaded = self._live.info and self._loaded_with == self.settings.load_options
+        loaded = self._live.info and self._loaded_with == self._as_set
         return not (loaded or self._loading) and self._chat.file is not None
 
-    def load(self, file: ModelFile) -> None:
-        """Make `file` the model, in the background."""
+    @property
+    def _as_set(self) -> LoadOptions:
+        """As the settings say, with the adapters of the model that is loaded."""
+        return replace(self.settings.load_options, adapters=self._loaded_with.adapters)
+
+    def begin(self, file: ModelFile, adapters: tuple[Adapter, ...]) -> None:
+        """Load the first model; another one has adapters of its own, if any."""
+        self.load(file, replace(self.settings.load_options, adapters=adapters))
+
+    def load(self, file: ModelFile, options: LoadOptions | None = None) -> None:
+        """Make `file` the model, in the background; without `options` as the settings say."""
         if self.stop_first():
             return
         self._live.lose_engine()
         self._loading = file = replace(file)  # the same one may be chosen twice
-        self._loaded_with = self.settings.load_options
+        self._loaded_with = options or self.settings.load_options
         self._say_model(f"loading {file.name}")
         self._load(file)
 
@@ -67,6 +80,7 @@ class ServingScreen(Screen[None]):
             return
         self._live.info, self._loading = event.info, None
         name = f"{event.file.name} {event.file.quantization}".strip()
+        name += "".join(f" + {adapter.path.stem}" for adapter in event.info.adapters)
         backend = f"{event.info.engine} {event.info.backend.upper()}"
         self._say_model(
             f"{clean_line(name, 40)} · {backend} · offline",
@@ -91,7 +105,12 @@ class ServingScreen(Screen[None]):
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""
         if self._chat.file is not None:
-            self.load(self._chat.file)
+            self.load(self._chat.file, self._as_set)
+
+    def note_engine_gone(self) -> None:
+        """Say that it stopped, and how it is loaded again."""
+        self._live.lose_engine()
+        self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
 
     def load_first(self) -> bool:
         """Whether no model is ready; then that is said."""
@@ -117,6 +136,22 @@ class ServingScreen(Screen[None]):
         """A bug in a worker must not look like waiting."""
         if event.state is WorkerState.ERROR and event.worker.error is not None:
             raise event.worker.error
+
+    def in_thread(self, act: Callable[[], Message], last: Message | None = None) -> None:
+        """Do what may wait for the disk. The fact that comes of it is posted, or its trouble told;
+        `last` in any case."""
+
+        def run() -> None:
+            try:
+                self.post_message(act())
+            except OnDeviceError as error:
+                notice = EngineNotice("storage", f"{error.message}. {error.hint}".strip())
+                self.post_message(messages.Noticed(notice))
+            finally:
+                if last is not None:
+                    self.post_message(last)
+
+        self.run_worker(run, thread=True, exit_on_error=False, group="acts")
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="memory")
     def _read_memory(self) -> None:

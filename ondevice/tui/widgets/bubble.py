@@ -109,6 +109,15 @@ class Trouble(Bubble):
         return self._text
 
 
+class Cut(Bubble):
+    """What stands for the model in the place of earlier turns, as it reads it."""
+
+    def __init__(self, message: StoredMessage) -> None:
+        super().__init__(message.model, Prose(clean(message.content), markdown=False), "cut")
+        self.message = message
+        self.say("earlier turns are not shown to the model")
+
+
 class Answer(Bubble):
     """What the model wrote, its thinking folded."""
 
@@ -181,7 +190,11 @@ class Answer(Bubble):
 
 def of_message(message: StoredMessage, places: Places) -> Bubble:
     """A bubble for a message from the store."""
-    bubble = Question.stored(message) if message.role == "user" else Answer.stored(message)
+    bubble: Bubble
+    if message.kept_from is not None:
+        bubble = Cut(message)
+    else:
+        bubble = Question.stored(message) if message.role == "user" else Answer.stored(message)
     bubble.note(message, places)
     return bubble
 

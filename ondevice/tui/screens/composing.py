@@ -1,0 +1,61 @@
+"""The side of the chat screen where a question comes about: its files, its schema, its room."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.content import Content
+from textual.widgets import TextArea
+
+from ondevice.chat import Chat
+from ondevice.domain.text import clean_line
+from ondevice.settings import Settings
+from ondevice.tui import messages
+from ondevice.tui.live import Live
+from ondevice.tui.meanwhile import Meanwhile
+from ondevice.tui.room_acts import RoomActs
+from ondevice.tui.schema_acts import ask_schema
+from ondevice.tui.screens.serving import ServingScreen
+from ondevice.tui.widgets.composer import Composer
+
+
+class ComposingScreen(ServingScreen):
+    """A screen with a composer, over a model."""
+
+    def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
+        super().__init__(chat, settings, live)
+        self.busy = False
+        """Whether an answer is being made or stored."""
+        self._room, self._meanwhile = RoomActs(self, chat), Meanwhile(self, chat)
+        self._schema = ""
+        """The file of the schema that answers keep to."""
+
+    def is_not_ready(self) -> bool:
+        """Whether no answer can be begun now; then that is said."""
+        return self.stop_first() or self.load_first()
+
+    def action_room(self) -> None:
+        """See what fills the context."""
+        self._room.ask()
+
+    def action_schema(self) -> None:
+        """Choose a schema, or none."""
+        ask_schema(self, self._chat, self._schema)
+
+    def show_schema(self, name: str) -> None:
+        """Say above the composer which one holds; empty for none."""
+        self._schema = name
+        told = clean_line(f"Answers keep to {name}", 60) if name else ""
+        self.query_one(Composer).border_title = Content(told)  # a string would be read as markup
+
+    def forget_schema(self) -> None:
+        """It was for the session that was open."""
+        self._chat.schema = None
+        self.show_schema("")
+
+    @on(TextArea.Changed)
+    def _note_draft(self) -> None:
+        self._meanwhile.note_draft()
+
+    @on(messages.DraftCounted)
+    def _show_cost(self, event: messages.DraftCounted) -> None:
+        self._meanwhile.show_cost(event)
