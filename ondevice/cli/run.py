@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 import click
@@ -28,6 +29,9 @@ from ondevice.measure import MeasureEvent, measure
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
+REMIND_S = 2.0
+REMINDER = "waiting for the end of stdin, as it is no terminal; without it: ... < /dev/null"
+
 
 @click.command()
 @click.argument("prompt", nargs=-1)
@@ -42,7 +46,7 @@ from ondevice.settings import Settings
 def run(prompt: tuple[str, ...], **options: Any) -> None:
     """Answer PROMPT, or what comes through a pipe, or both (the pipe after the prompt).
 
-    What no option says, the settings do: `ondevice settings`.
+    A pipe is read to its end. What no option says, the settings do: `ondevice settings`.
     """
     paths = user_paths()
     chosen = settings_for(*answering.USED)
@@ -70,13 +74,25 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
 def _prompt_text(words: tuple[str, ...]) -> str:
     parts = [" ".join(words)] if words else []
     if not sys.stdin.isatty():
-        parts.append(sys.stdin.buffer.read().decode("utf-8", "replace"))
+        parts.append(_piped())
     text = "\n\n".join(part for part in parts if part.strip())
     if not text:
         raise errors.UsageTrouble(
             "there is no prompt", hint='Try: ondevice run "Why is the sky blue?"'
         )
     return storable(text)
+
+
+def _piped() -> str:
+    """All of stdin. It may be slow, and none of it is left out; a pipe that nobody will end looks
+    the same, so a person is told what is waited for."""
+    reminder = threading.Timer(REMIND_S, say, [REMINDER])
+    reminder.daemon = True
+    reminder.start()
+    try:
+        return sys.stdin.buffer.read().decode("utf-8", "replace")
+    finally:
+        reminder.cancel()
 
 
 def _request(text: str, file: ModelFile, options: Options, chosen: Settings) -> GenerationRequest:

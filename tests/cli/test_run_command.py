@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import subprocess
 from decimal import Decimal
@@ -97,6 +98,18 @@ class TestThePrompt:
         whole = answered(cli, "--raw", "-t", "0", "-n", "2", "One two\n\nthree")
         assert both["usage"] == whole["usage"]
         assert both["text"] == whole["text"]
+
+    def test_from_a_pipe_that_does_not_end_is_waited_for_and_that_is_said(
+        self, start_cli: StartCli
+    ) -> None:
+        """What comes late is of the prompt, too."""
+        process = start_cli("run", "--raw", "-t", "0", "-n", "4", "Think.", stdin=subprocess.PIPE)
+        assert process.stderr is not None
+        assert select.select([process.stderr], [], [], PATIENCE_S)[0]
+        assert b"waiting for the end of stdin" in process.stderr.readline()
+        out, err = process.communicate(FRANCE.encode(), PATIENCE_S)
+        assert (process.returncode, err) == (0, b"")
+        assert b"Paris" in out
 
     def test_that_is_no_text_is_still_read(self, cli: Cli) -> None:
         document = answered(cli, "--raw", "-n", "1", piped=b"caf\xe9 \xff\xfe")

@@ -250,6 +250,11 @@ def test_a_python_that_cannot_be_started_is_named(
         EngineProcess("echo").load(echo_file(tmp_path / "x.json"), LoadOptions())
 
 
+def test_a_name_that_no_process_can_be_given_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.EngineCrashed, match=r"could not be started .*null byte"):
+        EngineProcess("echo\0").load(echo_file(tmp_path / "x.json"), LoadOptions())
+
+
 def test_the_answer_of_another_thread_is_told_about_a_crash(start_echo: StartEcho) -> None:
     engine = start_echo(delay_s=600.0)
     answer = Answer(engine, QUESTION)

@@ -32,12 +32,45 @@ sys.stdin.read()
 """
 
 
+ASKED = """
+import os, signal, sys, threading, traceback
+from pathlib import Path
+from ondevice import errors
+from ondevice.domain.generation import LoadOptions, Prompt
+from ondevice.domain.model import ModelFile
+from ondevice.engines.process import EngineProcess
+
+def interrupt():  # a Ctrl-C, as soon as the answer is waited for
+    main = threading.main_thread().ident
+    while "receive" not in [f.name for f in traceback.extract_stack(sys._current_frames()[main])]:
+        pass
+    signal.pthread_kill(main, signal.SIGINT)
+
+engine = EngineProcess("echo")
+info = engine.load(ModelFile(Path(sys.argv[1]), "echo", "x"), LoadOptions())
+print(info.pid, flush=True)
+os.kill(info.pid, signal.SIGSTOP)  # so the answer comes too late
+threading.Thread(target=interrupt).start()
+try:
+    engine.count_tokens(Prompt.chat("one two three"))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+try:
+    engine.count_tokens(Prompt.chat("one"))
+except errors.EngineClosed:
+    print("closed", flush=True)
+sys.stdin.read()
+"""
+
+
 @contextmanager
-def parent(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
-    """A process with an engine that is in the middle of an answer."""
+def parent(
+    tmp_path: Path, code: str = PARENT
+) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
+    """A process with an engine; that of PARENT is in the middle of an answer."""
     file = echo_file(tmp_path / "slow.json", delay_s=600.0)
     process = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(file.path)],
+        [sys.executable, "-c", code, str(file.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -74,6 +107,19 @@ def test_a_parent_that_ends_without_closing_leaves_no_child_and_no_error(tmp_pat
         process.stdin.close()
         assert process.wait(30) == 0
         assert vanished(child)
+
+
+def test_a_ctrl_c_while_it_is_asked_ends_the_child_as_its_answer_still_comes(
+    tmp_path: Path,
+) -> None:
+    with parent(tmp_path, ASKED) as (process, child):
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"interrupted\n"
+        assert process.stdout.readline() == b"closed\n"
+        assert vanished(child)
+        process.stdin.close()
+        assert process.wait(30) == 0
 
 
 def test_the_child_ends_when_its_pipe_closes(start_echo: StartEcho) -> None:

@@ -88,6 +88,21 @@ def test_a_cancel_in_prefill_makes_no_token(start_echo: StartEcho) -> None:
     assert engine.count_tokens(Prompt.chat("one two")).total == 2
 
 
+def test_questions_of_any_kind_work_past_the_deadline_of_a_stop(start_echo: StartEcho) -> None:
+    engine = start_echo(pieces=["word "], repeat=1000, delay_s=0.03)
+    pid = pid_of(engine)
+    answer = Answer(engine, QUESTION)
+    assert answer.text_began.wait(10)
+    engine.cancel()
+    deadline = time.monotonic() + Deadlines().stop_s
+    assert done_of(answer.wait()).finish_reason == "cancelled"
+    past_it = False
+    while not past_it:
+        past_it = time.monotonic() > deadline
+        assert engine.count_tokens(Prompt.chat("one two")).total == 2
+    assert pid_of(engine) == pid
+
+
 def test_a_cancel_without_a_generation_does_not_stop_the_next_one(start_echo: StartEcho) -> None:
     engine = start_echo()
     engine.cancel()

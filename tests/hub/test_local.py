@@ -78,6 +78,16 @@ class TestTheHubCache:
         put_ref(cache, b"f" * 40 + b"\n")
         assert local.find_file(unpinned) == path
 
+    def test_gives_what_was_pinned_here_whatever_main_is_by_now(self, cache: Path) -> None:
+        unpinned = replace(FILE, revision=None, size_bytes=None)
+        own = records.of_user()
+        assert own is not None
+        own.pin(unpinned, (RemoteFile(FILE.repository, FILE.path, REVISION, 7, "ab" * 32),))
+        put(cache, revision="f" * 40)
+        put_ref(cache, b"f" * 40)
+        assert local.find_file(unpinned) is None  # another tool fetched other bytes
+        assert put(cache) == local.find_file(unpinned)
+
     @pytest.mark.parametrize(
         "content",
         [b"", b"../../..", b"\xff\xfe\x00", b"a/b", b"f" * 4000],

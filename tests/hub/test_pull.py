@@ -339,28 +339,42 @@ def test_every_flipped_bit_is_detected(loopback: Loopback, store: HubCache, coun
         store.blob(file).unlink()
 
 
-def trickle(request: Answering) -> bool:
+def trickle(gap_s: float) -> Callable[[Answering], bool]:
     """A byte now and then, for as long as somebody listens."""
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(request.content)))
-    request.end_headers()
-    try:
-        for at in range(len(request.content)):
-            request.wfile.write(request.content[at : at + 1])
-            request.hub.closing.wait(0.02)
-    except OSError:
-        request.close_connection = True
-    return True
+
+    def fault(request: Answering) -> bool:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(request.content)))
+        request.end_headers()
+        try:
+            for at in range(len(request.content)):
+                request.wfile.write(request.content[at : at + 1])
+                request.hub.closing.wait(gap_s)
+        except OSError:
+            request.close_connection = True
+        return True
+
+    return fault
 
 
-def test_a_trickle_is_given_up(loopback: Loopback, store: HubCache) -> None:
-    file = loopback.offer(CONTENT)
-    loopback.faults.append(trickle)
+@pytest.mark.parametrize(
+    ("content", "gap_s"),
+    [
+        pytest.param(CONTENT, 0.02, id="many small gaps"),
+        # each is shorter than a stall, two of them are longer
+        pytest.param(CONTENT[:9], 0.4, id="several large gaps"),
+    ],
+)
+def test_a_trickle_is_given_up(
+    content: bytes, gap_s: float, loopback: Loopback, store: HubCache
+) -> None:
+    file = loopback.offer(content)
+    loopback.faults.append(trickle(gap_s))
     patience = Patience(attempts=1, stall_s=0.5)
     with pytest.raises(DownloadStalled, match="hardly a byte"):
         events(loopback, file, store, patience)
-    assert 0 < store.part(file).stat().st_size < 1000
-    assert done(events(loopback, file, store)).path.read_bytes() == CONTENT
+    assert 0 < store.part(file).stat().st_size < min(1000, len(content))
+    assert done(events(loopback, file, store)).path.read_bytes() == content
 
 
 def test_a_disk_without_room_is_refused_with_the_numbers(
