@@ -15,6 +15,8 @@ from ondevice.tui.screens.room import RoomScreen
 
 MakeStage = Callable[..., Stage]
 STORY = "Once there was a river that ran to the sea. "
+SMALL = "context = 256\nmax_tokens = 4\nthreads = 1\n"
+"""One thread is the fastest where other programs have the cores."""
 LEFT_OUT = "(Left out here: the first turn of this conversation.)"
 
 
@@ -150,12 +152,12 @@ async def refused(person: Person, text: str) -> None:
 async def test_a_question_that_does_not_fit_comes_back_and_a_shorter_one_is_answered(
     make_stage: MakeStage, starter_path: Path
 ) -> None:
-    stage = real(make_stage(settings="context = 256\nmax_tokens = 4\n"), starter_path)
+    stage = real(make_stage(settings=SMALL), starter_path)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("Say yes.")
         before = person.bubbles()
-        long = STORY * 30
+        long = STORY * 25
         await refused(person, long)
         assert person.bubbles()[:-1] == before
         assert "Ctrl+O makes room" in person.bubbles()[-1][1]
@@ -169,10 +171,10 @@ async def test_a_question_that_does_not_fit_comes_back_and_a_shorter_one_is_answ
 async def test_a_larger_context_has_the_question_answered(
     make_stage: MakeStage, starter_path: Path
 ) -> None:
-    stage = real(make_stage(settings="context = 256\nmax_tokens = 4\n"), starter_path)
+    stage = real(make_stage(settings=SMALL), starter_path)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
-        await refused(person, STORY * 30)
+        await refused(person, STORY * 25)
         await look(person)
         assert ways(person)[0].startswith("Raise the context from 256 to ")
         await person.press("enter")
