@@ -13,8 +13,11 @@ import psutil
 import pytest
 from command import PATIENCE_S, Cli, assert_ended, child_of
 from line_chat import LONG, EchoChat, script, stored
+from templates import BEGINNING_TO_THINK
+from tiny import TINY, with_template
 
 from ondevice.cli.exits import Exit
+from ondevice.gguf.shapes import write_shape
 
 SHORT = ("chat", "-t", "0", "-n", "12", "-c", "512")
 
@@ -70,6 +73,17 @@ class TestWithAModel:
         schema.write_text('{"enum": ["red", "blue"]}')
         outcome = cli(*SHORT, "--schema", schema, piped=b"Name a colour.\n")
         assert json.loads(outcome.out) in ("red", "blue")
+
+    def test_an_answer_under_a_schema_is_one_also_of_a_model_that_thinks(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        model, schema = tmp_path / "thinker.gguf", tmp_path / "schema.json"
+        write_shape(TINY, "F16", model)
+        model.write_bytes(with_template(model.read_bytes(), BEGINNING_TO_THINK))
+        schema.write_text('{"enum": ["red", "blue"]}')
+        outcome = cli(*SHORT, "-m", model, "--schema", schema, piped=b"Name a colour.\n")
+        assert json.loads(outcome.out) in ("red", "blue")
+        assert "Thinking" not in outcome.err
 
     def test_it_goes_on_with_a_session_and_tells_it_so(self, cli: Cli, home: Path) -> None:
         begun = cli(*SHORT, piped=b"Name one colour.\n")
