@@ -64,13 +64,12 @@ class Prefixes:
         self._serving: _Serving | None = None
 
     def use(self, keep: bool, most_bytes: int) -> None:
-        """What the settings say; where nothing is to be kept, what was kept goes."""
+        """What the settings say; what is kept beyond that goes."""
         self._keep = keep
         if self._sessions is not None:
-            self._sessions.states.most_bytes = most_bytes
-            if not keep:
-                with suppress(StorageTrouble):  # tried again when something would be saved
-                    self._sessions.states.delete_all()
+            self._sessions.states.most_bytes = most_bytes if keep else 0
+            with suppress(StorageTrouble):  # tried again when something would be saved
+                self._sessions.states.shrink()
 
     # The engine comes and goes
 
@@ -158,7 +157,7 @@ class Prefixes:
         if sessions is None:
             return
         if not self._keep:
-            sessions.states.delete_all()
+            sessions.states.shrink()
             return
         if serving is None or serving.held is None or serving.saved or serving.asked:
             return
@@ -172,6 +171,7 @@ class Prefixes:
             serving.engine.save_state(path, sha256)
             if not _is_there(sessions, serving.held):  # another process deleted it meanwhile
                 sessions.states.delete(serving.held)
+            sessions.states.shrink()  # the settings may say something else by now
 
     def _restore(self, serving: _Serving, session_id: int) -> list[EngineNotice]:
         sha256 = self._sha256(serving, False) if self._keep else None

@@ -19,10 +19,18 @@ from tiny import TINY
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
+from ondevice.chat.prefixes import Prefixes
 from ondevice.cli.storage import hash_of
-from ondevice.domain.generation import GREEDY, LoadOptions, TextDelta
+from ondevice.domain.generation import (
+    GREEDY,
+    GenerationRequest,
+    LoadOptions,
+    Prompt,
+    TextDelta,
+)
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
+from ondevice.engines.process import EngineProcess
 from ondevice.errors import ContextOverflow
 from ondevice.gguf.shapes import write_shape
 from ondevice.paths import Paths
@@ -219,6 +227,41 @@ class TestNothingIsKept:
         ask(chat, STORY)
         chat.leave()
         assert states(tmp_path) == []
+
+    @pytest.mark.parametrize("cap", [0, 1000], ids=["none", "a small one"])
+    def test_beyond_a_cap_that_comes_later(self, cap: int, start: Start, tmp_path: Path) -> None:
+        chat = start()
+        ask(chat, STORY)
+        chat.leave()
+        assert states(tmp_path) == ["1.state"]
+        start(settings=Settings(keep_prefixes_bytes=cap))
+        assert states(tmp_path) == []
+
+    @pytest.mark.parametrize("cap", [None, 1000], ids=["switched off", "a smaller cap"])
+    def test_that_is_being_saved_when_the_settings_change(
+        self, cap: int | None, tmp_path: Path
+    ) -> None:
+        class Meanwhile(EngineProcess):
+            def save_state(self, path: Path, model_sha256: str) -> int:
+                prefixes.use(cap is not None, cap or 0)
+                return super().save_state(path, model_sha256)
+
+        write_shape(TINY, "F16", tmp_path / "model.gguf")
+        file, engine = (
+            ModelFile(tmp_path / "model.gguf", "llama.cpp", "tiny"),
+            Meanwhile("llama.cpp"),
+        )
+        with closing(Database(tmp_path / "ondevice.db")) as database, closing(engine):
+            sessions = Sessions(database)
+            prefixes = Prefixes(sessions, lambda _file, _read: "1" * 64)
+            prefixes.release(file)
+            prefixes.serve(engine, engine.load(file, LoadOptions(n_ctx=512)), file)
+            prefixes.note_asked()
+            list(engine.generate(GenerationRequest(Prompt.chat("Say yes."), GREEDY, 4)))
+            prefixes.note_turn(sessions.create("Say yes.").id)
+            prefixes.release()
+            assert (tmp_path / "states").is_dir()
+            assert states(tmp_path) == []
 
     def test_under_the_name_of_a_session_that_the_engine_refused(
         self, start: Start, tmp_path: Path
