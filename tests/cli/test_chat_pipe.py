@@ -113,13 +113,16 @@ class TestRefused:
         [
             (["-m", "no-such-model"], Exit.MODEL, "no model is called"),
             (["--session", "7"], Exit.STORAGE, "there is no session 7"),
+            (["--session", "9" * 20], Exit.STORAGE, f"there is no session {'9' * 20}"),
+            (["--session", "9" * 5000], Exit.STORAGE, "there is no session 99"),
+            (["--session", "x" * 5000], Exit.USAGE, "is not a valid number"),
             (["--session", "7", "--private"], Exit.USAGE, "is not private"),
             (["-t", "-1"], Exit.USAGE, "temperature is -1.0"),
             (["--lora", "x.gguf:inf"], Exit.USAGE, "the scale of a LoRA adapter is inf"),
             (["--schema", "none.json"], Exit.USAGE, "cannot be read"),
             (["--baseline", "no-such-cloud"], Exit.USAGE, "no-such-cloud"),
         ],
-        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+        ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
     )
     def test_with_one_line_and_a_hint(
         self, arguments: list[str], code: Exit, said: str, cli: Cli
@@ -258,6 +261,10 @@ class TestCommands:
             ("/xyzzy", "/help lists them."),
             ("/open", "say which conversation"),
             ("/open 99", "there is no session 99"),
+            (f"/open {'9' * 20}", f"there is no session {'9' * 20}"),
+            (f"/open {'9' * 5000}", "there is no session 99"),
+            (f"/branch {'9' * 5000}", "has no message 99"),
+            (f"/edit {'9' * 5000} x", "has no message 99"),
             ("/open ²", "say which conversation"),
             ("/rename", "the title is empty"),
             ("/rename x", "this conversation is not stored"),

@@ -7,6 +7,7 @@ import sys
 from ondevice.chat import transfer
 from ondevice.cli.answering import say
 from ondevice.cli.chat.desk import LISTED, Desk, tell
+from ondevice.cli.options import number_of
 from ondevice.cli.sessions.export import shown, write_private
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
@@ -48,11 +49,12 @@ def _found(desk: Desk, text: str) -> list[str]:
     ]
 
 
-def open_session(desk: Desk, number: str) -> None:
+def open_session(desk: Desk, rest: str) -> None:
     """Go on with another one."""
-    if not number.isdecimal():
+    number = number_of(rest)
+    if number is None:
         raise UsageTrouble("say which conversation: /open 3", hint="/sessions lists them.")
-    desk.open(int(number))
+    desk.open(number)
 
 
 def rename(desk: Desk, title: str) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 import click
 
 from ondevice.chat import transfer
+from ondevice.cli.options import session_id
 from ondevice.cli.storage import tree_of
 from ondevice.domain.text import clean, clean_line
 from ondevice.errors import UsageTrouble
 
 
 @click.command()
-@click.argument("session", metavar="ID", type=int)
+@click.argument("session", metavar="ID", type=session_id)
 @click.option(
     "--format", "form", type=click.Choice(["md", "json"]), help="Default: as FILE ends, or md."
 )
