@@ -19,6 +19,7 @@ from ondevice.domain.generation import (
     GenerationEvent,
     GenerationRequest,
     LoadOptions,
+    PrefillProgress,
     Prompt,
     Role,
     Sampling,
