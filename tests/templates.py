@@ -6,6 +6,7 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+BEGINNING_TO_THINK = CHATML.removesuffix("{% endif %}") + "<think>\n{% endif %}{# </think> #}"
 IN_THE_FIRST_QUESTION = (
     "{{ bos_token }}{% if messages[0].role == 'system' %}{% set s = messages[0].content | trim %}"
     "{% set rest = messages[1:] %}{% else %}{% set rest = messages %}{% endif %}"

@@ -29,6 +29,8 @@ ModelHash = Callable[[ModelFile, bool], str | None]
 """The sha256 of a model file, or None; only where the flag is set is it read for that, which takes
 seconds. Raises OSError."""
 
+_Mark = tuple[int, int, int, int]
+
 
 @dataclass(slots=True)
 class _Serving:
@@ -36,6 +38,8 @@ class _Serving:
 
     engine: Snapshots
     file: ModelFile
+    mark: _Mark | None
+    """Of what was loaded: another file may lie under that name since."""
     settled: int | None = None
     """The session that was settled last: it is not tried twice."""
     held: int | None = None
@@ -55,18 +59,17 @@ class Prefixes:
         self._keep = True
         self._sessions, self._hash = sessions, model_hash
         self._lock = threading.RLock()
-        self._due: ModelFile | None = None
-        """The one that is being loaded."""
+        self._due: tuple[ModelFile, _Mark | None] | None = None
+        """The one that is being loaded, with its mark from before."""
         self._serving: _Serving | None = None
 
     def use(self, keep: bool, most_bytes: int) -> None:
-        """What the settings say; where nothing is to be kept, what was kept goes."""
+        """What the settings say; what is kept beyond that goes."""
         self._keep = keep
         if self._sessions is not None:
-            self._sessions.states.most_bytes = most_bytes
-            if not keep:
-                with suppress(StorageTrouble):  # tried again when something would be saved
-                    self._sessions.states.delete_all()
+            self._sessions.states.most_bytes = most_bytes if keep else 0
+            with suppress(StorageTrouble):  # tried again when something would be saved
+                self._sessions.states.shrink()
 
     # The engine comes and goes
 
@@ -78,14 +81,14 @@ class Prefixes:
     def serve(self, engine: Engine, info: EngineInfo, file: ModelFile) -> None:
         """`engine` has loaded `file` and holds nothing; unless another one is due meanwhile."""
         with self._lock:
-            due = self._due is file and "snapshots" in info.capabilities
-            if due and isinstance(engine, Snapshots):
-                self._serving = _Serving(engine, file)
+            due, mark = self._due or (None, None)
+            if due is file and "snapshots" in info.capabilities and isinstance(engine, Snapshots):
+                self._serving = _Serving(engine, file, mark)
 
     def release(self, coming: ModelFile | None = None) -> None:
         """Save what is held, as the engine goes; `coming` is loaded next."""
         with self._lock:
-            self._due = coming
+            self._due = (coming, _mark_of(coming)) if coming else None
             with suppress(OnDeviceError):  # it is only read again
                 self._save()
             self._serving = None
@@ -150,46 +153,65 @@ class Prefixes:
 
     def _save(self) -> None:
         """Write what is held, if that is new. Raises EngineTrouble or StorageTrouble."""
-        sessions, hash_of, serving = self._sessions, self._hash, self._serving
-        if sessions is None or hash_of is None:
+        sessions, serving = self._sessions, self._serving
+        if sessions is None:
             return
         if not self._keep:
-            sessions.states.delete_all()
+            sessions.states.shrink()
             return
         if serving is None or serving.held is None or serving.saved or serving.asked:
             return
         serving.saved = True  # or given up: the next turn makes it new
         if not _is_there(sessions, serving.held):
             return
-        try:
-            sha256 = hash_of(serving.file, True)
-        except OSError:
-            return  # the file is gone, and its states with it
-        size = serving.engine.state_bytes()
+        sha256 = self._sha256(serving, True)
+        size = serving.engine.state_bytes() if sha256 else 0
         path = sessions.states.make_room(serving.held, sha256, size) if sha256 and size else None
         if sha256 and path is not None:
             serving.engine.save_state(path, sha256)
             if not _is_there(sessions, serving.held):  # another process deleted it meanwhile
                 sessions.states.delete(serving.held)
+            sessions.states.shrink()  # the settings may say something else by now
 
     def _restore(self, serving: _Serving, session_id: int) -> list[EngineNotice]:
-        sessions, hash_of = self._sessions, self._hash
-        if sessions is None or hash_of is None or not self._keep:
+        sha256 = self._sha256(serving, False) if self._keep else None
+        if self._sessions is None or sha256 is None:
             return []
-        with suppress(OSError):
-            sha256 = hash_of(serving.file, False)
-            path = sessions.states.find(session_id, sha256) if sha256 else None
-            if sha256 and path is not None:
-                serving.held = None
-                try:
-                    serving.engine.restore_state(path, sha256)
-                except StateRefused as error:
-                    return [EngineNotice("state", error.message)]
-                except EngineTrouble:
-                    path.unlink(missing_ok=True)  # it would end the next engine as well
-                    raise
-                serving.held, serving.saved = session_id, True
+        path = self._sessions.states.find(session_id, sha256)
+        if path is None:
+            return []
+        serving.held = None
+        try:
+            serving.engine.restore_state(path, sha256)
+        except StateRefused as error:
+            return [EngineNotice("state", error.message)]
+        except EngineTrouble:
+            with suppress(OSError):
+                path.unlink()  # it would end the next engine as well
+            raise
+        serving.held, serving.saved = session_id, True
         return []
+
+    def _sha256(self, serving: _Serving, read: bool) -> str | None:
+        """Of what the engine has loaded; None where that is unknown, or no longer lies there."""
+        if self._hash is None:
+            return None
+        try:
+            found = self._hash(serving.file, read)
+        except OSError:
+            return None
+        # afterwards: it may have been replaced while it was hashed
+        same = serving.mark is not None and serving.mark == _mark_of(serving.file)
+        return found if same else None
+
+
+def _mark_of(file: ModelFile) -> _Mark | None:
+    """What tells a file from another one under its name; None where there is none."""
+    try:
+        found = file.path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _is_there(sessions: Sessions, session_id: int) -> bool:

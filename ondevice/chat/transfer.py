@@ -31,7 +31,8 @@ MOST_BYTES = 256 << 20
 
 FORMS = {"md": "Markdown: what is shown", "json": "JSON: all of it, can be imported"}
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+"""So small that no sum of them leaves 64 bits."""
 Measure = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -185,28 +186,40 @@ def read_file(path: Path) -> SessionTree:
 
 
 def write_new(folder: Path, tree: SessionTree, form: str) -> Path:
-    """A new file named after the title, for the user's eyes only; none is ever replaced.
-
-    Raises UsageTrouble.
-    """
+    """A new file named after the title, see `write`. Raises UsageTrouble."""
     stem = "-".join(re.findall(r"\w+", tree.session.title.lower()))[:60] or "session"
     names = (folder / f"{stem}{f'-{n}' if n > 1 else ''}.{form}" for n in count(1))
     path = next(path for path in names if not os.path.lexists(path))
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(exported(tree, form))
-        except OSError:
-            with suppress(OSError):
-                path.unlink()
-            raise
-    except OSError as error:
-        label = clean_line(str(path), 200)
-        raise UsageTrouble(
-            f"{label} cannot be written: {error.strerror}", "Check the folder."
-        ) from error
+    write(path, exported(tree, form), hint="Try again.")
     return path
+
+
+def write(path: Path, data: bytes, hint: str, replace: bool = False) -> None:
+    """All of `data` or nothing, for the user's eyes only.
+
+    Raises UsageTrouble, with `hint` for a file that is there and not to be replaced.
+    """
+    import tempfile  # deferred: 5 ms, only this needs it
+
+    made: list[Path] = []
+    try:
+        if not replace:  # the name first: what another program puts there meanwhile stays
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            made.append(path)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        made.append(Path(part))
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        made[-1].replace(path)
+    except (OSError, ValueError) as error:  # the latter: a name with a zero byte
+        for each in made:
+            with suppress(OSError):
+                each.unlink()
+        label = clean_line(str(path), 200)
+        if isinstance(error, FileExistsError):
+            raise UsageTrouble(f"{label} is there already", hint=hint) from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageTrouble(f"{label} cannot be written: {why}", "Check the folder.") from error
 
 
 def _written(message: StoredMessage, numbers: dict[int, int]) -> _Message:

@@ -20,6 +20,21 @@ CONTEXT = click.IntRange(16, 1_000_000_000)
 TOKENS = click.IntRange(1, 1_000_000_000)
 INPUT = click.Path(path_type=Path)
 ON_OFF = click.Choice(["on", "off"])
+MOST_DIGITS = 20
+"""More than any number has that is kept; thousands of them Python itself refuses."""
+
+
+def number_of(text: str) -> int | None:
+    """The number that was typed; None where it is none. A very long one is cut: nothing has it."""
+    return int(text.lstrip("0")[:MOST_DIGITS] or "0") if text.isdecimal() else None
+
+
+def session_id(text: str) -> int:
+    """The type of a conversation's number; whether there is one, the database says."""
+    number = number_of(text)
+    if number is None:
+        raise click.BadParameter(f"{clean_line(text, 40)!r} is not a valid number.")
+    return number
 
 
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -17,6 +17,9 @@ from ondevice.hub import local
 from ondevice.paths import user_paths
 from ondevice.settings import SETTINGS, Reading, Setting, SettingsFile, find, typed
 
+KEPT = ("keep_prefixes", "keep_prefixes_bytes")
+"""The settings that say what states may stay."""
+
 
 def _names(context: click.Context, param: click.Parameter, begun: str) -> list[str]:
     """For the shell's completion."""
@@ -67,7 +70,10 @@ def set_value(name: str, value: str) -> None:
     checked = typed(name, value)
     file = _file()
     _look_closer(file, name, checked)
-    _say_troubles(file, file.set(name, checked))
+    reading = file.set(name, checked)
+    _say_troubles(file, reading)
+    if name in KEPT:
+        _shrink_states(reading)
 
 
 @settings.command("unset")
@@ -75,7 +81,10 @@ def set_value(name: str, value: str) -> None:
 def unset(name: str) -> None:
     """Go back to the default of NAME."""
     file = _file()
-    _say_troubles(file, file.unset(name))
+    reading = file.unset(name)
+    _say_troubles(file, reading)
+    if name in KEPT:
+        _shrink_states(reading)
 
 
 @settings.command("path")
@@ -94,6 +103,7 @@ def edit() -> None:
     _say_troubles(file, reading)
     if reading.troubles:
         raise click.exceptions.Exit(Exit.USAGE)
+    _shrink_states(reading)
 
 
 def _file() -> SettingsFile:
@@ -126,6 +136,15 @@ def _look_closer(file: SettingsFile, name: str, value: Any) -> None:
             from ondevice.tui import keymap  # deferred, as above
 
             keymap.refuse(entry, value, file.read().settings.keymap)
+
+
+def _shrink_states(reading: Reading) -> None:
+    """What is kept beyond the settings goes now, not at the next start of the app."""
+    from ondevice.storage.states import FOLDER, States  # deferred: few settings are about it
+
+    chosen = reading.settings
+    most_bytes = chosen.keep_prefixes_bytes if chosen.keep_prefixes else 0
+    States(user_paths().database.parent / FOLDER, most_bytes).shrink()
 
 
 def _lines(reading: Reading) -> Iterator[str]:

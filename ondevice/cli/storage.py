@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from ondevice import units
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import SessionTree
-from ondevice.domain.text import clean_line
+from ondevice.domain.text import clean, clean_line
 from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.paths import Paths, user_paths
 from ondevice.storage import recovery
@@ -94,6 +95,24 @@ def print_json(document: Any) -> None:
     import json  # deferred: only for this
 
     click.echo(json.dumps(document, indent=2))
+
+
+def print_session(tree: SessionTree, form: str) -> None:
+    """One of `transfer.FORMS` on stdout; a terminal gets nothing of it that it would obey."""
+    from ondevice.chat import transfer  # deferred: only for this
+
+    data = transfer.exported(tree, form)
+    if sys.stdout.isatty():
+        data = clean(data.decode()).encode() if form == "md" else _in_ascii(data)
+    # bytes, as the terminal's own encoding may not have every character of a conversation
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def _in_ascii(document: bytes) -> bytes:
+    import json  # deferred, as above
+
+    return json.dumps(json.loads(document), indent=2).encode() + b"\n"
 
 
 def hash_of(file: ModelFile, read: bool, known: Catalog, paths: Paths) -> str | None:

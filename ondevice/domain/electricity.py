@@ -48,11 +48,6 @@ class Electricity:
 UNKNOWN_ELECTRICITY = Electricity()
 
 
-def stated(watts: Decimal | None, usd_per_kwh: Decimal | None) -> Power | None:
-    """What the settings say; None where the watts are not known."""
-    return None if watts is None else Power(float(watts), usd_per_kwh)
-
-
 def estimated(power: Power | None, seconds: float | None) -> Electricity:
     """Stated watts times seconds; unknown where either is."""
     if power is None or seconds is None or not (math.isfinite(seconds) and seconds >= 0):

@@ -183,6 +183,7 @@ class Usage:
     """Exact token counts, as the engine made them."""
 
     prompt_tokens: int
+    """As far as the prompt was read: all of it, unless it was stopped before the first token."""
     cached_tokens: int
     completion_tokens: int
     """Sampled ids, an end token included."""

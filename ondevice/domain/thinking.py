@@ -7,7 +7,7 @@ the history themselves, and then want the whole message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 USUAL_TAGS = (
@@ -29,6 +29,10 @@ class ThinkingStyle:
     """The prompt ends with the opening tag, so an answer begins with thinking."""
     stripped_by_template: bool = False
     """The template leaves the thinking of earlier answers out by itself."""
+
+    def under(self, schema: str | None) -> ThinkingStyle:
+        """That of an answer which a schema, if there is one, holds from its first token on."""
+        return replace(self, begun_by_prompt=False) if schema is not None else self
 
 
 USUAL = ThinkingStyle()
@@ -123,9 +127,14 @@ def style_of(text: str) -> ThinkingStyle:
 
 
 def for_history(text: str, style: ThinkingStyle) -> str:
-    """What a later prompt is given of an answer: all of it where the template strips it itself,
-    the answer alone otherwise."""
-    return text if style.stripped_by_template else split(text, style).answer
+    """What a later prompt is given of a stored answer, whichever model made it.
+
+    All of it where the template, whose `style` it is, strips such tags itself, the answer alone
+    otherwise. How its own prompt ended is not known any more, so only what it says counts.
+    """
+    own = style_of(text)
+    stripped = style.stripped_by_template and style.closing == own.closing
+    return text if stripped else split(text, own).answer
 
 
 def _beginning_at_end(text: str, tag: str) -> int:

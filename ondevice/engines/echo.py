@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -124,7 +124,7 @@ class EchoEngine:
             raise errors.ContextOverflow(
                 f"the prompt has {prompt_tokens} tokens; the context holds {self._n_ctx}"
             )
-        yield from self._prefill(script, prompt_tokens, start)
+        read = yield from self._prefill(script, prompt_tokens, start)
         prefill_s = time.monotonic() - start
         stream = TextStream(request.stop)
         first = last = time.monotonic()
@@ -148,7 +148,7 @@ class EchoEngine:
                 break
         if rest := stream.finish(cut=finish != "stop"):
             yield TextDelta(rest, made, last - first, prompt_tokens + made, first - start)
-        yield self._done(finish, prompt_tokens, made, start, first, last, prefill_s)
+        yield self._done(finish, read, made, start, first, last, prefill_s)
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -164,7 +164,7 @@ class EchoEngine:
     def _done(
         self,
         finish: FinishReason,
-        prompt_tokens: int,
+        read: int,
         made: int,
         start: float,
         first: float,
@@ -172,16 +172,21 @@ class EchoEngine:
         prefill_s: float,
     ) -> GenerationDone:
         timings = Timings(first - start if made else None, prefill_s, last - first)
-        return GenerationDone(finish, Usage(prompt_tokens, 0, made), timings, 1, self._n_ctx)
+        return GenerationDone(finish, Usage(read, 0, made), timings, 1, self._n_ctx)
 
-    def _prefill(self, script: EchoScript, total: int, start: float) -> Iterator[PrefillProgress]:
+    def _prefill(
+        self, script: EchoScript, total: int, start: float
+    ) -> Generator[PrefillProgress, None, int]:
+        """How many tokens were read."""
+        done = 0
         for step in range(script.prefill_steps + 1):
             done = total * step // script.prefill_steps
             yield PrefillProgress(done, total, 0, time.monotonic() - start)
             if step < script.prefill_steps:
                 self._cancelled.wait(script.prefill_delay_s)
             if self._cancelled.is_set():
-                return
+                return done
+        return done
 
     def _pieces(self, script: EchoScript, request: GenerationRequest) -> Iterator[bytes]:
         if not script.pieces:

@@ -82,6 +82,8 @@ class Database:
         with self._lock:
             try:
                 return self._connection.execute(query, values).fetchall()
+            except OverflowError:  # a number of more than 64 bits, which no row has
+                return []
             except sqlite3.Error as error:
                 raise self._met(error) from error
 

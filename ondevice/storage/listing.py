@@ -12,8 +12,9 @@ _LISTED = """SELECT session.*,
     (SELECT model FROM message WHERE session_id = session.id AND role = 'assistant'
         ORDER BY id DESC LIMIT 1) AS model,
     (SELECT at FROM answer WHERE session_id = session.id ORDER BY id DESC LIMIT 1) AS used_at,
-    (SELECT sum(completion_tokens) FROM answer WHERE session_id = session.id) AS tokens
+    (SELECT total(completion_tokens) FROM answer WHERE session_id = session.id) AS tokens
     FROM session ORDER BY coalesce(latest, 0) DESC, session.id DESC LIMIT ?"""
+"""`total`, as `sum` fails beyond 64 bits, which imports of earlier versions could reach."""
 
 
 def read(database: Database, limit: int) -> list[Listed]:
@@ -24,7 +25,7 @@ def read(database: Database, limit: int) -> list[Listed]:
             used_at=row["used_at"] or row["created_at"],
             messages=row["messages"],
             model=row["model"] or "",
-            tokens=row["tokens"] or 0,
+            tokens=int(row["tokens"]),
         )
         for row in database.rows(_LISTED, limit)
     ]

@@ -77,8 +77,9 @@ def _in_messages(database: Database, words: list[str], limit: int) -> list[Found
     for hit in hits:  # one by one: a joined row would have two ids, and there are few
         for row in database.rows(f"{MESSAGES} WHERE message.id = ?", hit["rowid"]):
             message = message_of(row)
-            (session,) = database.rows("SELECT * FROM session WHERE id = ?", message.session_id)
-            found.append(Found(session_of(session), message, *_unmarked(hit["excerpt"])))
+            sessions = database.rows("SELECT * FROM session WHERE id = ?", message.session_id)
+            for session in sessions:  # none where it was deleted meanwhile
+                found.append(Found(session_of(session), message, *_unmarked(hit["excerpt"])))
     return found
 
 

@@ -83,13 +83,11 @@ class Sessions:
 
     def rename(self, session_id: int, title: str) -> Session:
         """Raises UnknownSession."""
-        self._set(session_id, "title", title_of(title))
-        return self.get(session_id)
+        return self._set(session_id, "title", title_of(title))
 
     def set_system_prompt(self, session_id: int, system_prompt: str) -> Session:
         """What the model is told from the next turn on. Raises UnknownSession."""
-        self._set(session_id, "system_prompt", storable(system_prompt))
-        return self.get(session_id)
+        return self._set(session_id, "system_prompt", storable(system_prompt))
 
     def delete(self, session_ids: Iterable[int]) -> None:
         """Delete sessions with all their paths, from every byte of the database's files, with
@@ -104,18 +102,20 @@ class Sessions:
     def delete_all(self) -> None:
         """Delete every session, see `delete`, and databases that were set aside as damaged."""
         self._delete(None)
-        self._database.forget_set_aside()
 
     def _delete(self, session_ids: list[int] | None) -> None:
         self._delete_beside(session_ids)  # first: a kill in between leaves sessions without it
         self._database.scrub_is_due()
         with self._database.transaction() as connection:
-            if session_ids is None:
-                session_ids = [row["id"] for row in connection.execute("SELECT id FROM session")]
-            due = [(session_id,) for session_id in session_ids]
+            gone = session_ids
+            if gone is None:
+                gone = [row["id"] for row in connection.execute("SELECT id FROM session")]
+            due = [(session_id,) for session_id in gone]
             connection.executemany("DELETE FROM answer WHERE session_id = ? AND NOT counted", due)
             connection.executemany("DELETE FROM session WHERE id = ?", due)
-        self._delete_beside(session_ids)  # again: something may have been written meanwhile
+        self._delete_beside(gone)  # again: something may have been written meanwhile
+        if session_ids is None:
+            self._database.forget_set_aside()
         try:
             self._database.scrub()
         except StorageTrouble as error:
@@ -129,13 +129,11 @@ class Sessions:
         self.copied.forget()
         self.states.delete_all() if session_ids is None else self.states.delete(*session_ids)
 
-    def _set(self, session_id: int, column: str, value: str) -> None:
+    def _set(self, session_id: int, column: str, value: str) -> Session:
+        self.get(session_id)  # first: a number beyond 64 bits is unknown, not an error of SQLite's
         with self._database.transaction() as connection:
-            changed = connection.execute(
-                f"UPDATE session SET {column} = ? WHERE id = ?", (value, session_id)
-            )
-            if not changed.rowcount:
-                raise _unknown(session_id)
+            connection.execute(f"UPDATE session SET {column} = ? WHERE id = ?", (value, session_id))
+        return self.get(session_id)
 
     # Their trees
 
@@ -253,14 +251,15 @@ class Sessions:
         with self._database.transaction() as connection:
             if measured is not None:
                 rows.insert_answer(connection, message, measured, counted)
-            changed = connection.execute(
+            connection.execute(
                 """UPDATE message SET content = ?, state = ?, writer = NULL, finish_reason = ?
                 WHERE id = ?""",
                 (storable(content), state, ending, message.id),
             )
-        if not changed.rowcount:
+            found = connection.execute(f"{MESSAGES} WHERE message.id = ?", (message.id,))
+            row = found.fetchone()
+        if row is None:
             raise _unknown(message.session_id)
-        (row,) = self._database.rows(f"{MESSAGES} WHERE message.id = ?", message.id)
         return message_of(row)
 
     def mark_useful(self, message_id: int, useful: bool = True) -> None:

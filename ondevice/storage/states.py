@@ -55,7 +55,7 @@ class States:
         try:
             make_private_folder(self.folder)
             self._sweep()
-            self._drop_oldest(self.most_bytes - size_bytes, besides=path)
+            self._remove(self._beyond(self.most_bytes - size_bytes, besides=path))
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise DatabaseUnusable(
@@ -73,6 +73,10 @@ class States:
         begin = tuple(f"{session_id}-" for session_id in session_ids)
         self._remove(path for path in self._all() if path.name.startswith(begin))
 
+    def shrink(self) -> None:
+        """Remove the oldest until the cap holds. Raises StorageTrouble where one stays."""
+        self._remove(self._beyond(self.most_bytes))
+
     def delete_all(self) -> None:
         """Remove every state. Raises StorageTrouble where one stays."""
         self._remove(self._all())
@@ -84,15 +88,16 @@ class States:
                 if entry.name.endswith((ENDING, ENDING + _PART)):
                     yield Path(entry.path)
 
-    def _drop_oldest(self, room: int, besides: Path) -> None:
-        """Remove the oldest until what stays, without `besides`, takes at most `room`."""
+    def _beyond(self, room: int, besides: Path | None = None) -> Iterator[Path]:
+        """The oldest, until the others, without `besides`, take at most `room`."""
         others = sorted((path for path in self._all() if path != besides), key=_written)
-        taken = sum(map(_size, others))
-        for path in others:
+        sizes = list(map(_size, others))
+        taken = sum(sizes)
+        for path, size in zip(others, sizes, strict=True):
             if taken <= room:
                 return
-            taken -= _size(path)
-            path.unlink(missing_ok=True)
+            taken -= size
+            yield path
 
     def _sweep(self) -> None:
         """Remove halves of files whose writer is gone."""

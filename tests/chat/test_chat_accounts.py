@@ -15,7 +15,7 @@ from echoing import PRICE
 from ondevice.chat import Chat
 from ondevice.domain.cost import cost_avoided
 from ondevice.domain.electricity import Power, estimated
-from ondevice.domain.generation import GREEDY, LoadOptions, TextDelta
+from ondevice.domain.generation import GREEDY, LoadOptions, PrefillProgress, TextDelta
 from ondevice.domain.ledger import Entry
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
@@ -87,6 +87,21 @@ class TestAnInterruptedAnswer:
         assert answer.state == "interrupted"
         assert 0 < entry.usage.completion_tokens == answer.completion_tokens < 400
         assert entry.usd == cost_avoided(entry.usage, PRICE).usd
+
+    def test_stopped_while_the_prompt_is_read_counts_what_was_read(
+        self, real: Chat, database: Database
+    ) -> None:
+        seen = []
+        for event in real.send("Once there was a river. " * 70, GREEDY, 400):
+            if isinstance(event, PrefillProgress):
+                seen.append(event)
+                real.cancel()
+        (entry,) = entries(database)
+        assert entry.usage.completion_tokens == entry.usage.cached_tokens == 0
+        assert seen[-1].done_tokens <= entry.usage.prompt_tokens < seen[-1].total_tokens
+        assert (entry.usd, entry.billable) == (0, False)
+        assert entry.seconds is not None
+        assert entry.electricity == estimated(POWER, entry.seconds)
 
     def test_that_nobody_waits_for_counts_what_was_seen(
         self, real: Chat, database: Database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import stat
@@ -14,14 +15,24 @@ from pathlib import Path
 import pytest
 from chatting import last, notices
 from echoing import PRICE, echo_file
+from tiny import TINY
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
+from ondevice.chat.prefixes import Prefixes
 from ondevice.cli.storage import hash_of
-from ondevice.domain.generation import GREEDY, LoadOptions, TextDelta
+from ondevice.domain.generation import (
+    GREEDY,
+    GenerationRequest,
+    LoadOptions,
+    Prompt,
+    TextDelta,
+)
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
+from ondevice.engines.process import EngineProcess
 from ondevice.errors import ContextOverflow
+from ondevice.gguf.shapes import write_shape
 from ondevice.paths import Paths
 from ondevice.settings import Settings
 from ondevice.storage.database import Database
@@ -33,12 +44,14 @@ STORY = "Once there was a river that ran to the sea. " * 12
 
 @pytest.fixture
 def start(tmp_path: Path, starter_path: Path) -> Iterator[Start]:
-    """`start(n_ctx=1024, read=...)`: the app's core as a new process has it, a model loaded."""
+    """`start(n_ctx, settings, model)`: the app's core as a new process has it, a model loaded."""
     paths = Paths(tmp_path / "config", tmp_path, tmp_path / "cache")
     known = catalog.load(None)
     with ExitStack() as stack:
 
-        def begin(n_ctx: int = 1024, settings: Settings | None = None) -> Chat:
+        def begin(
+            n_ctx: int = 1024, settings: Settings | None = None, model: Path = starter_path
+        ) -> Chat:
             database = stack.enter_context(closing(Database(tmp_path / "ondevice.db")))
             chat = Chat(
                 Sessions(database),
@@ -48,7 +61,7 @@ def start(tmp_path: Path, starter_path: Path) -> Iterator[Start]:
             )
             stack.callback(chat.close)
             chat.use(settings or Settings())
-            chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=n_ctx))
+            chat.load(ModelFile(model, "llama.cpp", "starter"), LoadOptions(n_ctx=n_ctx))
             return chat
 
         yield begin
@@ -215,6 +228,41 @@ class TestNothingIsKept:
         chat.leave()
         assert states(tmp_path) == []
 
+    @pytest.mark.parametrize("cap", [0, 1000], ids=["none", "a small one"])
+    def test_beyond_a_cap_that_comes_later(self, cap: int, start: Start, tmp_path: Path) -> None:
+        chat = start()
+        ask(chat, STORY)
+        chat.leave()
+        assert states(tmp_path) == ["1.state"]
+        start(settings=Settings(keep_prefixes_bytes=cap))
+        assert states(tmp_path) == []
+
+    @pytest.mark.parametrize("cap", [None, 1000], ids=["switched off", "a smaller cap"])
+    def test_that_is_being_saved_when_the_settings_change(
+        self, cap: int | None, tmp_path: Path
+    ) -> None:
+        class Meanwhile(EngineProcess):
+            def save_state(self, path: Path, model_sha256: str) -> int:
+                prefixes.use(cap is not None, cap or 0)
+                return super().save_state(path, model_sha256)
+
+        write_shape(TINY, "F16", tmp_path / "model.gguf")
+        file, engine = (
+            ModelFile(tmp_path / "model.gguf", "llama.cpp", "tiny"),
+            Meanwhile("llama.cpp"),
+        )
+        with closing(Database(tmp_path / "ondevice.db")) as database, closing(engine):
+            sessions = Sessions(database)
+            prefixes = Prefixes(sessions, lambda _file, _read: "1" * 64)
+            prefixes.release(file)
+            prefixes.serve(engine, engine.load(file, LoadOptions(n_ctx=512)), file)
+            prefixes.note_asked()
+            list(engine.generate(GenerationRequest(Prompt.chat("Say yes."), GREEDY, 4)))
+            prefixes.note_turn(sessions.create("Say yes.").id)
+            prefixes.release()
+            assert (tmp_path / "states").is_dir()
+            assert states(tmp_path) == []
+
     def test_under_the_name_of_a_session_that_the_engine_refused(
         self, start: Start, tmp_path: Path
     ) -> None:
@@ -250,6 +298,67 @@ class TestDeleted:
         with closing(Database(tmp_path / "ondevice.db")) as database:
             Sessions(database).delete_all()
         chat.leave()
+        assert states(tmp_path) == []
+
+
+class TestAnotherModelUnderTheSameName:
+    """Of the same size, as a later training of the same shape is."""
+
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        write_shape(TINY, "F16", tmp_path / "model.gguf")
+        return tmp_path / "model.gguf"
+
+    @pytest.fixture
+    def other(self, model: Path) -> Path:
+        data = bytearray(model.read_bytes())
+        data[-1000] ^= 1
+        path = model.with_name("other.gguf")
+        path.write_bytes(data)
+        return path
+
+    def test_that_comes_before_leaving_is_not_said_to_be_the_state_s(
+        self, start: Start, tmp_path: Path, model: Path, other: Path
+    ) -> None:
+        first = start(512, model=model)
+        ask(first, "Say yes.")
+        session = first.conversation.session
+        other.replace(model)
+        first.leave()
+        assert states(tmp_path) == []
+        second = start(512, model=model)
+        second.open(session)
+        assert cached(ask(second, "And then?")) == 0
+
+    def test_that_was_loaded_does_not_take_up_the_state_of_the_one_that_came_back(
+        self, start: Start, tmp_path: Path, model: Path, other: Path
+    ) -> None:
+        first = start(512, model=model)
+        ask(first, "Say yes.")
+        session = first.conversation.session
+        first.leave()
+        assert states(tmp_path) == ["1.state"]
+        aside = model.rename(tmp_path / "aside.gguf")
+        other.rename(model)
+        second = start(512, model=model)
+        aside.replace(model)
+        second.open(session)
+        assert cached(ask(second, "And then?")) == 0
+
+    def test_that_comes_while_the_first_one_is_hashed_is_not_taken_for_it(
+        self, tmp_path: Path, model: Path, other: Path
+    ) -> None:
+        def replaced_meanwhile(file: ModelFile, read: bool) -> str | None:
+            found = hashlib.sha256(file.path.read_bytes()).hexdigest() if read else None
+            if read and other.exists():
+                other.replace(model)
+            return found
+
+        with closing(Database(tmp_path / "ondevice.db")) as database:
+            chat = Chat(Sessions(database), PRICE, None, replaced_meanwhile)
+            chat.load(ModelFile(model, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+            ask(chat, "Say yes.")
+            chat.leave()
         assert states(tmp_path) == []
 
 

@@ -208,6 +208,7 @@ HOSTILE = {
     "text that is a number": changed(put("messages", 0, "content", value=7)),
     "a number below 0": changed(put("messages", 0, "prompt_tokens", value=-1)),
     "a huge number": changed(put("messages", 0, "prompt_tokens", value=10**30)),
+    "more tokens than can be added up": changed(put("messages", 0, "prompt_tokens", value=2**53)),
     "half a token": changed(put("messages", 0, "prompt_tokens", value=0.5)),
     "no finite number": changed(put("messages", 0, "ttft_s", value=1)).replace(
         b'"ttft_s": 1', b'"ttft_s": 1e999'
@@ -243,6 +244,31 @@ def test_a_damaged_file_is_refused_or_is_whole(data: st.DataObject) -> None:
     except NotASession:
         return
     assert numbered(from_json(to_json(tree))) == numbered(tree)
+
+
+def long_session(tokens: int) -> SessionTree:
+    """More answers than 64 bits hold of 2**53 tokens each."""
+    begin = StoredMessage(1, 0, "user", "Why?", "complete")
+    answers = [
+        StoredMessage(
+            number, 0, "assistant", "x", "complete", parent_id=1, completion_tokens=tokens
+        )
+        for number in range(2, 1032)
+    ]
+    session = Session(0, "Long", "2026-11-24T10:00:00+00:00")
+    return SessionTree(session, (begin, *answers), 2)
+
+
+def test_the_most_tokens_that_are_taken_in_can_be_listed(sessions: Sessions) -> None:
+    sessions.restore(from_json(to_json(long_session(2**31))))
+    (listed,) = sessions.listed()
+    assert listed.tokens == 1030 * 2**31
+
+
+def test_a_database_that_took_in_more_is_listed_all_the_same(sessions: Sessions) -> None:
+    sessions.restore(long_session(2**53))
+    (listed,) = sessions.listed()
+    assert listed.tokens == pytest.approx(1030 * 2**53)
 
 
 def test_text_of_any_kind_is_stored_as_valid_text(sessions: Sessions) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from chatting import load, open_chat, say
 
-from ondevice.chat import Chat, Keeping
+from ondevice.chat import Chat, Keeping, transfer
 from ondevice.errors import NotASession, StorageTrouble, UsageTrouble
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
@@ -114,6 +116,27 @@ class TestAFile:
         again = keeping.take_in(path)
         assert (again.title, again.system_prompt) == ("Lisbon", "Be brief.")
         assert [each.content for each in sessions.messages(again.id)] == ["Rain?"]
+
+    def test_takes_the_place_of_no_file_and_leaves_no_half_of_one(
+        self, keeping: Keeping, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "exports"
+        folder.mkdir()
+        first = keeping.export(None, "md", folder)
+        second = keeping.export(None, "md", folder)
+        assert {stat.S_IMODE(each.stat().st_mode) for each in (first, second)} == {0o600}
+        with pytest.raises(UsageTrouble, match="is there already"):
+            transfer.write(first, b"another", hint="Give another name.")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        try:
+            for path, replace in ((folder / "new", False), (second, True)):
+                with pytest.raises(UsageTrouble, match="cannot be written: File too large"):
+                    transfer.write(path, bytes(5000), "Give another name.", replace)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert sorted(folder.iterdir()) == sorted([first, second])
+        assert first.read_bytes() == second.read_bytes() != b""
 
     def test_that_cannot_be_read_is_refused(self, keeping: Keeping, tmp_path: Path) -> None:
         with pytest.raises(UsageTrouble, match="cannot be read"):

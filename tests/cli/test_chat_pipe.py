@@ -13,8 +13,11 @@ import psutil
 import pytest
 from command import PATIENCE_S, Cli, assert_ended, child_of
 from line_chat import LONG, EchoChat, script, stored
+from templates import BEGINNING_TO_THINK
+from tiny import TINY, with_template
 
 from ondevice.cli.exits import Exit
+from ondevice.gguf.shapes import write_shape
 
 SHORT = ("chat", "-t", "0", "-n", "12", "-c", "512")
 
@@ -71,6 +74,17 @@ class TestWithAModel:
         outcome = cli(*SHORT, "--schema", schema, piped=b"Name a colour.\n")
         assert json.loads(outcome.out) in ("red", "blue")
 
+    def test_an_answer_under_a_schema_is_one_also_of_a_model_that_thinks(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        model, schema = tmp_path / "thinker.gguf", tmp_path / "schema.json"
+        write_shape(TINY, "F16", model)
+        model.write_bytes(with_template(model.read_bytes(), BEGINNING_TO_THINK))
+        schema.write_text('{"enum": ["red", "blue"]}')
+        outcome = cli(*SHORT, "-m", model, "--schema", schema, piped=b"Name a colour.\n")
+        assert json.loads(outcome.out) in ("red", "blue")
+        assert "Thinking" not in outcome.err
+
     def test_it_goes_on_with_a_session_and_tells_it_so(self, cli: Cli, home: Path) -> None:
         begun = cli(*SHORT, piped=b"Name one colour.\n")
         assert "ondevice chat --session 1" in begun.err
@@ -99,13 +113,16 @@ class TestRefused:
         [
             (["-m", "no-such-model"], Exit.MODEL, "no model is called"),
             (["--session", "7"], Exit.STORAGE, "there is no session 7"),
+            (["--session", "9" * 20], Exit.STORAGE, f"there is no session {'9' * 20}"),
+            (["--session", "9" * 5000], Exit.STORAGE, "there is no session 99"),
+            (["--session", "x" * 5000], Exit.USAGE, "is not a valid number"),
             (["--session", "7", "--private"], Exit.USAGE, "is not private"),
             (["-t", "-1"], Exit.USAGE, "temperature is -1.0"),
             (["--lora", "x.gguf:inf"], Exit.USAGE, "the scale of a LoRA adapter is inf"),
             (["--schema", "none.json"], Exit.USAGE, "cannot be read"),
             (["--baseline", "no-such-cloud"], Exit.USAGE, "no-such-cloud"),
         ],
-        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+        ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
     )
     def test_with_one_line_and_a_hint(
         self, arguments: list[str], code: Exit, said: str, cli: Cli
@@ -244,6 +261,10 @@ class TestCommands:
             ("/xyzzy", "/help lists them."),
             ("/open", "say which conversation"),
             ("/open 99", "there is no session 99"),
+            (f"/open {'9' * 20}", f"there is no session {'9' * 20}"),
+            (f"/open {'9' * 5000}", "there is no session 99"),
+            (f"/branch {'9' * 5000}", "has no message 99"),
+            (f"/edit {'9' * 5000} x", "has no message 99"),
             ("/open ²", "say which conversation"),
             ("/rename", "the title is empty"),
             ("/rename x", "this conversation is not stored"),

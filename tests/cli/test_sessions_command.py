@@ -86,15 +86,16 @@ class TestWithNothingKept:
     "arguments",
     ["show 99", "rename 99 x", "delete 99 -y", "export 99", "show 99 --json"],
 )
+@pytest.mark.parametrize("number", ["99", "9" * 20], ids=["99", "more than 64 bits"])
 @pytest.mark.parametrize("there", [True, False], ids=["others", "nothing"])
 def test_a_number_that_is_not_there_is_refused(
-    arguments: str, there: bool, cli: Cli, request: pytest.FixtureRequest
+    arguments: str, number: str, there: bool, cli: Cli, request: pytest.FixtureRequest
 ) -> None:
     if there:
         request.getfixturevalue("kept")
-    outcome = cli("sessions", *arguments.split())
+    outcome = cli("sessions", *arguments.replace("99", number).split())
     assert (outcome.code, outcome.out) == (Exit.STORAGE, "")
-    assert outcome.err.startswith("ondevice: there is no session 99\n  ")
+    assert outcome.err.startswith(f"ondevice: there is no session {number}\n  ")
     assert len(outcome.err.splitlines()) == 2
 
 

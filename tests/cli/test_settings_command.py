@@ -81,6 +81,40 @@ def test_a_value_is_set_read_and_unset(cli: Cli, path: Path) -> None:
     assert done(cli, "path") == f"{path}\n"
 
 
+class TestWhatIsKeptOfConversations:
+    @pytest.fixture
+    def state(self, home: Path) -> Path:
+        path = home / "data" / "states" / f"1-{'a' * 16}.state"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"the conversation")
+        return path
+
+    @pytest.mark.parametrize(
+        ("name", "value", "stays"),
+        [
+            ("keep_prefixes", "off", False),
+            ("keep_prefixes", "on", True),
+            ("keep_prefixes_bytes", "16", True),
+            ("keep_prefixes_bytes", "15", False),
+            ("threads", "2", True),
+        ],
+    )
+    def test_goes_with_the_command_that_says_so(
+        self, name: str, value: str, stays: bool, state: Path, cli: Cli
+    ) -> None:
+        assert done(cli, "set", name, value) == ""
+        assert state.exists() == stays
+
+    def test_goes_with_the_edited_file(
+        self, state: Path, cli: Cli, path: Path, tmp_path: Path
+    ) -> None:
+        editor = tmp_path / "editor"
+        editor.write_text("#!/bin/sh\necho 'keep_prefixes = false' > \"$1\"\n")
+        editor.chmod(0o700)
+        assert cli("settings", "edit", env={"VISUAL": str(editor)}).code == 0
+        assert not state.exists()
+
+
 REFUSED = [
     (["set", "thread", "3"], "no setting is called thread", "Did you mean threads?"),
     (["get", "thread"], "no setting is called thread", "Did you mean threads?"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ondevice.domain.electricity import UNKNOWN_ELECTRICITY, Power, cost_usd, estimated, stated
+from ondevice.domain.electricity import UNKNOWN_ELECTRICITY, Power, cost_usd, estimated
 
 WATTS = st.floats(0, 10_000)
 SECONDS = st.floats(0, 1_000_000)
@@ -42,12 +42,6 @@ def test_what_cannot_be_known_is_unknown(power: Power | None, seconds: float | N
 def test_without_a_tariff_only_the_joules_are_known() -> None:
     found = estimated(Power(30), 2.0)
     assert (found.tier, found.joules, found.usd) == ("estimated", 60.0, None)
-
-
-def test_settings_without_watts_state_nothing() -> None:
-    assert stated(None, Decimal("0.31")) is None
-    assert stated(Decimal(30), None) == Power(30.0)
-    assert stated(Decimal(0), Decimal("0.31")) == Power(0.0, Decimal("0.31"))
 
 
 def test_a_kilowatt_hour_costs_the_tariff() -> None:

@@ -112,6 +112,34 @@ def test_what_goes_back_into_the_history(style: ThinkingStyle, expected: str) ->
     assert for_history("<think>hm</think>\nhi", style) == expected
 
 
+@pytest.mark.parametrize("style", [USUAL, BEGUN, OTHER], ids=["usual", "begun", "other tags"])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        pytest.param("Paris is it.", "Paris is it.", id="one that does not think"),
+        pytest.param('{"city": "Paris"}', '{"city": "Paris"}', id="one under a schema"),
+        pytest.param("[THINK]hm[/THINK]Paris", "Paris", id="one with other tags"),
+        pytest.param("hm\n</think>\n\nParis", "Paris", id="one whose prompt began it"),
+    ],
+)
+def test_the_answer_of_another_model_goes_back_without_its_thinking(
+    text: str, answer: str, style: ThinkingStyle
+) -> None:
+    assert for_history(text, style) == answer
+
+
+def test_a_template_strips_its_own_tags_and_no_others() -> None:
+    style = ThinkingStyle(stripped_by_template=True)
+    assert for_history("hm\n</think>\n\nParis", style) == "hm\n</think>\n\nParis"
+    assert for_history("[THINK]hm[/THINK]Paris", style) == "Paris"
+
+
+@pytest.mark.parametrize("style", [USUAL, BEGUN, OTHER], ids=["usual", "begun", "other tags"])
+def test_under_a_schema_an_answer_begins_at_once(style: ThinkingStyle) -> None:
+    assert style.under(None) == style
+    assert split('{"city": "Paris"}', style.under("{}")).answer == '{"city": "Paris"}'
+
+
 STORED = {
     "<think>a</think>b": Split("a", "b", closed=True),
     "[THINK]a[/THINK]b": Split("a", "b", closed=True),

@@ -29,6 +29,7 @@ from ondevice.domain.generation import (
     PrefillProgress,
     Prompt,
     TextDelta,
+    Usage,
 )
 from ondevice.domain.model import ModelFile
 from ondevice.engines import registry
@@ -84,7 +85,7 @@ def test_a_cancel_in_prefill_makes_no_token(start_echo: StartEcho) -> None:
     assert answer.prefill_began.wait(10)
     engine.cancel()
     done = done_of(answer.wait())
-    assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 0)
+    assert (done.finish_reason, done.usage) == ("cancelled", Usage(0, 0, 0))
     assert engine.count_tokens(Prompt.chat("one two")).total == 2
 
 

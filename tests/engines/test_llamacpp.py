@@ -19,6 +19,7 @@ from ondevice.domain.generation import (
     GenerationEvent,
     GenerationRequest,
     LoadOptions,
+    PrefillProgress,
     Prompt,
     Role,
     Sampling,
@@ -207,6 +208,9 @@ def test_a_cancel_in_prefill_stops_within_a_second_and_the_next_answer_is_right(
     done = done_of(answer.wait())
     assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 0)
     assert done.timings.ttft_s is None
+    seen = [event for event in answer.events if isinstance(event, PrefillProgress)][-1]
+    assert seen.done_tokens <= done.usage.evaluated_tokens < seen.total_tokens
+    assert done.timings.busy_s == done.timings.prefill_s is not None
     assert text_of(greedy(engine, CAPITAL)) == expected
     engine.close()
 

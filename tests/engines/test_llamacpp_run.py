@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ondevice.domain.generation import GenerationRequest, Prompt
+from ondevice.domain.generation import GenerationRequest, Prompt, Usage
 from ondevice.engines.llamacpp import run as run_module
 from ondevice.engines.llamacpp.run import LONGEST_SILENCE_S, Run
 
@@ -98,6 +98,13 @@ def test_a_reply_is_known_by_its_text_only_where_that_is_certain(
     run.judge(False, stopped, piece)
     assert run.reply_text() == known
     assert run.reply_ids() == [7]
+
+
+def test_of_a_prompt_that_was_stopped_only_what_was_read_is_counted() -> None:
+    run = new_run()
+    run.unread = 5
+    assert run.done(1, 64).usage == Usage(prompt_tokens=5, cached_tokens=4, completion_tokens=0)
+    assert run.done(1, 64).usage.evaluated_tokens == 1
 
 
 def test_the_end_token_is_counted_but_is_not_part_of_the_reply() -> None:

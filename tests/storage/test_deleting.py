@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,28 @@ def test_an_answer_of_a_session_deleted_meanwhile_is_counted_and_leaves_no_text(
     assert traces(path) == []
 
 
+def test_an_answer_is_read_back_before_anybody_can_delete_it(path: Path, open_database) -> None:
+    database = open_database()
+    sessions = Sessions(database)
+    session = sessions.create("x")
+    answer = sessions.add(session.id, "assistant", "", "streaming", "small")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+
+        def delete_first(statement: str) -> None:
+            if statement.startswith("SELECT message"):
+                with suppress(sqlite3.OperationalError):  # it is locked
+                    other.execute("DELETE FROM session")
+
+        database._connection.set_trace_callback(delete_first)
+        stored = sessions.finish(answer, "Yes.", "complete", "stop", MEASURED)
+        database._connection.set_trace_callback(None)
+    assert (stored.content, stored.completion_tokens) == (
+        "Yes.",
+        MEASURED.done.usage.completion_tokens,
+    )
+    assert sessions.messages(session.id) == [stored]
+
+
 class TestWhoIsInTheWay:
     READ_ON = """
 connection = sqlite3.connect(path, isolation_level=None)
@@ -164,6 +187,20 @@ wait()
         reader.wait(30)
         open_database()
         assert traces(path) == []
+
+    def test_does_not_keep_databases_that_were_set_aside(
+        self, path: Path, open_database, another_process
+    ) -> None:
+        sessions = Sessions(open_database(busy_s=0.1))
+        talk(sessions, random.Random(5), "kept")
+        aside = path.with_name("ondevice.db.corrupt-1")
+        aside.write_text(MARK)
+        reader = another_process(self.READ_ON)
+        assert heard(reader) == "reading"
+        with pytest.raises(DatabaseBusy, match="deleted, but the old bytes are not overwritten"):
+            sessions.delete_all()
+        assert not aside.exists()
+        assert sessions.recent() == []
 
     def test_an_idle_app_is_not(self, path: Path, open_database, another_process) -> None:
         sessions = Sessions(open_database())

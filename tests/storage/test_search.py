@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,6 +33,23 @@ def found(sessions: Sessions, text: str) -> list[str]:
     """What was found: the text of a message, or a title in brackets."""
     hits = sessions.search(text)
     return [hit.message.content if hit.message else f"[{hit.session.title}]" for hit in hits]
+
+
+def test_what_is_deleted_while_one_looks_is_not_found(path: Path, open_database) -> None:
+    database = open_database()
+    sessions = Sessions(database)
+    session = sessions.create("x")
+    sessions.add(session.id, "user", "An egg?")
+
+    def delete_first(statement: str) -> None:
+        if statement.startswith("SELECT * FROM session WHERE id"):
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("DELETE FROM session")
+
+    database._connection.set_trace_callback(delete_first)
+    assert sessions.search("egg") == []
+    database._connection.set_trace_callback(None)
+    assert sessions.recent() == []
 
 
 @pytest.mark.parametrize(

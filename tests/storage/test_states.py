@@ -57,6 +57,18 @@ def test_what_is_larger_than_the_cap_is_not_kept_and_costs_no_other(states: Stat
     assert States(states.folder, most_bytes=0).make_room(2, ONE, 1) is None
 
 
+@pytest.mark.parametrize(
+    ("most_bytes", "stay"), [(80, {1, 2, 3}), (79, {1, 3}), (40, {3}), (0, set())], ids=str
+)
+def test_a_smaller_cap_holds_at_once(states: States, most_bytes: int, stay: set[int]) -> None:
+    put(states, 2, ONE, 10, at=1)
+    put(states, 1, ONE, 40, at=3)
+    put(states, 3, ONE, 30, at=5)
+    states.most_bytes = most_bytes
+    states.shrink()
+    assert {session for session in (1, 2, 3) if states.find(session, ONE)} == stay
+
+
 def test_a_session_takes_its_states_with_it_and_no_others(states: States) -> None:
     put(states, 1, ONE, 10, at=1)
     put(states, 1, OTHER, 10, at=1)

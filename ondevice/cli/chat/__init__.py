@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 
-from ondevice.cli.options import of_answer, of_costs, of_loading, of_model
+from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, session_id
 
 
 @click.command()
 @of_model
-@click.option("--session", type=int, metavar="ID", help="Go on with this conversation.")
+@click.option("--session", type=session_id, metavar="ID", help="Go on with this conversation.")
 @click.option("--private", is_flag=True, help="Keep nothing, and read nothing that is kept.")
 @of_answer
 @of_loading

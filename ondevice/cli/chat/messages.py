@@ -10,20 +10,22 @@ from ondevice.chat.transfer import facts_of, speaker
 from ondevice.cli.answering import say, write_answer
 from ondevice.cli.chat.desk import Desk, tell
 from ondevice.cli.chat.turn import answer
+from ondevice.cli.options import number_of
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
 
 
-def branch(desk: Desk, number: str) -> None:
+def branch(desk: Desk, rest: str) -> None:
     """Go on after a message, or list those that are shown."""
-    if not number:
+    if not rest:
         _list(desk, desk.chat.conversation.messages)
         say("/branch and a number goes on from there; what followed it stays.")
         return
-    if not number.isdecimal():
+    number = number_of(rest)
+    if number is None:
         raise UsageTrouble("say from which message: /branch 3", hint="/branch lists them.")
-    message = desk.message(int(number))
+    message = desk.message(number)
     desk.chat.conversation.go_to(message.id)
     say(f"It goes on after message {number}, by {speaker(message)}: {message.content}")
 
@@ -59,10 +61,11 @@ def edit(desk: Desk, rest: str) -> None:
 def _question(desk: Desk, rest: str) -> tuple[StoredMessage, str]:
     """The one that is meant, by its number or the last one, and the text in its place."""
     first, _, after = rest.partition(" ")
-    if first.isdecimal():
-        message, text = desk.message(int(first)), after.strip()
+    number = number_of(first)
+    if number is not None:
+        message, text = desk.message(number), after.strip()
         if message.role != "user":
-            raise UsageTrouble(f"message {first} is no question", hint="/branch lists them.")
+            raise UsageTrouble(f"message {number} is no question", hint="/branch lists them.")
         return message, text
     for message in reversed(desk.chat.conversation.messages):
         if message.role == "user":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from ondevice.chat import transfer
 from ondevice.cli.answering import say
 from ondevice.cli.chat.desk import LISTED, Desk, tell
-from ondevice.cli.sessions.export import shown, write_private
+from ondevice.cli.options import number_of
+from ondevice.cli.storage import print_session
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
 from ondevice.hub.local import expand
@@ -48,11 +47,12 @@ def _found(desk: Desk, text: str) -> list[str]:
     ]
 
 
-def open_session(desk: Desk, number: str) -> None:
+def open_session(desk: Desk, rest: str) -> None:
     """Go on with another one."""
-    if not number.isdecimal():
+    number = number_of(rest)
+    if number is None:
         raise UsageTrouble("say which conversation: /open 3", hint="/sessions lists them.")
-    desk.open(int(number))
+    desk.open(number)
 
 
 def rename(desk: Desk, title: str) -> None:
@@ -72,10 +72,8 @@ def export(desk: Desk, name: str) -> None:
     """Write it to the file that is named, or to stdout."""
     tree = desk.chat.conversation.tree
     form = "json" if name.lower().endswith(".json") else "md"
-    data = transfer.to_json(tree) if form == "json" else transfer.to_markdown(tree).encode()
     if name:
-        write_private(expand(name), data, replace=False, hint="Give another name.")
+        transfer.write(expand(name), transfer.exported(tree, form), hint="Give another name.")
         say(f"Written: {name}", limit=400)
     else:
-        sys.stdout.buffer.write(shown(data, form) if sys.stdout.isatty() else data)
-        sys.stdout.flush()
+        print_session(tree, form)

@@ -61,7 +61,8 @@ class Shown:
 
     def __init__(self, desk: Desk) -> None:
         info, file = desk.chat.info, desk.chat.file
-        self._thinking = ThinkingStream(info.thinking if info else USUAL)
+        style = info.thinking if info else USUAL
+        self._thinking = ThinkingStream(style.under(desk.chat.schema))
         self._labelled = desk.lines.terminal and sys.stdout.isatty()
         self._name = clean_line(file.name, 60) if file else "Model"
         self._part = ""

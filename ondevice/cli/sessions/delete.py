@@ -6,6 +6,7 @@ import click
 
 from ondevice import units
 from ondevice.cli.confirm import confirm
+from ondevice.cli.options import session_id
 from ondevice.cli.storage import NOTHING_KEPT, open_database, print_json
 from ondevice.domain.session import Session
 from ondevice.domain.text import clean_line
@@ -20,7 +21,7 @@ ACCOUNTS_STAY = (
 
 
 @click.command()
-@click.argument("sessions", metavar="[ID]...", type=int, nargs=-1)
+@click.argument("sessions", metavar="[ID]...", type=session_id, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every conversation.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; needs --yes.")

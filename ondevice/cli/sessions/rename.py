@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from ondevice.cli.options import session_id
 from ondevice.cli.storage import make_database, print_json, tree_of
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
@@ -13,7 +14,7 @@ from ondevice.storage.sessions import Sessions
 
 
 @click.command()
-@click.argument("session", metavar="ID", type=int)
+@click.argument("session", metavar="ID", type=session_id)
 @click.argument("title")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def rename(session: int, title: str, as_json: bool) -> None:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 import click
 
 from ondevice.chat.transfer import facts_of, speaker
+from ondevice.cli.options import session_id
 from ondevice.cli.storage import print_json, tree_of
 from ondevice.domain.text import clean, clean_line
 
 
 @click.command()
-@click.argument("session", metavar="ID", type=int)
+@click.argument("session", metavar="ID", type=session_id)
 @click.option("--paths", is_flag=True, help="The ends of all paths, not what is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(session: int, paths: bool, as_json: bool) -> None:

@@ -190,18 +190,21 @@ class LlamaCppEngine:
     def _prefill(self, context: Context, ids: list[int], run: Run) -> Iterator[GenerationEvent]:
         begin = time.monotonic()
         yield PrefillProgress(0, len(ids), run.cached, 0.0)
-        done = 0
+        done, held = 0, context.evaluated
         probe = PROBE if self._governor.adapts and len(ids) > 4 * PROBE else 0
-        for batch in _batches(ids, context.batch, probe, context.needs_snapshots):
-            if context.needs_snapshots and done + 1 == len(ids):
-                context.take_snapshot()
-            if self._timed_step(context, batch, run, self._governor.observe_prompt):
-                return
-            done += len(batch)
-            if done < len(ids):
-                yield PrefillProgress(done, len(ids), run.cached, time.monotonic() - begin)
-        context.wait()
-        run.prefill_s = time.monotonic() - begin
+        try:
+            for batch in _batches(ids, context.batch, probe, context.needs_snapshots):
+                if context.needs_snapshots and done + 1 == len(ids):
+                    context.take_snapshot()
+                if self._timed_step(context, batch, run, self._governor.observe_prompt):
+                    return
+                done += len(batch)
+                if done < len(ids):
+                    yield PrefillProgress(done, len(ids), run.cached, time.monotonic() - begin)
+            context.wait()
+        finally:  # of a batch that was stopped, what is in the state was evaluated
+            run.prefill_s = time.monotonic() - begin
+            run.unread = len(ids) - max(done, context.evaluated - held)
         yield PrefillProgress(done, len(ids), run.cached, run.prefill_s)
         yield from self._thread_notice()
 

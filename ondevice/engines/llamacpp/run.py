@@ -29,6 +29,8 @@ class Run:
     """Tokens that still fit the context; None where nothing bounds them."""
     finish: FinishReason | None = None
     prefill_s: float | None = None
+    unread: int = 0
+    """Tokens of the prompt that were not evaluated, as it was stopped."""
     ids: list[int] = field(default_factory=list)
     _first: float = 0.0
     _last: float = 0.0
@@ -94,5 +96,5 @@ class Run:
             prefill_s=self.prefill_s,
             decode_s=self._last - self._first if made else None,
         )
-        usage = Usage(self.prompt_tokens, self.cached, made)
+        usage = Usage(self.prompt_tokens - self.unread, self.cached, made)
         return GenerationDone(self.finish or "stop", usage, timings, threads, n_ctx)

@@ -122,7 +122,8 @@ class ChatScreen(ComposingScreen):
     async def _begin(self, events: Iterator[ChatEvent], text: str) -> None:
         """Show an answer in the making, and `text`, if there is any, as its question."""
         self.busy = True
-        self._answer = Answer.begun(self._chat.file, self._live.info)
+        chat = self._chat
+        self._answer = Answer.begun(chat.file, self._live.info, chat.schema)
         self._answer.say("thinking")
         self.refresh_bindings()
         self._live.begin_turn()

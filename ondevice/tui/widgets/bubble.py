@@ -165,9 +165,10 @@ class Answer(Bubble):
         self.say(_facts(measured) if measured is not None else note)
 
     @classmethod
-    def begun(cls, file: ModelFile | None, info: EngineInfo | None) -> Answer:
+    def begun(cls, file: ModelFile | None, info: EngineInfo | None, schema: str | None) -> Answer:
         """A bubble for an answer that this model is about to make."""
-        return cls(file.name if file else "model", info.thinking if info else USUAL)
+        style = info.thinking if info else USUAL
+        return cls(file.name if file else "model", style.under(schema))
 
     @classmethod
     def stored(cls, message: StoredMessage) -> Answer:
