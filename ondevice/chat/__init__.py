@@ -12,6 +12,7 @@ room.py           making room in a context: what can be done, and doing it
 schemas.py        a JSON schema that answers keep to
 cutting.py        where to cut a conversation, and what stands in the place of what is left out
 keeping.py        what is done with the sessions that are kept
+copying.py        what is copied, where it goes, and what is said of that
 transfer.py       a session as Markdown or JSON, and back from JSON
 """
 

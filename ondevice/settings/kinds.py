@@ -5,6 +5,7 @@ A kind refuses with a ValueError. `words` go on after "must be".
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -14,6 +15,8 @@ from ondevice import units
 from ondevice.domain.text import clean_line, storable
 
 Document = dict[str, Any]
+_LINE_END = re.compile(r"\r\n?")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 def parse(text: str) -> Document:
@@ -54,10 +57,11 @@ class Text(Kind):
     def check(self, value: object) -> str:
         if not isinstance(value, str):
             raise self.refuse()
-        return storable(value) if self.prose else value.strip()
+        text = _LINE_END.sub("\n", storable(value))  # a file gives no other one back
+        return text if self.prose else text.strip()
 
     def parse(self, text: str) -> str:
-        return storable(text)
+        return text
 
 
 class Choice(Kind):
@@ -107,8 +111,9 @@ class Whole(Kind):
         return value
 
     def parse(self, text: str) -> int:
+        grouped = _GROUPED.fullmatch(text.strip())
         try:
-            return int(text.replace(",", ""))
+            return int(text.replace(",", "") if grouped else text)
         except ValueError:
             raise self.refuse() from None
 

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.dom import DOMNode
-from textual.keys import REPLACED_KEYS, Keys, key_to_character
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, OptionList, TextArea
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
+from ondevice.tui.keyboard import character, sent_by_all, spelled, unknown
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
-from ondevice.tui.widgets.keys import as_written
+from ondevice.tui.widgets.keys import written
 from ondevice.tui.widgets.meter import MeterPanel
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ NAMED = {
     "help": "app.help",
 }
 """What the conversation's texts name."""
-MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 RESERVED = {
     "ctrl+s": "stops the output of many terminals",
     "ctrl+q": "belongs to the flow control of terminals",
@@ -62,6 +61,7 @@ RESERVED = {
     "ctrl+i": "is Tab to a terminal",
     "ctrl+m": "is Enter to a terminal",
     "ctrl+h": "is Backspace to many terminals",
+    "ctrl+left_square_bracket": "is Escape to a terminal",
     "tab": "moves the focus",
     "shift+tab": "moves the focus",
 }
@@ -86,7 +86,7 @@ def actions() -> dict[str, Action]:
         for binding in vars(kind).get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id:
                 about = binding.tooltip or binding.description
-                keys = _spelled(binding.key)
+                keys = spelled(binding.key)
                 if binding.id not in found or binding.tooltip:  # a table may repeat its screen's
                     found[binding.id] = Action(binding.id, keys, about, screen)
     return found
@@ -100,12 +100,12 @@ def accept(wanted: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     refused: dict[str, str] = {}
     good: dict[str, str] = {}
     for name, keys in wanted.items():
-        spelled = _spelled(keys)
-        reason = _alone(name, spelled)
+        chosen = spelled(keys)
+        reason = _alone(name, chosen)
         if reason:
             refused[name] = reason
         else:
-            good[name] = spelled
+            good[name] = chosen
     while clash := _clash(good):
         name, reason = clash
         refused[name] = reason
@@ -146,26 +146,19 @@ def _alone(id: str, keys: str) -> str:
     for key in keys.split(","):
         if key in action.keys.split(","):
             continue
-        reason = _unknown(key) or _taken_by_nature(key, action.screen)
+        reason = unknown(key) or _taken_by_nature(key, action.screen)
         if reason:
             return f"{id}: {reason}"
+    if not any(map(sent_by_all, keys.split(","))):
+        return f"{id}: few terminals send {keys}; add a key that all send, as in {keys},f12"
     return ""
-
-
-def _unknown(key: str) -> str:
-    *modifiers, base = key.split("+") if key != "+" else [key]
-    if set(modifiers) <= MODIFIERS and (base in _names() or _character(base)):
-        return ""
-    near = get_close_matches(base, _names(), n=1)
-    advice = f"; did you mean {'+'.join([*modifiers, near[0]])}?" if near else ""
-    return f"no key is called {clean_line(key, 40) or 'nothing'}{advice}"
 
 
 def _taken_by_nature(key: str, screen: str) -> str:
     if key in RESERVED:
         return f"{key} {RESERVED[key]}"
     widget = FOCUSED.get(screen)
-    if widget in (TextArea, Input) and "+" not in key and _character(key):
+    if widget in (TextArea, Input) and character(key):
         return f"{key} would be typed"
     if widget is not None and key in _own_keys(widget):
         return f"{key} is one of those that move and edit there"
@@ -192,29 +185,6 @@ def _meet(one: str, other: str) -> bool:
     return same or WITHIN.get(one) == other or WITHIN.get(other) == one
 
 
-def _character(key: str) -> str:
-    """What is typed by a key without a modifier, if anything is."""
-    character = key_to_character(REPLACED_KEYS.get(key, key)) or ""
-    return character if character.isprintable() else ""  # esc is a name of Unicode, too
-
-
-def _spelled(keys: str) -> str:
-    """As Textual names them: `?` is question_mark, `F5` is f5."""
-    return ",".join(_spelled_one(key.strip()) for key in keys.split(","))
-
-
-def _spelled_one(key: str) -> str:
-    if len(key) != 1:
-        return key.lower()
-    (binding,) = Binding.make_bindings([Binding(key, "")])
-    return binding.key
-
-
-@cache
-def _names() -> list[str]:
-    return [key.value for key in Keys if not key.value.startswith("<") and "+" not in key.value]
-
-
 @cache
 def _own_keys(widget: type[Widget]) -> frozenset[str]:
     """What a focused widget answers to, itself and through what it is made from."""
@@ -233,7 +203,7 @@ def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
     chat = app.chat_screen
     chat.query_one(Composer).use_keys(app.keys)
     named = {
-        what: " or ".join(map(as_written, app.keys.get(name, actions()[name].keys).split(",")))
+        what: " or ".join(written(app.keys.get(name, actions()[name].keys)))
         for what, name in NAMED.items()
     }
     chat.query_one(Conversation).name_keys(named)

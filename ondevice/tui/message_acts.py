@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ondevice.chat import Chat
-from ondevice.domain.session import StoredMessage
+from ondevice.domain.session import Session, StoredMessage
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
 from ondevice.tui import messages
@@ -56,7 +56,25 @@ class MessageActs:
                 case messages.PathsAsked():
                     self._pick(message)
 
-    def go_through(self, message_id: int) -> None:
+    def open(self, session: Session | None, message_id: int | None, private: bool) -> None:
+        """Show a stored conversation, at that message, or an empty new one.
+
+        First as it is: where the path cannot be changed, what is on the screen is what is open.
+        """
+        self._screen.busy = True  # what is sent meanwhile goes off after it
+
+        def opened() -> Message:
+            self._chat.open(session, private)
+            shown = self._chat.conversation
+            if message_id is not None and message_id not in {each.id for each in shown.messages}:
+                self._screen.post_message(messages.PathChanged(None))
+                shown.go_to(shown.end_below(message_id))
+                self._chat.look()
+            return messages.PathChanged(message_id)
+
+        self._screen.in_thread(opened, messages.TurnOver())
+
+    def _go_through(self, message_id: int) -> None:
         """Show the newest path on which this message is, and go to it."""
         self._change_path(self._chat.conversation.end_below(message_id), message_id)
 
@@ -74,7 +92,7 @@ class MessageActs:
         same = [each.id for each in self._chat.conversation.beside(message)]
         at = same.index(message.id) + step
         if 0 <= at < len(same):
-            self.go_through(same[at])
+            self._go_through(same[at])
         else:
             word = "before" if step < 0 else "after"
             words = f"Nothing came into its place {word} it."

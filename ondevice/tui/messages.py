@@ -176,6 +176,13 @@ class PathChanged(Message):
 
 
 @dataclass
+class ActFailed(Message):
+    """What was asked for was not done."""
+
+    error: OnDeviceError
+
+
+@dataclass
 class MessageMarked(Message):
     """The message has another mark."""
 

@@ -15,7 +15,7 @@ from ondevice.settings.kinds import Choice as OneOf
 from ondevice.settings.kinds import Entries, Flag, Text
 from ondevice.tui import keymap, theme
 from ondevice.tui.screens.pick import Choice
-from ondevice.tui.widgets.keys import as_written
+from ondevice.tui.widgets.keys import written
 
 NAME = 26
 """Columns of the names, with the gap."""
@@ -95,18 +95,15 @@ def _key_rows(setting: Setting, changed: Mapping[str, str]) -> Iterator[Row]:
     good, refused = keymap.accept(changed)
     actions = keymap.actions()
     for action in actions.values():
-        shown = _written(good.get(action.id, action.keys))
+        shown = ", ".join(written(good.get(action.id, action.keys)))
         if action.id in refused:
             shown += f" ({clean_line(changed[action.id], 20)} is refused)"
         name, given = f"{KEYS}.{action.id}", action.id in changed
-        yield Row(name, setting, shown, given, action.about, _written(action.keys))
+        usual = ", ".join(written(action.keys))
+        yield Row(name, setting, shown, given, action.about, usual)
     for other in [each for each in changed if each not in actions]:
         said = clean_line(changed[other])
         yield Row(f"{KEYS}.{other}", setting, said, True, refused[other], "no key")
-
-
-def _written(keys: str) -> str:
-    return ", ".join(as_written(key.strip()) for key in keys.split(","))
 
 
 def line(row: Row, width: int) -> Content:

@@ -331,6 +331,10 @@ class TestCommands:
     def test_copy_prints_what_the_model_wrote(self, echo_chat: EchoChat) -> None:
         assert echo_chat.piped("a\x1b[31mb", "/copy").out == "a\x1b[31mb\n" * 2
 
+    def test_copy_leaves_out_what_it_thought(self, echo_chat: EchoChat) -> None:
+        said = ["<think>why", "</think>\n\nyes"]
+        assert echo_chat.piped("hi", "/copy", pieces=said).out == "yes\n" * 2
+
     def test_take_another_model(self, echo_chat: EchoChat, tmp_path: Path) -> None:
         other = script(tmp_path, "parrot", pieces=["squawk"])
         outcome = echo_chat.piped("hi", f"/model {other}", "hi", "/model")

@@ -6,6 +6,7 @@ import base64
 import re
 import signal
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -302,13 +303,41 @@ class TestAFile:
 
 
 class TestCopying:
-    def test_asks_the_terminal_to_put_it_on_the_clipboard(self, echo_chat: EchoChat) -> None:
+    def test_goes_to_the_terminal_and_to_a_private_file(
+        self, echo_chat: EchoChat, home: Path
+    ) -> None:
+        window = echo_chat.typed(pieces=["<think>why</think>\n\none \x1b[31mtwo"])
+        window.sendline("hi")
+        window.expect("Numbers: ")
+        window.sendline("/copy")
+        window.expect(r"The answer \(11 characters, 11 B\) was handed to the terminal;")
+        assert f"\x1b]52;c;{base64.b64encode(b'one [31mtwo').decode()}\x07" in window.before
+        window.expect("it is also in ")
+        file = home / "data" / "copied.txt"
+        assert file.read_text() == "one [31mtwo"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    def test_is_in_the_file_alone_where_it_is_too_long_for_a_terminal(
+        self, echo_chat: EchoChat, home: Path
+    ) -> None:
+        window = echo_chat.typed(pieces=["x" * 999 + " "], repeat=80)
+        window.sendline("hi")
+        window.expect("Numbers: ")
+        window.sendline("/copy")
+        window.expect("too long for a terminal; it is in ")
+        assert "\x1b]52" not in window.before
+        assert (home / "data" / "copied.txt").read_text() == ("x" * 999 + " ") * 80
+
+    def test_of_a_private_conversation_is_in_no_file(self, echo_chat: EchoChat, home: Path) -> None:
         window = echo_chat.typed()
+        window.sendline("/private")
+        window.expect("You: ")
         window.sendline("one two")
         window.expect("Numbers: ")
         window.sendline("/copy")
-        window.expect("Sent to the clipboard")
+        window.expect("no file has it, as nothing of this session is kept")
         assert f"\x1b]52;c;{base64.b64encode(b'one two').decode()}\x07" in window.before
+        assert not (home / "data" / "copied.txt").exists()
 
     def test_prints_it_where_the_terminal_obeys_nothing(self, echo_chat: EchoChat) -> None:
         window = echo_chat.typed(env={"TERM": "dumb"})

@@ -227,6 +227,9 @@ TYPED = [
     ("kv_type", "q8_0", "q8_0"),
     ("presets.tutor", " You teach. ", " You teach. "),
     ("keymap.app.help", " f12 ", "f12"),
+    ("context", "1,048,576", 1_048_576),
+    ("system", "a\r\nb\rc\n", "a\nb\nc\n"),
+    ("theme", " a\r\nb\r\n", "a\nb"),
 ]
 
 
@@ -240,6 +243,9 @@ def test_what_a_person_types_becomes_a_value(name: str, words: str, value: objec
     [
         ("threads", "many", "threads must be a whole number from 0 to 512"),
         ("threads", "9" * 5000, "threads must be a whole number from 0 to 512"),
+        ("threads", "1,5", "threads must be a whole number from 0 to 512"),
+        ("sampling.top_k", "1,50,000", "must be a whole number from 0 to 1,000,000"),
+        ("sampling.top_k", "0,005", "must be a whole number from 0 to 1,000,000"),
         ("download_bytes_per_s", "5X", "or such as 500K, 5M, 2G"),
         ("keep_prefixes", "maybe", "must be on or off"),
         ("watts", "30 W", "watts must be a number from 0"),

@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding
 from textual.widgets import TextArea
 
-from ondevice.tui.widgets.composer import LONGEST_TEXT
+from ondevice.tui.widgets.fields import LONGEST_TEXT
 
 MakeStage = Callable[..., Stage]
 

@@ -10,7 +10,7 @@ from stage import Person, Stage
 from terminal import Terminal
 from textual.widgets import OptionList
 
-from ondevice.tui import copying
+from ondevice.chat import copying
 
 MakeStage = Callable[..., Stage]
 

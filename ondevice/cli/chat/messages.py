@@ -6,13 +6,14 @@ import base64
 import os
 import sys
 
+from ondevice.chat import copying
 from ondevice.chat.transfer import facts_of, speaker
 from ondevice.cli.answering import say, write_answer
 from ondevice.cli.chat.desk import Desk, tell
 from ondevice.cli.chat.turn import answer
 from ondevice.cli.options import number_of
 from ondevice.domain.session import StoredMessage
-from ondevice.domain.text import clean_line
+from ondevice.domain.text import clean, clean_line
 from ondevice.errors import UsageTrouble
 
 
@@ -90,14 +91,20 @@ def useful(desk: Desk, wanted: str) -> None:
 
 
 def copy(desk: Desk, _rest: str) -> None:
-    """Hand the last answer to the terminal's clipboard, or print it as it was written."""
-    text = _last_answer(desk).content
+    """Copy the last answer, or print it where no terminal takes copies."""
+    text = copying.written(_last_answer(desk).content)
     if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in ("", "dumb"):
         write_answer(text if text.endswith("\n") else f"{text}\n")
         return
+    kept = desk.sessions if desk.chat.conversation.is_kept else None
+    keep = kept.copied.keep if kept else None
+    say(copying.copy(clean(text), "answer", _hand_over, keep), limit=400)
+
+
+def _hand_over(text: str) -> None:
+    """To the clipboard, if the terminal passes it on (OSC 52)."""
     sys.stdout.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07")
     sys.stdout.flush()
-    say("Sent to the clipboard, if this terminal passes it on (OSC 52).")
 
 
 def _last_answer(desk: Desk) -> StoredMessage:

@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from ondevice.chat import REFUSED, Chat, ChatEvent
 from ondevice.domain.generation import Sampling
 from ondevice.domain.session import Session
-from ondevice.errors import ContextOverflow, NotAttached, OnDeviceError
+from ondevice.errors import ContextOverflow, NotAttached
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
@@ -55,7 +55,7 @@ class ChatScreen(ComposingScreen):
         """The one being made."""
         self._shown = chat.conversation
         self._next: Composer.Sent | None = None
-        """Sent while the answer before it is being stored: it goes off as soon as that is done."""
+        """Sent while something before it is being stored, or opened: it goes off after that."""
 
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
@@ -94,7 +94,7 @@ class ChatScreen(ComposingScreen):
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
         if self.busy and self._answer is None:
-            self._next = event  # the answer before it is being stored
+            self._next = event  # something before it is being stored, or opened
             return
         if self.is_not_ready():
             self.query_one(Composer).give_back(event.text)
@@ -106,6 +106,7 @@ class ChatScreen(ComposingScreen):
     async def _ask_again(self, event: MessageActs.AskedAgain) -> None:
         """Another question in the place of one, or another answer in the place of one."""
         if self.is_not_ready():
+            self.query_one(Composer).give_back(event.text)
             return
         chat, number = self._chat, event.message.id
         if event.text:
@@ -214,9 +215,9 @@ class ChatScreen(ComposingScreen):
     def stop_first(self) -> bool:
         """Whether an answer is running; then that is said."""
         if self.busy:
-            made = self._answer is None
+            waits = self._answer is None
             stops = f"{key_of(self, 'chat.stop')} stops the answer first."
-            self._say("The answer is being stored." if made else stops)
+            self._say("The disk is still busy with what came before." if waits else stops)
         return self.busy
 
     # Conversation
@@ -233,25 +234,25 @@ class ChatScreen(ComposingScreen):
         self, session: Session | None, message_id: int | None = None, private: bool = False
     ) -> None:
         """Show a stored conversation, at that message, or an empty new one."""
-        if self.stop_first():
-            return
-        try:
-            self._chat.open(session, private)
-        except OnDeviceError as error:
-            self._say(error.message, "warning")
-            return
-        self.forget_schema()
-        self._live.begin_turn()
-        shown = {message.id for message in self._chat.conversation.messages}
-        if message_id is None or message_id in shown:
-            self._show_conversation(message_id)
-        else:
-            self._acts.go_through(message_id)
+        if not self.stop_first():
+            self._conversation.name_title("Opening …")
+            self._acts.open(session, message_id, private)
+
+    @on(messages.ActFailed)
+    async def _show_act_failure(self, event: messages.ActFailed) -> None:
+        """A question that waits for what was not done is for what is not on the screen."""
+        if self._next is not None:
+            self.query_one(Composer).give_back(self._next.text)
+            self._next = None
+        if self._shown is not self._chat.conversation:  # the one before was deleted
+            await self._show_path(messages.PathChanged(None))
+        self._name_title()
+        self._say(f"{event.error.message}. {event.error.hint}", "warning")
 
     def refresh_session(self) -> None:
         """What is open may have another title, or have been deleted."""
         if self._shown is not self._chat.conversation:
-            self._show_conversation()
+            self.post_message(messages.PathChanged(None))
         self._name_title()
 
     def action_new(self) -> None:
@@ -259,13 +260,11 @@ class ChatScreen(ComposingScreen):
         self.open(None)
 
     @on(messages.PathChanged)
-    def _show_path(self, event: messages.PathChanged) -> None:
+    async def _show_path(self, event: messages.PathChanged) -> None:
+        """All of it, before what was sent meanwhile goes off."""
         self._live.begin_turn()
-        self._show_conversation(event.at)
-
-    @work(exclusive=True, group="conversation")
-    async def _show_conversation(self, at: int | None = None) -> None:
-        """What is shown now; with the cursor on message `at`, if that is one of them."""
+        if self._shown is not self._chat.conversation:
+            self.forget_schema()
         self._shown = self._chat.conversation
         self.app.set_class(not self._shown.is_kept, "private")
         stored = self._shown.messages
@@ -274,8 +273,8 @@ class ChatScreen(ComposingScreen):
         self._name_title()
         self.query_one(Talk).action_write()
         await self._conversation.show(stored, self._shown.places())
-        if at is not None:
-            await self._conversation.stand_on(at)
+        if event.at is not None:
+            await self._conversation.stand_on(event.at)
 
     async def action_scroll_talk(self, pages: int) -> None:
         """Scroll the conversation while the composer keeps the focus."""

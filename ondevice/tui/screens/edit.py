@@ -12,17 +12,18 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Input, Static
 
 from ondevice.domain.text import clean, clean_line
 from ondevice.errors import OnDeviceError
+from ondevice.tui.widgets.fields import LineField, TextField
 
 LONGEST = 20_000
-"""Characters of a value."""
+"""Characters of a value that is one line."""
 LINE_BREAKS = ("shift+enter", "ctrl+j")
 
 
-class Lines(TextArea):
+class Lines(TextField):
     """Text of several lines: Enter keeps it, Shift+Enter or Ctrl+J breaks the line."""
 
     class Submitted(Message):
@@ -38,10 +39,6 @@ class Lines(TextArea):
             self.post_message(self.Submitted())
         else:
             self.insert("\n")
-
-    async def _on_paste(self, event: events.Paste) -> None:
-        event.text = clean(event.text)[:LONGEST]
-        await super()._on_paste(event)
 
 
 class EditScreen(ModalScreen[str | None]):
@@ -77,7 +74,7 @@ class EditScreen(ModalScreen[str | None]):
             if self._prose:
                 yield Lines(self._text, soft_wrap=True, compact=True, tab_behavior="focus")
             else:
-                yield Input(clean_line(self._text, LONGEST), compact=True, max_length=LONGEST)
+                yield LineField(clean_line(self._text, LONGEST), compact=True, max_length=LONGEST)
             yield Static("", id="complaint")
 
     def on_mount(self) -> None:

@@ -52,7 +52,7 @@ class HelpScreen(ModalScreen[None]):
 
     def _keys(self, binding: Binding) -> str:
         each = Binding.make_bindings([binding])
-        return ", ".join(self.app.get_key_display(one) for one in each)
+        return ", ".join(dict.fromkeys(self.app.get_key_display(one) for one in each))
 
 
 def named_bindings(*sources: type, keys: Mapping[str, str]) -> list[Binding]:

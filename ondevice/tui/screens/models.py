@@ -27,6 +27,7 @@ from ondevice.tui import messages, model_rows
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
 from ondevice.tui.screens.confirm import ConfirmScreen, labelled
+from ondevice.tui.widgets.fields import LineField
 from ondevice.tui.widgets.keys import Keys
 from ondevice.tui.widgets.model_table import ModelTable, cell
 from ondevice.tui.widgets.topbar import TopBar
@@ -65,7 +66,7 @@ class ModelsScreen(Screen[ModelFile | None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("Models")
-        yield Input(placeholder="Type to filter", id="filter", compact=True, max_length=80)
+        yield LineField(placeholder="Type to filter", id="filter", compact=True, max_length=80)
         yield ModelTable(id="table", cursor_type="row", cell_padding=0)
         yield Static(Content("Looking …"), id="none")
         with VerticalScroll(id="detail"):

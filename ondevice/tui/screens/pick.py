@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ondevice.domain.text import clean, clean_line
+from ondevice.tui.widgets.fields import LineField
 
 LONGEST_TITLE = 44
 
@@ -49,7 +50,7 @@ class PickScreen(ModalScreen[str | None]):
         with Vertical(id="pick") as box:
             box.border_title = self._heading
             box.border_subtitle = "Enter chooses · Esc goes back"
-            yield Input(placeholder="Type to filter", id="filter", compact=True, max_length=80)
+            yield LineField(placeholder="Type to filter", id="filter", compact=True, max_length=80)
             yield OptionList(id="choices", compact=True)
             yield Static(Content(self._empty), id="empty")
 

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
-from ondevice.domain.generation import Adapter, EngineNotice, LoadOptions
+from ondevice.domain.generation import Adapter, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
@@ -145,8 +145,7 @@ class ServingScreen(Screen[None]):
             try:
                 self.post_message(act())
             except OnDeviceError as error:
-                notice = EngineNotice("storage", f"{error.message}. {error.hint}".strip())
-                self.post_message(messages.Noticed(notice))
+                self.post_message(messages.ActFailed(error))
             finally:
                 if last is not None:
                     self.post_message(last)

@@ -24,6 +24,7 @@ from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.confirm import labelled
 from ondevice.tui.session_acts import Act, SessionActs
 from ondevice.tui.session_rows import Row
+from ondevice.tui.widgets.fields import LineField
 from ondevice.tui.widgets.keys import Keys, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
@@ -102,7 +103,7 @@ class SessionsScreen(Screen[Wanted | None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("Sessions")
-        yield Input(placeholder="Type to search titles and messages", id="filter", compact=True,
+        yield LineField(placeholder="Type to search titles and messages", id="filter", compact=True,
                     max_length=200)  # fmt: skip
         yield Table(id="table", cursor_type="row", cell_padding=0)
         yield Static(Content("Looking …"), id="none")

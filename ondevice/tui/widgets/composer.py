@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from textual import events
 from textual.binding import Binding
 from textual.message import Message
-from textual.widgets import TextArea
 
-from ondevice import units
 from ondevice.domain.text import clean
+from ondevice.tui.widgets.fields import TextField
 from ondevice.tui.widgets.keys import as_written
-
-LONGEST_TEXT = 400_000
-"""Characters: more than any context here holds, and where editing gets slow."""
 
 NEWLINES = ("shift+enter", "ctrl+j")
 
 
-class Composer(TextArea):
+class Composer(TextField):
     """A text area that sends."""
 
     BINDINGS = [
@@ -59,12 +55,6 @@ class Composer(TextArea):
         """The person wants this answered."""
 
         text: str
-
-    @dataclass
-    class Refused(Message):
-        """The text was not taken."""
-
-        reason: str
 
     def __init__(self) -> None:
         super().__init__(
@@ -144,15 +134,3 @@ class Composer(TextArea):
             action()
         else:
             await super()._on_key(event)
-
-    async def _on_paste(self, event: events.Paste) -> None:
-        event.prevent_default()
-        if len(self.text) + len(event.text) > LONGEST_TEXT:
-            event.stop()
-            limit = units.count(LONGEST_TEXT)
-            self.post_message(
-                self.Refused(f"Not pasted: a question has at most {limit} characters.")
-            )
-            return
-        event.text = clean(event.text)
-        await super()._on_paste(event)

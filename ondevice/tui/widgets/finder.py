@@ -18,6 +18,7 @@ from ondevice.domain.find import found
 from ondevice.domain.session import StoredMessage
 from ondevice.tui.widgets.bubble import Answer, Question
 from ondevice.tui.widgets.conversation import Conversation
+from ondevice.tui.widgets.fields import LineField
 from ondevice.tui.widgets.prose import Prose
 
 LONGEST_QUERY = 200
@@ -52,7 +53,7 @@ class Finder(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("Find", classes="label")
-        yield Input(compact=True, max_length=LONGEST_QUERY)
+        yield LineField(compact=True, max_length=LONGEST_QUERY)
         yield Static(classes="count")
 
     def open(self) -> None:

@@ -16,7 +16,7 @@ NAMES = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
 }
-NAMES |= {"up": "↑", "down": "↓"}
+NAMES |= {"up": "↑", "down": "↓", "@": "Space"}  # terminals send Ctrl+Space as Ctrl+@
 
 
 def as_written(key: str) -> str:
@@ -24,6 +24,11 @@ def as_written(key: str) -> str:
     if len(key) == 1 and key.isupper():
         return f"Shift+{key}"
     return "+".join(NAMES.get(part, part.capitalize()) for part in key.split("+"))
+
+
+def written(keys: str) -> list[str]:
+    """Keys with commas, each as it is written; one that has two names is one."""
+    return list(dict.fromkeys(map(as_written, keys.split(","))))
 
 
 def key_of(screen: Screen[Any], name: str) -> str:

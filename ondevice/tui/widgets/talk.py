@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from ondevice.domain.text import clean_line
 from ondevice.tui.screens.link import LinkScreen
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -65,7 +64,3 @@ class Talk(Vertical):
     @on(Prose.LinkClicked)
     def _ask_before_opening(self, event: Prose.LinkClicked) -> None:
         self.app.push_screen(LinkScreen(event.href))
-
-    @on(Composer.Refused)
-    def _show_refusal(self, event: Composer.Refused) -> None:
-        self.notify(clean_line(event.reason), severity="warning", markup=False)

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from ondevice import units
-from ondevice.tui.widgets.keys import as_written
+from ondevice.tui.widgets.keys import written
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.rows import wrapped
 
@@ -77,7 +77,7 @@ class Thinking(Vertical):
         self.display = bool(self.text.strip())
         words = f"thinking · {units.count(len(self.text.split()))} words"
         chosen: dict[str, str] = getattr(self.app, "keys", {})
-        keys = [as_written(chosen.get(name, usual)) for name, usual in USUAL_KEYS.items()]
+        keys = [written(chosen.get(name, usual))[0] for name, usual in USUAL_KEYS.items()]
         key = f"{' '.join(keys[self._selected :])} {'unfolds' if self.folded else 'folds'}"
         mark = "▸" if self.folded else "▾"
         fold, last = self.query_one(".fold", Static), self.query_one(".last", Static)

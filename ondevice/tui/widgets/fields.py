@@ -1,0 +1,47 @@
+"""Fields to write in: what is pasted is taken whole and cleaned, or refused with a sentence."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
+
+from ondevice import units
+from ondevice.domain.text import clean
+
+LONGEST_TEXT = 400_000
+"""Characters: more than any context here holds, and where editing gets slow."""
+
+
+class TextField(TextArea):
+    """Text of several lines."""
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()  # Textual would call the text area's own, too
+        left = LONGEST_TEXT - len(self.text) + len(self.selected_text)
+        if len(event.text) > left:
+            event.stop()
+            _refuse(self, LONGEST_TEXT)
+            return
+        event.text = clean(event.text)
+        await super()._on_paste(event)
+
+
+class LineField(Input):
+    """One line: of several that are pasted it becomes one."""
+
+    def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.text = clean(event.text).strip("\n").replace("\n", " ")
+        most = self.max_length or 0
+        left = most - len(self.value) + len(self.selected_text)
+        if most and len(event.text) > left:
+            event.stop()
+            _refuse(self, most)
+            return
+        super()._on_paste(event)
+
+
+def _refuse(field: Widget, most: int) -> None:
+    words = f"Not pasted: at most {units.count(most)} characters fit here."
+    field.notify(words, severity="warning", markup=False)

@@ -1,0 +1,198 @@
+"""Opening a session: the screen goes on meanwhile, and what is on it is what is open."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from stage import PATIENCE_S, Person, Stage
+from textual.widgets import DataTable
+
+from ondevice.domain.session import Session
+from ondevice.tui.screens.confirm import ConfirmScreen
+from ondevice.tui.screens.sessions import SessionsScreen
+from ondevice.tui.widgets.conversation import Conversation
+
+MakeStage = Callable[..., Stage]
+RAIN = [("You", "Rain?"), ("small", "Perhaps.")]
+EGGS = [("You", "Eggs?"), ("small", "Ten minutes.")]
+
+
+def keep(stage: Stage, question: str, answer: str) -> Session:
+    session = stage.sessions.create(question)
+    stage.sessions.add(session.id, "user", question)
+    stage.sessions.add(session.id, "assistant", answer, model="small")
+    return session
+
+
+def contents(stage: Stage, session: Session) -> list[str]:
+    return [message.content for message in stage.sessions.messages(session.id)]
+
+
+def title(person: Person) -> str:
+    return str(person.app.chat_screen.query_one(Conversation).border_title)
+
+
+@contextmanager
+def held(stage: Stage, *statements: str) -> Iterator[None]:
+    """Another thread is in a transaction, as while a delete overwrites; it does `statements`.
+
+    Whoever waits for it on the thread of the screen waits until the patience is over.
+    """
+    begun, over, waited = threading.Event(), threading.Event(), []
+
+    def hold() -> None:
+        with stage.database.transaction() as connection:
+            for statement in statements:
+                connection.execute(statement)
+            begun.set()
+            waited.append(over.wait(PATIENCE_S / 2))
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert begun.wait(PATIENCE_S)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert waited == [True], "the screen waited for the database"
+
+
+async def look(person: Person) -> None:
+    await person.press("f4")
+    await person.until(lambda: isinstance(person.screen, SessionsScreen))
+    await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+
+
+async def chosen(person: Person, session: Session) -> None:
+    """With the cursor on it."""
+    table = person.screen.query_one(DataTable)
+    await person.until(lambda: str(session.id) in table.rows)
+    table.move_cursor(row=table.get_row_index(str(session.id)))
+
+
+async def opened(person: Person, session: Session, said: list[tuple[str, str]]) -> None:
+    person.app.chat_screen.open(session)
+    await person.until(lambda: person.bubbles() == said and not person.busy)
+
+
+async def test_the_screen_does_not_wait_and_a_question_waits_for_the_session(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    rain = keep(stage, "Rain?", "Perhaps.")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        await chosen(person, rain)
+        with held(stage):
+            await person.press("enter")
+            await person.until(lambda: person.screen is stage.app.chat_screen)
+            assert title(person) == "Opening …"
+            await person.write("next")
+            await person.press("enter")
+            await person.until(lambda: person.composer.text == "")
+            await person.press("f8")
+            assert "The disk is still busy" in person.notices()[-1]
+            assert person.bubbles() == []
+        asked = [("You", "next"), ("echo-model", "yes")]
+        await person.until(lambda: person.bubbles() == RAIN + asked and not person.busy)
+        assert title(person) == "Rain?"
+        assert contents(stage, rain) == ["Rain?", "Perhaps.", "next", "yes"]
+
+
+async def test_the_screen_does_not_wait_for_a_delete(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    rain, eggs = keep(stage, "Rain?", "Perhaps."), keep(stage, "Eggs?", "Ten minutes.")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, rain, RAIN)
+        await look(person)
+        await chosen(person, rain)
+        await person.press("delete")
+        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        with held(stage):
+            await person.press("y")
+            await person.until(lambda: stage.chat.conversation.session is None)
+            await person.press("escape")
+            await person.until(lambda: person.screen is stage.app.chat_screen)
+            await person.press(*"word")
+            assert person.composer.text == "word"
+            assert person.bubbles() == []
+        await person.until(lambda: [each.id for each in stage.sessions.recent()] == [eggs.id])
+
+
+async def test_where_the_path_cannot_be_changed_what_is_shown_is_what_is_open(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    eggs, rain = keep(stage, "Eggs?", "Ten minutes."), keep(stage, "Rain?", "Perhaps.")
+    question, answer = stage.sessions.messages(rain.id)
+    other = stage.sessions.add(rain.id, "assistant", "A zebra.", after=question.id)
+    stage.sessions.move_head(rain.id, answer.id)
+    stage.database._connection.execute("PRAGMA busy_timeout=50")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, eggs, EGGS)
+        await look(person)
+        await person.press("slash", *"zebra")
+        table = person.screen.query_one(DataTable)
+        await person.until(lambda: table.row_count == 1)
+        with closing(sqlite3.connect(stage.database.path, isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            await person.press("enter")
+            await person.until(lambda: any("in use by" in each for each in person.notices()))
+            await person.until(lambda: person.bubbles() == RAIN and not person.busy)
+        assert title(person) == "Rain?"
+        await person.ask("next")
+        assert contents(stage, eggs) == ["Eggs?", "Ten minutes."]
+        assert contents(stage, rain) == ["Rain?", "Perhaps.", "next", "yes"]
+        person.app.chat_screen.open(rain, other.id)
+        await person.until(lambda: person.bubbles() == [RAIN[0], ("model", "A zebra.")])
+
+
+async def test_what_cannot_be_opened_leaves_what_is_shown_and_gives_the_question_back(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    eggs, rain = keep(stage, "Eggs?", "Ten minutes."), keep(stage, "Rain?", "Perhaps.")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, eggs, EGGS)
+        await look(person)
+        await chosen(person, rain)
+        with held(stage, f"DELETE FROM session WHERE id = {rain.id}"):
+            await person.press("enter")
+            await person.until(lambda: person.screen is stage.app.chat_screen)
+            await person.write("for the rain")
+            await person.press("enter")
+            await person.until(lambda: person.composer.text == "")
+        await person.until(lambda: any("no session" in each for each in person.notices()))
+        await person.until(lambda: person.composer.text == "for the rain" and not person.busy)
+        assert title(person) == "Eggs?"
+        assert person.bubbles() == EGGS
+        assert contents(stage, eggs) == ["Eggs?", "Ten minutes."]
+
+
+async def test_what_was_open_and_is_deleted_is_not_shown_where_another_cannot_be_opened(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    eggs, rain = keep(stage, "Eggs?", "Ten minutes."), keep(stage, "Rain?", "Perhaps.")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, eggs, EGGS)
+        await look(person)
+        await chosen(person, eggs)
+        await person.press("delete")
+        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        await person.press("y")
+        await person.until(lambda: any("Deleted" in each for each in person.notices()))
+        await chosen(person, rain)
+        stage.sessions.delete([rain.id])  # by another process
+        await person.press("enter")
+        await person.until(lambda: any("no session" in each for each in person.notices()))
+        await person.until(lambda: person.bubbles() == [] and not person.busy)
