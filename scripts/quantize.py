@@ -2,12 +2,14 @@
 
 quantize.py gguf INPUT OUTPUT TYPE [IMATRIX]   llama.cpp's quantizer
 quantize.py folder INPUT OUTPUT                a GGUF file as a Hugging Face folder, in float32
-quantize.py table RESULT...                    what each result costs and how fast it is
+quantize.py table RESULT...                    what each result costs, how fast it is,
+                                                   and its entry for a catalogue
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import subprocess
@@ -104,6 +106,20 @@ def table(paths: list[Path]) -> None:
         print(f"{path.name:<44} {size:>15,} {bits:>11} {decode:>8.1f} {prefill:>8.1f}")
 
 
+def entries(paths: list[Path]) -> None:
+    """What a models.toml says of each; where it is given away is for its maker to fill in."""
+    for path in paths:
+        gguf = path.is_file()
+        kind = "llama.cpp" if gguf else "onnx"
+        print(f"\n[[model.files]]\nengine = '{kind}'")
+        print(f"quantization = '{path.name.removesuffix('.gguf').rpartition('-')[2]}'")
+        print(f"repository = 'OWNER/NAME'\npath = '{path.name}'")
+        print(f"size_bytes = {size_of(path)}")
+        if gguf:
+            with path.open("rb") as file:
+                print(f"sha256 = '{hashlib.file_digest(file, 'sha256').hexdigest()}'")
+
+
 def parameters_of(path: Path) -> int | None:
     """As the header of a GGUF file counts them."""
     from ondevice.gguf.header import read_header
@@ -119,7 +135,9 @@ def main() -> None:
     elif step == "folder":
         to_folder(*arguments)
     else:
-        table([Path(each) for each in arguments])
+        paths = [Path(each) for each in arguments]
+        table(paths)
+        entries(paths)
 
 
 if __name__ == "__main__":

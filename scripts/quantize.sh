@@ -38,7 +38,7 @@ done
 mkdir -p "$output"
 exec 9> "$output/.lock"
 flock -n 9 || fail "another run works in $output"
-name="$(basename "$input" .gguf)"
+name="$(basename "$input" .gguf | sed -E 's/[.-](I?Q[0-9][A-Za-z0-9_]*|B?[Ff](16|32)|BF16)$//')"
 work="$output/.begun"
 rm -rf "$work" # what a killed run left
 mkdir "$work"

@@ -56,7 +56,7 @@ def _made_once() -> Path:
 @pytest.fixture(scope="session")
 def onnx_path(starter_path: Path) -> Path:
     """The same SmolLM2, with the very same weights, as a folder for ONNX Runtime GenAI."""
-    whole = _made_once() / "smollm2-135m-onnx-fp32"
+    whole = _made_once() / "smollm2-135m-onnx-float32"
     if not whole.exists():
         part = whole.with_name(f"{whole.name}.{os.getpid()}.part")
         write_smollm2(part, starter_path)

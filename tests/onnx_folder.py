@@ -208,7 +208,7 @@ def genai_config(shape: Shape, vocabulary: int, end: int) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens, digits: bool) -> Path:
+def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens) -> Path:
     """Write all files of a model into `folder`, which is made."""
     folder.mkdir(parents=True)
     vocabulary = len(tokens.texts)
@@ -221,7 +221,7 @@ def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens, digits: 
     )
     documents = {
         "genai_config.json": genai_config(shape, vocabulary, end=2),
-        "tokenizer.json": tokenizer(tokens, digits),
+        "tokenizer.json": tokenizer(tokens),
         "tokenizer_config.json": {
             "bos_token": tokens.special[1],
             "eos_token": tokens.special[2],
@@ -237,7 +237,7 @@ def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens, digits: 
 def write_tiny(folder: Path, shape: Shape | None = None) -> Path:
     """A model of random weights that reads and writes bytes."""
     shape, tokens = shape or Shape(), byte_tokens()
-    return write(folder, shape, random_weights(shape, len(tokens.texts)), tokens, digits=False)
+    return write(folder, shape, random_weights(shape, len(tokens.texts)), tokens)
 
 
 def write_smollm2(folder: Path, gguf_path: Path) -> Path:
@@ -271,4 +271,4 @@ def write_smollm2(folder: Path, gguf_path: Path) -> Path:
         tensor = tensors[name]
         return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32)
 
-    return write(folder, shape, weights, tokens, digits=True)
+    return write(folder, shape, weights, tokens)

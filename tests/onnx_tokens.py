@@ -32,15 +32,14 @@ def byte_tokens() -> Tokens:
     return Tokens([*special, *(signs[byte] for byte in range(256))], [], special)
 
 
-def tokenizer(tokens: Tokens, digits: bool) -> dict[str, Any]:
-    """The whole file; with `digits`, each of them stands alone."""
+def tokenizer(tokens: Tokens) -> dict[str, Any]:
+    """The whole file."""
     level = {
         "type": "ByteLevel",
         "add_prefix_space": False,
         "trim_offsets": True,
         "use_regex": True,
     }
-    alone = [{"type": "Digits", "individual_digits": True}] if digits else []
     number = {text: at for at, text in enumerate(tokens.texts)}
     return {
         "version": "1.0",
@@ -59,7 +58,7 @@ def tokenizer(tokens: Tokens, digits: bool) -> dict[str, Any]:
             for text in tokens.special
         ],
         "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*alone, level]},
+        "pre_tokenizer": level,
         "post_processor": None,
         "decoder": level,
         "model": {

@@ -178,16 +178,20 @@ def _only(section: dict[str, Any], known: set[str], where: str) -> None:
 
 
 def _refuse(where: str, key: str, why: str) -> NoReturn:
-    named = clean_line(f"{where}.{key}" if where else key, 80)
     raise UnsupportedModel(
-        f"{NAME}: {named} {why}",
+        f"{NAME}: {_named(where, key)} {why}",
         hint="Only folders of one text model, without code of their own, are opened.",
     )
 
 
 def _wrong(where: str, key: str) -> NoReturn:
-    named = clean_line(f"{where}.{key}" if where else key, 80)
-    raise NotAModelFile(f"{NAME}: {named} is missing or not what it must be", hint=DAMAGED)
+    raise NotAModelFile(
+        f"{NAME}: {_named(where, key)} is missing or not what it must be", hint=DAMAGED
+    )
+
+
+def _named(where: str, key: str) -> str:
+    return clean_line(f"{where}.{key}" if where else key, 80) or "a key without a name"
 
 
 def _section(value: Any, where: str) -> dict[str, Any]:

@@ -62,24 +62,24 @@ def greedy(engine: EngineProcess, prompt: Prompt, max_tokens: int = 8) -> list[G
     return list(engine.generate(GenerationRequest(prompt, GREEDY, max_tokens=max_tokens)))
 
 
-def assert_counts_agree(engine: EngineProcess, model: Path, chats: int) -> None:
+def assert_counts_agree(engine: EngineProcess, file: ModelFile, starter: Path, chats: int) -> None:
     made = random_chats(chats, seed=7)
-    asked = reference.ask(model, chats=[[asdict(one) for one in chat] for chat in made])
+    plain = [[asdict(one) for one in chat] for chat in made]
     counted = [engine.count_tokens(Prompt(messages=chat)).total for chat in made]
-    assert counted == [len(ids) for ids in asked["ids"]]
+    assert counted == [len(ids) for ids in reference.ask_for(file, starter, plain)]
 
 
 def test_prompt_tokens_are_those_of_an_independent_tokenizer(
-    either: EngineProcess, starter_path: Path
+    either: EngineProcess, either_file: ModelFile, starter_path: Path
 ) -> None:
-    assert_counts_agree(either, starter_path, chats=20)
+    assert_counts_agree(either, either_file, starter_path, chats=20)
 
 
 @pytest.mark.soak
 def test_prompt_tokens_are_those_of_an_independent_tokenizer_200_times(
-    either: EngineProcess, starter_path: Path
+    either: EngineProcess, either_file: ModelFile, starter_path: Path
 ) -> None:
-    assert_counts_agree(either, starter_path, chats=200)
+    assert_counts_agree(either, either_file, starter_path, chats=200)
 
 
 def test_greedy_text_and_counts_are_those_of_the_high_level_class(

@@ -30,14 +30,14 @@ def drawn(sampling: Sampling, given: Any, count: int = 300) -> dict[int, float]:
 
 
 def test_a_byte_level_vocabulary_has_every_byte() -> None:
-    vocabulary = Vocabulary(json.dumps(tokenizer(byte_tokens(), digits=False)).encode())
+    vocabulary = Vocabulary(json.dumps(tokenizer(byte_tokens())).encode())
     assert [vocabulary.piece(3 + byte, False) for byte in range(256)] == [
         bytes([byte]) for byte in range(256)
     ]
 
 
 def test_control_tokens_are_silent_unless_asked_for() -> None:
-    vocabulary = Vocabulary(json.dumps(tokenizer(byte_tokens(), digits=False)).encode())
+    vocabulary = Vocabulary(json.dumps(tokenizer(byte_tokens())).encode())
     assert (vocabulary.piece(1, False), vocabulary.piece(1, True)) == (b"", b"<|im_start|>")
     assert vocabulary.is_special(1)
     assert not vocabulary.is_special(100)

@@ -84,12 +84,14 @@ def assert_parts_add_up(path: Path, chats: int) -> None:
     engine.close()
 
 
-def assert_parts_add_up_on_the_starter(engine: EngineProcess, path: Path, chats: int) -> None:
+def assert_parts_add_up_on_the_starter(
+    engine: EngineProcess, file: ModelFile, starter: Path, chats: int
+) -> None:
     made = list(random_chats(chats, seed=12))
     plain = [[{"role": m.role, "content": m.shown} for m in messages] for messages in made]
-    asked = reference.ask(path, chats=plain)
     counted = [engine.count_tokens(Prompt(messages=messages)) for messages in made]
-    assert [each.total for each in counted] == [len(ids) for ids in asked["ids"]]
+    ids = reference.ask_for(file, starter, plain)
+    assert [each.total for each in counted] == [len(each) for each in ids]
 
 
 def test_the_parts_add_up_to_what_is_evaluated(tiny: Path) -> None:
@@ -97,9 +99,9 @@ def test_the_parts_add_up_to_what_is_evaluated(tiny: Path) -> None:
 
 
 def test_the_parts_add_up_to_an_independent_count(
-    either: EngineProcess, starter_path: Path
+    either: EngineProcess, either_file: ModelFile, starter_path: Path
 ) -> None:
-    assert_parts_add_up_on_the_starter(either, starter_path, chats=20)
+    assert_parts_add_up_on_the_starter(either, either_file, starter_path, chats=20)
 
 
 @pytest.mark.soak
@@ -110,9 +112,9 @@ def test_the_parts_add_up_for_500_chats(tiny: Path) -> None:
 
 @pytest.mark.soak
 def test_the_parts_add_up_to_an_independent_count_500_times(
-    either: EngineProcess, starter_path: Path
+    either: EngineProcess, either_file: ModelFile, starter_path: Path
 ) -> None:
-    assert_parts_add_up_on_the_starter(either, starter_path, chats=500)
+    assert_parts_add_up_on_the_starter(either, either_file, starter_path, chats=500)
 
 
 def test_each_part_has_the_tokens_of_its_own_text(either: EngineProcess) -> None:
