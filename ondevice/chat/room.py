@@ -30,6 +30,7 @@ from ondevice.gguf.header import read_header
 from ondevice.hardware.probe import machine_memory
 from ondevice.hardware.sampler import read_process
 from ondevice.measure import measure
+from ondevice.onnx.folder import read_config
 
 if TYPE_CHECKING:  # it is handed in
     from ondevice.chat.answer import TurnOptions
@@ -150,7 +151,8 @@ def _raised(now: ContextParts, info: EngineInfo, file: ModelFile) -> Offer | Non
     wanted = min(wanted, info.n_ctx_train)
     if wanted < info.n_ctx + LEAST_RAISE:
         return None
-    larger, more_bytes = _that_fits(wanted, info, file)
+    fits = _cache_that_fits if file.engine == "onnx" else _that_fits
+    larger, more_bytes = fits(wanted, info, file)
     if larger < info.n_ctx + LEAST_RAISE:
         return None
     said = (
@@ -188,3 +190,13 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
     if verdict.kind == "no" or (verdict.kind == "tight" and info.repacked):
         return 0, 0  # it would become slow
     return larger, private(larger) - private(info.n_ctx)
+
+
+def _cache_that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int]:
+    """The same for an ONNX folder, of which only the KV cache grows."""
+    try:
+        config = read_config(file.path)
+    except OnDeviceError:
+        return 0, 0
+    more_bytes = config.cache_bytes(wanted - info.n_ctx)
+    return (wanted, more_bytes) if more_bytes < machine_memory().available_bytes else (0, 0)

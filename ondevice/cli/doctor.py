@@ -71,7 +71,14 @@ def _machine() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    names = ("llama-cpp-python", "onnxruntime", "textual", "huggingface-hub", "psutil")
+    names = (
+        "llama-cpp-python",
+        "onnxruntime-genai",
+        "onnxruntime",
+        "textual",
+        "huggingface-hub",
+        "psutil",
+    )
     return [_package(name) for name in names]
 
 
@@ -83,21 +90,31 @@ def _package(name: str) -> Finding:
 
 
 def _engines() -> list[Finding]:
+    return [
+        _engine(
+            "llama.cpp",
+            "llamacpp",
+            "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python",
+        ),
+        _engine("onnx", "onnx", "pip install --force-reinstall onnxruntime-genai"),
+    ]
+
+
+def _engine(name: str, room: str, mend: str) -> Finding:
     """Whether the native library loads, asked in a child: it may end its process."""
     import subprocess  # deferred: only this check needs it
 
-    code = "from ondevice.engines.llamacpp import binding; print(binding.features())"
+    code = f"from ondevice.engines.{room} import binding; print(binding.features())"
     try:
         answer = subprocess.run(
             [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
         )
     except subprocess.TimeoutExpired:
-        return [Finding("llama.cpp", "does not answer", ok=False, mend="Reinstall it.")]
+        return Finding(name, "does not answer", ok=False, mend="Reinstall it.")
     if answer.returncode == 0:
-        return [Finding("llama.cpp", clean_line(answer.stdout, 300))]
+        return Finding(name, clean_line(answer.stdout, 300))
     said = clean_line((answer.stderr.strip().splitlines() or ["no reason"])[-1])
-    mend = "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
-    return [Finding("llama.cpp", f"does not load: {said}", ok=False, mend=mend)]
+    return Finding(name, f"does not load: {said}", ok=False, mend=mend)
 
 
 def _models() -> list[Finding]:

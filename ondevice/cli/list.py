@@ -43,10 +43,10 @@ def list_models(here: bool, as_json: bool) -> None:
 
 
 def _of_entry(spec: ModelSpec, own: Records) -> dict[str, Any]:
-    """By a form that is here, one that runs before others, else by the first one."""
+    """By a form that is here, one that an engine opens before others, else by the first one."""
     here = [file for file in spec.files if local.find_file(file)]
-    runs = [file for file in here if file.engine in local.RUNNABLE]
-    return _row(spec, (runs or here or list(spec.files))[0], own)
+    opened = [file for file in here if local.is_opened(file)]
+    return _row(spec, (opened or here or list(spec.files))[0], own)
 
 
 def _others(known: catalog.Catalog, own: Records) -> list[dict[str, Any]]:

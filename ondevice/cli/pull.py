@@ -128,8 +128,6 @@ def _tell(plan: PullPlan, own: Records, options: dict[str, Any]) -> None:
 def _lines(plan: PullPlan, own: Records) -> Iterator[tuple[str, str]]:
     file = plan.file
     yield "model", f"{plan.spec.title} · {file.quantization} ({file.engine})"
-    if file.engine not in local.RUNNABLE:
-        yield "engine", f"nothing here runs files of {file.engine} yet"
     if plan.here:
         yield "here", f"{plan.here} · {units.size(plan.bytes_total)}"
     else:

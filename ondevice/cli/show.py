@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,11 +11,12 @@ from ondevice import acquire, catalog, fit, units
 from ondevice.cli.options import settings_for
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.memory import MachineMemory
-from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
 from ondevice.hub import local, names, records, wanted
+from ondevice.onnx.folder import read_config
 from ondevice.paths import user_paths
 from ondevice.verdict import verdict_document, verdict_lines
 
@@ -25,14 +25,15 @@ from ondevice.verdict import verdict_document, verdict_lines
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(model: str, as_json: bool) -> None:
-    """Show what is known about MODEL, a catalogue name or a GGUF file."""
+    """Show what is known about MODEL, a catalogue name, a GGUF file or an ONNX folder."""
     machine, paths = probe.machine_memory(), user_paths()
     n_ctx = settings_for("context").context or None
     known = catalog.load(paths.user_catalogue)
     if local.means_path(model, known):
-        path = local.resolve(model, catalog.Catalog(())).path
-        facts, verdict = _file_facts(path), _file_verdict(path, machine, n_ctx)
-        why_unknown = acquire.FIRST_OF_SEVERAL if names.parts(path.name) else None
+        file = local.resolve(model, catalog.Catalog(()))
+        facts = _file_facts(file) if file.engine == "llama.cpp" else _folder_facts(file)
+        verdict = _file_verdict(file, machine, n_ctx)
+        why_unknown = acquire.FIRST_OF_SEVERAL if names.parts(file.path.name) else None
     else:
         spec = known.find(model)
         facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, n_ctx)
@@ -62,8 +63,11 @@ def _spec_verdict(
     return acquire.verdict(spec, file, here, machine, n_ctx)
 
 
-def _file_verdict(path: Path, machine: MachineMemory, n_ctx: int | None) -> MemoryVerdict | None:
-    if names.parts(path.name):
+def _file_verdict(
+    file: ModelFile, machine: MachineMemory, n_ctx: int | None
+) -> MemoryVerdict | None:
+    path = file.path
+    if file.engine != "llama.cpp" or names.parts(path.name):
         return None
     return fit.verdict_of(read_header(path), path.stat().st_size, machine, n_ctx)
 
@@ -116,9 +120,26 @@ def _file_line(file: FileSpec) -> str:
     return f"{file.engine} {file.quantization}, {size}, {pin}, {where}"
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    file = local.from_path(path)
-    header = read_header(path)
+def _folder_facts(file: ModelFile) -> dict[str, Any]:
+    config = read_config(file.path)
+    return {
+        "name": file.name,
+        "path": str(file.path),
+        "engine": file.engine,
+        "architecture": config.model_type,
+        "quantization": file.quantization or None,
+        "size_bytes": local.size_of(file.path, FileSpec("onnx", "", "", ".")),
+        "context": config.context,
+        "layers": config.n_layers,
+        "kv_heads": config.n_kv_heads,
+        "vocabulary": config.vocabulary,
+        "chat_template": file.use == "chat",
+        "made_for": list(config.providers) or ["cpu"],
+    }
+
+
+def _file_facts(file: ModelFile) -> dict[str, Any]:
+    path, header = file.path, read_header(file.path)
     parts = len(names.parts(path.name)) or 1
     return {
         "name": file.name,

@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import queue
+import stat
 import subprocess
 import sys
 import threading
@@ -25,7 +26,6 @@ LOG_TAIL_BYTES = 8192
 TERMINATE_S = 0.5
 KILL_S = 5.0
 _ENVIRONMENT = {
-    "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "GGML_NO_BACKTRACE": "1",  # where gdb is installed, its output would be the last words
 }
@@ -188,9 +188,16 @@ FileMark = tuple[str, int, int, int]
 
 
 def mark_of(path: Path) -> FileMark:
-    """The path, and what changes when its file is replaced or rewritten; zeros when it is gone."""
+    """The path, and what changes when its file is replaced or rewritten; zeros when it is gone.
+
+    Of a folder: its bytes, and the latest change to one of its files.
+    """
     try:
-        stat = path.stat()
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+        files = [each.stat() for each in path.iterdir()]
     except (OSError, ValueError):
         return str(path), 0, 0, 0
-    return str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns
+    latest = max((each.st_mtime_ns for each in files), default=0)
+    return str(path), status.st_ino, sum(each.st_size for each in files), latest

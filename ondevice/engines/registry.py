@@ -11,11 +11,12 @@ from ondevice.errors import EngineMissing
 
 _FACTORIES = {
     "llama.cpp": "ondevice.engines.llamacpp:LlamaCppEngine",
+    "onnx": "ondevice.engines.onnx:OnnxEngine",
     "echo": "ondevice.engines.echo:EchoEngine",
 }
 
 
-NAMES = ("llama.cpp",)
+NAMES = ("llama.cpp", "onnx")
 """Engines that run models; the echo engine runs none."""
 
 

@@ -6,7 +6,6 @@ answers read whole into memory and without a time limit; so the requests are `re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ondevice.domain.download import HubForm, HubModel, RemoteFile
-from ondevice.domain.model import FileSpec
+from ondevice.domain.model import EngineName, FileSpec
 from ondevice.domain.text import clean_line
 from ondevice.errors import DownloadTrouble, HubMisbehaved, NotOnHub
 from ondevice.hub import names
@@ -22,11 +21,6 @@ from ondevice.hub.licences import terms_of
 from ondevice.hub.patience import PASSING
 from ondevice.hub.remote import Hub
 
-_QUANTIZATION = re.compile(
-    r"(?<![A-Za-z0-9])(I?Q\d(?:_[A-Z0-9]{1,3}){0,3}|TQ\d_\d|MXFP4|BF16|FP?16|FP?32|INT4|INT8)"
-    r"(?![A-Za-z0-9])",
-    re.I | re.A,
-)
 _NO_MODEL = ("mmproj", "imatrix")
 """GGUF files that go with a model and are none."""
 
@@ -227,10 +221,8 @@ def _forms(siblings: list[_Sibling]) -> Iterator[HubForm]:
         known = [sizes.get(name) for name in members]
         size = None if None in known else sum(each or 0 for each in known)
         gguf = path.lower().endswith(".gguf")
-        found = _QUANTIZATION.findall(path)
-        quantization = found[-1] if found else ""
-        quantization = quantization.upper() if gguf else quantization.lower()
-        yield HubForm("llama.cpp" if gguf else "onnx", quantization, path, size)
+        engine: EngineName = "llama.cpp" if gguf else "onnx"
+        yield HubForm(engine, names.quantization(path), path, size)
 
 
 def _form_paths(siblings: list[_Sibling]) -> Iterator[tuple[str, list[str]]]:

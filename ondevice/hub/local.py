@@ -1,6 +1,6 @@
-"""Find model files that are already here; never asks the network.
+"""Find models that are already here, files and folders; never asks the network.
 
-A file is here when a Python package carries it, when it lies in the Hugging Face cache at the
+A model is here when a Python package carries it, when it lies in the Hugging Face cache at the
 pinned revision, or when a path was given.
 """
 
@@ -10,8 +10,9 @@ import contextlib
 import importlib.util
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from ondevice.catalog import Catalog
 from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec
@@ -20,9 +21,11 @@ from ondevice.errors import ModelNotHere, ModelTrouble, NotAModelFile, UnknownMo
 from ondevice.gguf.header import read_header
 from ondevice.hub import names, records
 from ondevice.hub.cache import PART
+from ondevice.onnx import chat
+from ondevice.onnx.folder import read_config
 
-RUNNABLE = ("llama.cpp", "echo")
-"""Engines whose files can be run now; echo's are scripts, which no catalogue lists."""
+Read = TypeVar("Read")
+_GIVE = "Give the path of a GGUF file, or of a folder for ONNX Runtime GenAI."
 
 
 def resolve(name: str, catalog: Catalog) -> ModelFile:
@@ -49,10 +52,12 @@ def from_repository(name: str) -> ModelFile | None:
     repository, path = parts
     paths = [path] if path else fetched_from(repository)
     for each in paths:
-        if each.lower().endswith(".gguf"):
-            file = FileSpec("llama.cpp", "", repository, each)
-            if found := find_file(file):
-                return from_path(found)
+        file = FileSpec(engine_of(each), "", repository, each)
+        found = find_file(file)
+        if found and file.engine == "llama.cpp":
+            return from_path(found)
+        if found and found.is_dir():
+            return _from_folder(found, repository.partition("/")[2])
     return None
 
 
@@ -63,7 +68,10 @@ def fetched_from(repository: str) -> list[str]:
 
 
 def from_path(path: Path) -> ModelFile:
-    """A GGUF file by its path; its header is read, so that a wrong file is named early."""
+    """A GGUF file or an ONNX folder by its path.
+
+    Its header, or the folder's config, is read, so that a wrong one is named early.
+    """
     label = clean_line(str(path))
     try:
         mode = path.stat().st_mode
@@ -74,13 +82,11 @@ def from_path(path: Path) -> ModelFile:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnknownModel(f"{label} cannot be read: {reason}", hint="Check the path.") from error
+    if stat.S_ISDIR(mode):
+        return _from_folder(path, path.resolve().name)
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise NotAModelFile(f"{label} is {kind}", hint="Give the path of a GGUF file.")
-    try:
-        header = read_header(path)
-    except ModelTrouble as error:  # it speaks of "the file"
-        raise type(error)(f"{label}: {error.message}", error.hint) from error
+        raise NotAModelFile(f"{label} is not a regular file", hint=_GIVE)
+    header = _said_of(label, read_header, path)
     name = clean_line(header.name or path.stem, 80)
     return ModelFile(
         path=path.absolute(),
@@ -92,12 +98,39 @@ def from_path(path: Path) -> ModelFile:
     )
 
 
+def _from_folder(path: Path, name: str) -> ModelFile:
+    label = clean_line(str(path))
+    if not os.path.lexists(path / names.MARKER):
+        raise NotAModelFile(f"{label} is a folder without {names.MARKER}", hint=_GIVE)
+    _said_of(label, read_config, path)
+    return ModelFile(
+        path=path.absolute(),
+        engine="onnx",
+        name=clean_line(name, 80),
+        quantization=names.quantization(path.resolve().name),
+        use="chat" if _said_of(label, chat.template, path) is not None else "base",
+    )
+
+
+def _said_of(label: str, read: Callable[[Path], Read], path: Path) -> Read:
+    """What `read` finds at `path`; its errors speak of "the file"."""
+    try:
+        return read(path)
+    except ModelTrouble as error:
+        raise type(error)(f"{label}: {error.message}", error.hint) from error
+
+
 def find(spec: ModelSpec) -> ModelFile | None:
-    """The first of the model's runnable files that is on this machine."""
+    """The first of the model's forms that is on this machine and that an engine opens."""
     for file in spec.files:
-        if file.engine in RUNNABLE and (path := find_file(file)):
+        if is_opened(file) and (path := find_file(file)):
             return ModelFile(path, file.engine, spec.name, file.quantization, spec.use)
     return None
+
+
+def is_opened(file: FileSpec) -> bool:
+    """Whether an engine opens what `file` is: of ONNX models only whole folders."""
+    return file.engine != "onnx" or _is_folder(file)
 
 
 def find_file(file: FileSpec) -> Path | None:
@@ -218,8 +251,10 @@ def _exists(name: str) -> bool:
     return os.path.exists(expand(name))  # noqa: PTH110 - pathlib's raises for a long name
 
 
-def _is_file(name: str) -> bool:
-    return os.path.isfile(expand(name))  # noqa: PTH113 - pathlib's raises for a long name
+def _is_model(name: str) -> bool:
+    """Whether a file is there, or a folder that an engine opens."""
+    path = expand(name)
+    return os.path.isfile(path) or os.path.isfile(path / names.MARKER)  # noqa: PTH113 - as above
 
 
 def no_such_file(path: Path, hint: str) -> UnknownModel:
@@ -228,8 +263,8 @@ def no_such_file(path: Path, hint: str) -> UnknownModel:
 
 
 def means_path(name: str, catalog: Catalog) -> bool:
-    """Whether `name` is a path: it looks like one, or is a file's and in no catalogue."""
-    return looks_like_path(name) or (catalog.get(name) is None and _is_file(name))
+    """Whether `name` is a path: it looks like one, or is a model's and in no catalogue."""
+    return looks_like_path(name) or (catalog.get(name) is None and _is_model(name))
 
 
 def looks_like_path(name: str) -> bool:

@@ -26,6 +26,11 @@ MARKER = "genai_config.json"
 """What makes a folder with ONNX files one that an engine opens."""
 MOST_FILES = 1000
 """More than any model has."""
+_QUANTIZATION = re.compile(
+    r"(?<![A-Za-z0-9])(I?Q\d(?:_[A-Z0-9]{1,3}){0,3}|TQ\d_\d|MXFP4|BF16|FP?16|FP?32|INT4|INT8)"
+    r"(?![A-Za-z0-9])",
+    re.I | re.A,
+)
 _SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.I | re.A)
 
 
@@ -73,6 +78,13 @@ def parts(path: str) -> tuple[str, ...]:
         return ()
     stem, count, suffix = found["stem"], found["count"], found["suffix"]
     return tuple(f"{stem}-{n:05d}-of-{count}{suffix}" for n in range(1, int(count) + 1))
+
+
+def quantization(path: str) -> str:
+    """What a path says of it, as the field writes it: `Q4_K_M`, or `int4` of a folder; or ""."""
+    found = _QUANTIZATION.findall(path)
+    last: str = found[-1] if found else ""
+    return last.upper() if path.lower().endswith(".gguf") else last.lower()
 
 
 def split(name: str) -> tuple[str, str] | None:

@@ -34,7 +34,7 @@ def choose(
     engine: str | None = None,
     path: str | None = None,
 ) -> FileSpec:
-    """The form that was asked for, or the first that runs. Raises UsageTrouble for no such."""
+    """The form that was asked for, or the first that an engine opens. Raises UsageTrouble."""
     asked = [
         file
         for file in spec.files
@@ -46,8 +46,8 @@ def choose(
         has = ", ".join(told_apart(file, spec.files) for file in spec.files)
         wanted = " ".join(clean_line(each, 40) for each in (quantization, engine, path) if each)
         raise UsageTrouble(f"{spec.name} has no {wanted}", hint=f"It has {has}.")
-    runnable = [file for file in asked if file.engine in local.RUNNABLE]
-    return (runnable or asked)[0]
+    opened = [file for file in asked if local.is_opened(file)]
+    return (opened or asked)[0]
 
 
 def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | None:

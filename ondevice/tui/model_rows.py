@@ -132,8 +132,6 @@ def detail(plan: PullPlan, download: Download | None) -> Iterator[tuple[str, str
     yield "model", f"{spec.title} · {parameters} parameters · context {trained} · {spec.use}"
     if download is not None and download.said and plan.here is None:
         yield download.state, download.said
-    if plan.file.engine not in local.RUNNABLE:
-        yield "engine", why_no_chat(plan)
     yield "licence", spec.licence + (f" · terms: {spec.terms}" if spec.terms else "")
     if plan.gated:
         yield "gated", "the hub wants an account that accepted the terms, and HF_TOKEN"
@@ -156,8 +154,6 @@ def question(plan: PullPlan) -> tuple[str, Lines, str]:
         ("fetch", f"{units.size(plan.bytes_to_fetch)}{have} · the disk has {free} free"),
         ("licence", plan.spec.licence),
     ]
-    if plan.file.engine not in local.RUNNABLE:
-        lines.append(("engine", why_no_chat(plan)))
     if plan.terms:
         lines.append(("terms", f"{plan.terms} — with Y you accept them"))
     if plan.gated:
@@ -185,14 +181,14 @@ def can_be_judged(plan: PullPlan) -> bool:
 
 
 def can_chat(plan: PullPlan) -> bool:
-    """Whether an engine here runs it, and it writes text."""
-    return plan.spec.use != "embed" and plan.file.engine in local.RUNNABLE
+    """Whether an engine opens it, and it writes text."""
+    return plan.spec.use != "embed" and local.is_opened(plan.file)
 
 
 def why_no_chat(plan: PullPlan) -> str:
     if plan.spec.use == "embed":
         return "It turns text into vectors and does not chat."
-    return f"No engine here runs files of {plan.file.engine} yet."
+    return "Of ONNX models only whole folders are opened."
 
 
 def usable(plan: PullPlan) -> ModelFile:

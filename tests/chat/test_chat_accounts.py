@@ -28,11 +28,11 @@ POWER = Power(30.0, Decimal("0.31"))
 
 
 @pytest.fixture
-def real(database: Database, starter_path: Path) -> Iterator[Chat]:
+def real(database: Database, either_file: ModelFile) -> Iterator[Chat]:
     """A chat with the starter model, which knows price and power."""
     with open_chat(Sessions(database)) as chat:
         chat.power = POWER
-        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+        chat.load(either_file, LoadOptions(n_ctx=512))
         yield chat
 
 

@@ -30,12 +30,12 @@ def with_files(chat: Chat, tmp_path: Path) -> Chat:
 
 
 @pytest.fixture
-def real(starter_path: Path, tmp_path: Path) -> Iterator[Chat]:
+def real(either_file: ModelFile, tmp_path: Path) -> Iterator[Chat]:
     """The starter model in a folder with a file; nothing is stored."""
     (tmp_path / NOTES.name).write_text(NOTES.text)
     with open_chat(None) as chat:
         chat.folder = tmp_path
-        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=1024))
+        chat.load(either_file, LoadOptions(n_ctx=1024))
         yield chat
 
 

@@ -30,13 +30,13 @@ Real = Callable[..., Chat]
 
 
 @pytest.fixture
-def real(database: Database, starter_path: Path) -> Iterator[Real]:
+def real(database: Database, either_file: ModelFile) -> Iterator[Real]:
     """`real(n_ctx)`: a chat with the starter model."""
     with ExitStack() as stack:
 
         def begin(n_ctx: int = 512) -> Chat:
             chat = stack.enter_context(open_chat(Sessions(database)))
-            chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=n_ctx))
+            chat.load(either_file, LoadOptions(n_ctx=n_ctx))
             return chat
 
         yield begin

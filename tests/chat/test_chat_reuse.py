@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from chatting import last, open_chat
@@ -17,9 +16,9 @@ STORY = "Once there was a river that ran to the sea. " * 20
 
 
 @pytest.fixture
-def real(starter_path: Path) -> Iterator[Chat]:
+def real(either_file: ModelFile) -> Iterator[Chat]:
     with open_chat(None) as chat:
-        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=1024))
+        chat.load(either_file, LoadOptions(n_ctx=1024))
         yield chat
 
 

@@ -12,6 +12,8 @@ import psutil
 import pytest
 from command import Cli, StartCli, child_of
 
+from ondevice.domain.model import ModelFile
+
 HOOK = """
 import os, socket, sys
 def watch(event, arguments):
@@ -81,8 +83,11 @@ def internet_sockets(process: psutil.Process) -> list[object]:
     return list(process.net_connections(kind="inet"))
 
 
-def test_no_native_code_holds_one_while_it_generates(start_cli: StartCli) -> None:
-    process = start_cli("run", "--raw", "--ignore-eos", "-n", "100000", "Once")
+def test_no_native_code_holds_one_while_it_generates(
+    start_cli: StartCli, either_file: ModelFile
+) -> None:
+    model = ("-m", str(either_file.path))
+    process = start_cli("run", *model, "--raw", "--ignore-eos", "-n", "100000", "Once")
     assert process.stdout is not None
     assert process.stdout.read(1)
     for each in (psutil.Process(process.pid), child_of(process)):

@@ -79,6 +79,17 @@ def test_one_document_holds_every_number(cli: Cli, starter_path: Path) -> None:
     assert document["cost_avoided"]["price_date"].startswith("20")
 
 
+def test_an_onnx_folder_gives_the_same_document(cli: Cli, onnx_path: Path) -> None:
+    document = answered(cli, "-m", onnx_path, "-t", "0", "-n", "8", "--threads", "1", "Say hello.")
+    assert kinds(document) == KEYS
+    assert (document["engine"], document["backend"]) == ("onnx", "cpu")
+    assert (document["threads"], document["n_ctx"]) == (1, 512)
+    assert document["memory"]["model_pages_bytes"] > 10 << 20
+    assert document["memory"]["peak_private_bytes"] > 10 << 20
+    starter = answered(cli, "-t", "0", "-n", "8", "Say hello.")
+    assert document["usage"]["prompt_tokens"] == starter["usage"]["prompt_tokens"]
+
+
 def test_the_answer_alone_is_on_stdout(cli: Cli) -> None:
     outcome = cli("run", "--raw", "-t", "0", "-n", "4", FRANCE)
     assert (outcome.code, outcome.err) == (0, "")

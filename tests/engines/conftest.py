@@ -34,6 +34,15 @@ def start_echo(tmp_path: Path) -> Iterator[StartEcho]:
 
 
 @pytest.fixture(scope="module")
+def either(either_file: ModelFile) -> Iterator[EngineProcess]:
+    """The same model in each native engine's child."""
+    engine = EngineProcess(either_file.engine)
+    engine.load(either_file, LoadOptions(n_ctx=2048))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
 def starter(starter_path: Path) -> Iterator[EngineProcess]:
     """The real starter model in a child; a test must not depend on what others asked it."""
     engine = EngineProcess("llama.cpp")

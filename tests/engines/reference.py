@@ -1,6 +1,7 @@
 """What llama-cpp-python's own high-level class says, in a process of its own.
 
-Reads {"model", "chats"?, "complete"?} as JSON, answers {"ids": [...], "text": "..."}.
+Reads {"model", "tokenizer"?, "chats"?, "complete"?} as JSON, answers {"ids": [...], "text": "..."}.
+With a tokenizer.json the ids are those of Hugging Face's library.
 """
 
 from __future__ import annotations
@@ -10,6 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from ondevice.domain.model import ModelFile
+
+
+def ask_for(file: ModelFile, model: Path, chats: list[Any]) -> list[list[int]]:
+    """The ids of `chats` by another tokenizer than that of `file`'s engine; `model` is the GGUF."""
+    tokenizer = str(file.path / "tokenizer.json") if file.engine == "onnx" else None
+    ids: list[list[int]] = ask(model, tokenizer=tokenizer, chats=chats)["ids"]
+    return ids
 
 
 def ask(model: Path, **question: Any) -> dict[str, Any]:
@@ -27,6 +37,7 @@ def ask(model: Path, **question: Any) -> dict[str, Any]:
 
 def main() -> None:
     import jinja2
+    import tokenizers
     from llama_cpp import Llama
 
     question = json.load(sys.stdin)
@@ -38,6 +49,9 @@ def main() -> None:
 
     def ids_of(messages: list[dict[str, str]]) -> list[int]:
         text = template.render(messages=messages, add_generation_prompt=True)
+        if path := question.get("tokenizer"):
+            ids: list[int] = tokenizers.Tokenizer.from_file(path).encode(text).ids
+            return ids
         return llama.tokenize(text.encode(), add_bos=False, special=True)
 
     answer: dict[str, Any] = {"ids": [ids_of(chat) for chat in question.get("chats", [])]}

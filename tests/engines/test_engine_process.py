@@ -292,16 +292,16 @@ def test_two_loads_at_once_leave_one_process_and_one_winner(tmp_path: Path) -> N
     engine.close()
 
 
-def test_the_child_opens_no_network_socket(starter: EngineProcess) -> None:
-    say(starter, max_tokens=1)
-    child = psutil.Process(pid_of(starter))
+def test_the_child_opens_no_network_socket(either: EngineProcess) -> None:
+    say(either, max_tokens=1)
+    child = psutil.Process(pid_of(either))
     sockets = child.net_connections(kind="all")
     assert [one for one in sockets if one.family in (socket.AF_INET, socket.AF_INET6)] == []
 
 
-def test_a_notice_reaches_the_parent(starter: EngineProcess) -> None:
-    say(starter, "Name three colours.", max_tokens=2)
-    events = say(starter, "Something else entirely.", max_tokens=2)
+def test_a_notice_reaches_the_parent(either: EngineProcess) -> None:
+    say(either, "Name three colours.", max_tokens=2)
+    events = say(either, "Something else entirely.", max_tokens=2)
     assert "cache_miss" in notices_of(events)
 
 

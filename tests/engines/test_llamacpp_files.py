@@ -1,4 +1,4 @@
-"""Files llama.cpp cannot run, and templates nobody should: each is a named error."""
+"""Files llama.cpp cannot run: each is a named error."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from driving import done_of, notices_of, say, text_of
-from tiny import TINY, with_template
+from driving import say
+from tiny import TINY
 
 from ondevice import errors
-from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, Prompt
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import ModelFile
-from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines.process import Deadlines, EngineProcess
 from ondevice.gguf.shapes import write_shape
 
@@ -124,58 +123,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         EngineProcess("llama.cpp").load(missing, LoadOptions())
 
 
-@pytest.mark.parametrize(
-    "name", ["with space.gguf", "grüße 🙂.gguf", b"not \xff utf-8 \xc3.gguf"], ids=str
-)
-def test_a_file_of_any_name_loads_and_answers(tiny: bytes, load: Load, name: str | bytes) -> None:
-    engine = load(tiny, name)
-    assert done_of(say(engine, "hi", max_tokens=2, ignore_eos=True)).usage.completion_tokens == 2
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ 'a' * 3000000000 }}",
-        "{{ ''.__class__.__mro__ }}",
-        "{{ raise_exception('only in Latin') }}",
-        "{% for a in messages",
-    ],
-)
-def test_a_template_that_fails_leaves_the_model_usable_without_it(
-    tiny: bytes, load: Load, template: str
-) -> None:
-    engine = load(with_template(tiny, template))
-    with pytest.raises(errors.TemplateFailed, match=r"^the chat template "):
-        say(engine, "hi")
-    request = GenerationRequest(Prompt(text="hi"), GREEDY, max_tokens=2, ignore_eos=True)
-    assert done_of(list(engine.generate(request))).usage.completion_tokens == 2
-
-
-def test_a_template_that_never_ends_is_ended_at_the_deadline(tiny: bytes, load: Load) -> None:
-    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    engine = load(with_template(tiny, loops), deadlines=Deadlines(prompt_s=0.3))
-    with pytest.raises(errors.EngineTimedOut, match="render and tokenize"):
-        say(engine, "hi")
-
-
-def test_how_a_model_thinks_is_told_when_it_is_loaded(tiny: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "model.gguf"
-    path.write_bytes(with_template(tiny, "{{ '<think>' if true else '</think>' }}"))
-    engine = EngineProcess("llama.cpp")
-    info = engine.load(ModelFile(path, "llama.cpp", "the model"), LoadOptions(n_ctx=512))
-    engine.close()
-    assert info.thinking == ThinkingStyle(begun_by_prompt=True, stripped_by_template=True)
-
-
-def test_a_system_message_that_is_refused_is_folded_and_told(tiny: bytes, load: Load) -> None:
-    refusing = "{% for m in messages %}{{ raise_exception('no') if m.role == 'system' }}"
-    engine = load(with_template(tiny, refusing + "{{ m.content }}{% endfor %}"))
-    request = GenerationRequest(Prompt.chat("b", system="a"), max_tokens=1, ignore_eos=True)
-    events = list(engine.generate(request))
-    assert "system_folded" in notices_of(events)
-    assert done_of(events).usage.prompt_tokens == len("a\n\nb")
-
-
 def test_a_file_cut_off_while_loaded_is_a_crash_that_says_the_file_changed(
     tiny: bytes, load: Load, tmp_path: Path
 ) -> None:
@@ -183,30 +130,6 @@ def test_a_file_cut_off_while_loaded_is_a_crash_that_says_the_file_changed(
     os.truncate(tmp_path / "model.gguf", 0)
     with pytest.raises(errors.EngineCrashed, match=r"SIGBUS.*the model file changed"):
         say(engine, "hi")
-
-
-def test_a_full_context_ends_the_answer_and_says_so(tiny: bytes, load: Load) -> None:
-    prompt = Prompt(tokens=tuple(range(5, 507)))
-    request = GenerationRequest(prompt, GREEDY, max_tokens=100, ignore_eos=True)
-    done = done_of(list(load(tiny).generate(request)))
-    assert (done.finish_reason, done.usage.completion_tokens) == ("context_full", 10)
-
-
-def test_layers_asked_for_on_a_gpu_that_is_not_there_are_told(tiny: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "model.gguf"
-    path.write_bytes(tiny)
-    engine = EngineProcess("llama.cpp")
-    options = LoadOptions(n_ctx=512, gpu_layers=99)
-    info = engine.load(ModelFile(path, "llama.cpp", "the model"), options)
-    engine.close()
-    told = "gpu_missing" in [notice.code for notice in info.notices]
-    assert told == (info.backend == "cpu")
-
-
-def test_random_text_is_valid_and_bounded_by_max_tokens(tiny: bytes, load: Load) -> None:
-    events = say(load(tiny), "hi", max_tokens=50, ignore_eos=True)
-    assert done_of(events).usage.completion_tokens == 50
-    text_of(events).encode()
 
 
 def test_a_context_larger_than_memory_is_refused_with_the_numbers(starter_path: Path) -> None:

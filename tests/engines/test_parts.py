@@ -84,12 +84,14 @@ def assert_parts_add_up(path: Path, chats: int) -> None:
     engine.close()
 
 
-def assert_parts_add_up_on_the_starter(engine: EngineProcess, path: Path, chats: int) -> None:
+def assert_parts_add_up_on_the_starter(
+    engine: EngineProcess, file: ModelFile, starter: Path, chats: int
+) -> None:
     made = list(random_chats(chats, seed=12))
     plain = [[{"role": m.role, "content": m.shown} for m in messages] for messages in made]
-    asked = reference.ask(path, chats=plain)
     counted = [engine.count_tokens(Prompt(messages=messages)) for messages in made]
-    assert [each.total for each in counted] == [len(ids) for ids in asked["ids"]]
+    ids = reference.ask_for(file, starter, plain)
+    assert [each.total for each in counted] == [len(each) for each in ids]
 
 
 def test_the_parts_add_up_to_what_is_evaluated(tiny: Path) -> None:
@@ -97,9 +99,9 @@ def test_the_parts_add_up_to_what_is_evaluated(tiny: Path) -> None:
 
 
 def test_the_parts_add_up_to_an_independent_count(
-    starter: EngineProcess, starter_path: Path
+    either: EngineProcess, either_file: ModelFile, starter_path: Path
 ) -> None:
-    assert_parts_add_up_on_the_starter(starter, starter_path, chats=20)
+    assert_parts_add_up_on_the_starter(either, either_file, starter_path, chats=20)
 
 
 @pytest.mark.soak
@@ -110,25 +112,25 @@ def test_the_parts_add_up_for_500_chats(tiny: Path) -> None:
 
 @pytest.mark.soak
 def test_the_parts_add_up_to_an_independent_count_500_times(
-    starter: EngineProcess, starter_path: Path
+    either: EngineProcess, either_file: ModelFile, starter_path: Path
 ) -> None:
-    assert_parts_add_up_on_the_starter(starter, starter_path, chats=500)
+    assert_parts_add_up_on_the_starter(either, either_file, starter_path, chats=500)
 
 
-def test_each_part_has_the_tokens_of_its_own_text(starter: EngineProcess) -> None:
+def test_each_part_has_the_tokens_of_its_own_text(either: EngineProcess) -> None:
     """The template's words around a message are that message's; words next to a part may merge."""
     file = Attachment("notes.txt", "Rivers are long.\n" * 20)
     messages = (ChatMessage("system", "Be brief."), ChatMessage("user", "What?", (file,)))
-    counted = starter.count_tokens(Prompt(messages=messages))
+    counted = either.count_tokens(Prompt(messages=messages))
     alone = "<|im_start|>system\nBe brief.<|im_end|>\n"
-    assert counted.system == starter.count_tokens(Prompt(text=alone)).total
+    assert counted.system == either.count_tokens(Prompt(text=alone)).total
     block = messages[1].pieces[0][1]
-    assert abs(counted.attached - starter.count_tokens(Prompt(text=block)).total) <= 2
+    assert abs(counted.attached - either.count_tokens(Prompt(text=block)).total) <= 2
 
 
-def test_text_and_ids_are_history(starter: EngineProcess) -> None:
-    assert starter.count_tokens(Prompt(tokens=(5, 6, 7))) == PromptTokens(history=3)
-    text = starter.count_tokens(Prompt(text="The capital of France is"))
+def test_text_and_ids_are_history(either: EngineProcess) -> None:
+    assert either.count_tokens(Prompt(tokens=(5, 6, 7))) == PromptTokens(history=3)
+    text = either.count_tokens(Prompt(text="The capital of France is"))
     assert text == PromptTokens(history=5)
 
 

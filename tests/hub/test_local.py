@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from onnx_folder import write_tiny
 
 from ondevice import catalog
 from ondevice.domain.download import RemoteFile
@@ -113,7 +114,7 @@ class TestTheHubCache:
         )
         assert local.find(spec(replace(FILE, size_bytes=None))) is None
 
-    def test_takes_the_first_file_that_an_engine_here_runs(self, cache: Path) -> None:
+    def test_takes_the_first_file_that_an_engine_opens(self, cache: Path) -> None:
         onnx = replace(FILE, engine="onnx", path="model.onnx", quantization="int4")
         other = replace(FILE, path="other.gguf", quantization="Q8_0")
         put(cache, onnx)
@@ -213,6 +214,27 @@ class TestAPath:
         (tmp_path / "home").mkdir()
         (tmp_path / "home" / "m.gguf").symlink_to(tiny)
         assert local.resolve("~/m.gguf", catalog.load()).path == tmp_path / "home" / "m.gguf"
+
+    def test_of_an_onnx_folder_is_one_of_a_model(self, tmp_path: Path) -> None:
+        folder = write_tiny(tmp_path / "tiny-int4")
+        found = local.resolve(str(folder), catalog.load())
+        assert (found.path, found.engine, found.name) == (folder, "onnx", "tiny-int4")
+        assert (found.quantization, found.use) == ("int4", "chat")
+        (folder / "chat_template.jinja").unlink()
+        assert local.resolve(str(folder), catalog.load()).use == "base"
+
+    def test_of_an_onnx_folder_needs_no_slash(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = write_tiny(tmp_path / "tiny")
+        monkeypatch.chdir(tmp_path)
+        assert local.resolve("tiny", catalog.load()).path == folder
+
+    def test_of_a_damaged_onnx_folder_names_it(self, tmp_path: Path) -> None:
+        folder = write_tiny(tmp_path / "tiny")
+        (folder / "genai_config.json").write_text("{")
+        with pytest.raises(NotAModelFile, match=r"tiny: genai_config\.json is not JSON"):
+            local.resolve(str(folder), catalog.load())
 
     def test_is_made_absolute(
         self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -364,6 +386,18 @@ def test_a_split_model_is_here_with_all_its_parts(cache: Path) -> None:
 
 
 class TestAFolder:
+    def test_that_was_fetched_by_its_name_is_resolved_by_it(self, cache: Path) -> None:
+        repository = "owner/name-onnx"
+        lies = cache / "models--owner--name-onnx" / "snapshots" / REVISION / "cpu-int4"
+        folder = write_tiny(lies)
+        own = records.of_user()
+        assert own is not None
+        came = RemoteFile(repository, "cpu-int4/model.onnx", REVISION, 7, "0" * 64)
+        own.pin(FileSpec("onnx", "", repository, "cpu-int4"), (came,))
+        found = local.resolve(repository, catalog.load())
+        assert (found.path, found.engine, found.name) == (folder, "onnx", "name-onnx")
+        assert found.quantization == "int4"
+
     FOLDER = FileSpec("onnx", "int4", "owner/name-GGUF", "cpu", REVISION, size_bytes=14)
 
     def test_is_here_when_its_marker_and_its_weights_are(self, cache: Path) -> None:

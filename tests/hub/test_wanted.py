@@ -32,11 +32,14 @@ class TestTheForm:
         replace(FILE, quantization="Q8_0"),
     )
 
-    def test_is_the_first_that_runs(self) -> None:
-        assert wanted.choose(entry(*self.FILES)).quantization == "Q4_K_M"
+    def test_is_the_first_that_an_engine_opens(self) -> None:
+        assert wanted.choose(entry(*self.FILES)).engine == "onnx"
+        part = replace(self.FILES[0], path="cpu/model.onnx")
+        assert wanted.choose(entry(part, *self.FILES[1:])).quantization == "Q4_K_M"
 
-    def test_is_the_first_of_all_where_none_runs(self) -> None:
-        assert wanted.choose(entry(self.FILES[0])).engine == "onnx"
+    def test_is_the_first_of_all_where_none_is_opened(self) -> None:
+        part = replace(self.FILES[0], path="cpu/model.onnx")
+        assert wanted.choose(entry(part)) == part
 
     @pytest.mark.parametrize(
         ("quantization", "engine", "index"),

@@ -28,9 +28,9 @@ from ondevice.engines.llamacpp import binding, loading
 from ondevice.engines.llamacpp.bound import of_model
 from ondevice.engines.llamacpp.context import ABORTED, Context
 from ondevice.engines.llamacpp.guided import TokenSource, make_sampler
-from ondevice.engines.llamacpp.prompts import Prompts
-from ondevice.engines.llamacpp.run import Run
 from ondevice.engines.llamacpp.stopping import StopFlag
+from ondevice.engines.prompts import Prompts
+from ondevice.engines.run import Run
 from ondevice.engines.stream import TextStream
 from ondevice.engines.threads import ThreadGovernor
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from ondevice.domain.generation import GenerationRequest, Prompt, Usage
-from ondevice.engines.llamacpp import run as run_module
-from ondevice.engines.llamacpp.run import LONGEST_SILENCE_S, Run
+from ondevice.engines import run as run_module
+from ondevice.engines.run import LONGEST_SILENCE_S, Run
 
 
 @pytest.fixture

@@ -3,14 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ondevice import errors
 from ondevice.domain.generation import EngineNotice, Prompt, PromptTokens
 from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines import parts
 from ondevice.engines.kept import KeptPrefix
-from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.template import ChatTemplate, thinking_style
+
+
+class TokenContext(Protocol):
+    """What is asked of a loaded model here: its tokens, its template, the bounds of its context."""
+
+    @property
+    def n_ctx(self) -> int: ...
+
+    @property
+    def n_ctx_train(self) -> int: ...
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether n_ctx bounds nothing."""
+        ...
+
+    def tokenize(self, text: str, add_begin: bool) -> list[int]:
+        """Ids of `text`; special tokens in it are recognised."""
+        ...
+
+    def piece(self, token: int, special: bool = False) -> bytes:
+        """The bytes of one token; control tokens are empty unless `special`."""
+        ...
+
+    def is_special(self, token: int) -> bool:
+        """Whether text never merges with it."""
+        ...
+
+    def begin_and_end(self) -> tuple[str, str]:
+        """Text of the begin and end tokens, for templates; empty where there is none."""
+        ...
+
+    def template(self) -> str | None:
+        """The chat template that came with the model."""
+        ...
+
+    def vocabulary(self) -> int:
+        """How many ids there are."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +65,7 @@ class ReadPrompt:
 class Prompts:
     """Reads prompts for one loaded model."""
 
-    def __init__(self, context: Context, kept: KeptPrefix) -> None:
+    def __init__(self, context: TokenContext, kept: KeptPrefix) -> None:
         self._context, self._kept = context, kept
         self._template: ChatTemplate | errors.TemplateFailed | None = None
         """An error where the file has a template that does not compile: text still works."""

@@ -1,0 +1,160 @@
+"""The ONNX engine: load, prefill, decode, and what is kept between requests."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ondevice import errors
+from ondevice.domain.generation import (
+    EngineInfo,
+    EngineNotice,
+    GenerationEvent,
+    GenerationRequest,
+    LoadOptions,
+    PrefillProgress,
+    Prompt,
+    PromptTokens,
+)
+from ondevice.domain.model import ModelFile
+from ondevice.engines.base import LoadProgress, no_progress
+from ondevice.engines.kept import KeptPrefix, common_prefix
+from ondevice.engines.onnx import binding, loading
+from ondevice.engines.onnx.context import BATCH, Context
+from ondevice.engines.onnx.sampling import Sampler
+from ondevice.engines.prompts import Prompts
+from ondevice.engines.run import Run
+from ondevice.engines.stream import TextStream
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What there is while a model is loaded."""
+
+    context: Context
+    prompts: Prompts
+    threads: int
+
+
+class OnnxEngine:
+    """Runs folders of ONNX Runtime GenAI. Use it through `engines.process`."""
+
+    def __init__(self) -> None:
+        self._lib = binding.load()
+        self._loaded: _Loaded | None = None
+        self._kept = KeptPrefix()
+
+    def load(
+        self, file: ModelFile, options: LoadOptions, progress: LoadProgress = no_progress
+    ) -> EngineInfo:
+        self.close()
+        opened = loading.open_folder(self._lib, file, options)
+        context = opened.context
+        prompts = Prompts(context, self._kept)
+        self._loaded = _Loaded(context, prompts, opened.threads)
+        return EngineInfo(
+            engine="onnx",
+            backend=opened.backend,
+            build=binding.build(),
+            model_path=os.path.realpath(opened.folder.largest),
+            n_ctx=context.n_ctx,
+            n_ctx_train=context.n_ctx_train,
+            threads=opened.threads,
+            threads_fixed=True,
+            flash_attention=False,
+            repacked=options.repack is not False,
+            has_template=prompts.has_template,
+            pid=os.getpid(),
+            notices=opened.notices,
+            thinking=prompts.thinking,
+        )
+
+    def count_tokens(self, prompt: Prompt) -> PromptTokens:
+        return self._model().prompts.count(prompt)
+
+    def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
+        start = time.monotonic()
+        model = self._model()
+        context = model.context
+        if request.schema is not None:
+            raise errors.SchemaRefused(
+                "this engine holds no answer to a schema", hint="Use a GGUF file of this model."
+            )
+        context.let_go()
+        read = model.prompts.read(request.prompt)
+        ids = read.ids
+        model.prompts.check_fits(ids)
+        yield from read.notices
+        cached, miss = self._reuse(context, ids)
+        if miss:
+            yield miss
+        self._kept.remember_prompt(ids, read.rendered)
+        run = Run(request, len(ids), cached, start, context.n_ctx - len(ids))
+        try:
+            yield from self._prefill(context, ids[cached:], run)
+            if not run.finish:
+                yield from self._decode(context, Sampler(request.sampling, ids), run)
+        finally:
+            self._kept.remember_reply(run.reply_ids(), run.reply_text())
+        yield run.done(model.threads, context.n_ctx)
+
+    def cancel(self) -> None:
+        if self._loaded is not None:
+            self._loaded.context.stop()
+
+    def close(self) -> None:
+        if self._loaded is not None:
+            self._loaded.context.close()
+        self._loaded = None
+        self._kept.forget()
+
+    def _model(self) -> _Loaded:
+        if self._loaded is None:
+            raise errors.EngineClosed("no model is loaded", hint="Load one first.")
+        return self._loaded
+
+    def _reuse(self, context: Context, ids: list[int]) -> tuple[int, EngineNotice | None]:
+        """Keep the state of the shared prefix; at least the last id is evaluated again."""
+        held = context.evaluated
+        shared = min(common_prefix(self._kept.ids, ids), held, len(ids) - 1)
+        cached = context.rewind(shared)
+        if held == 0 or cached == shared == min(held, len(ids) - 1):
+            return cached, None
+        if cached < shared:
+            why = "this kind of model cannot go back there"
+        else:
+            why = f"this prompt is another one from token {shared} on"
+        said = f"{held - cached} tokens of the last turn could not be reused: {why}"
+        return cached, EngineNotice("cache_miss", said)
+
+    def _prefill(self, context: Context, ids: list[int], run: Run) -> Iterator[GenerationEvent]:
+        begin = time.monotonic()
+        yield PrefillProgress(0, len(ids), run.cached, 0.0)
+        for at in range(0, len(ids), BATCH):
+            batch = ids[at : at + BATCH]
+            if not context.evaluate(batch):
+                run.finish = "cancelled"
+                return
+            run.prefill_s = time.monotonic() - begin
+            yield PrefillProgress(at + len(batch), len(ids), run.cached, run.prefill_s)
+
+    def _decode(self, context: Context, sampler: Sampler, run: Run) -> Iterator[GenerationEvent]:
+        stream = TextStream(run.request.stop)
+        while True:
+            token = sampler.sample(context.logits())
+            run.sampled(token)
+            ended = context.is_end(token)
+            piece = b"" if ended else context.piece(token)
+            text = stream.feed(piece)
+            if text or run.silent:
+                yield run.delta(text)
+            run.judge(ended, stream.stopped, piece)
+            if run.finish:
+                break
+            if not context.evaluate([token]):
+                run.finish = "cancelled"
+                break
+        if text := stream.finish(cut=run.finish in ("cancelled", "length", "context_full")):
+            yield run.delta(text)

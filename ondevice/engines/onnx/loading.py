@@ -1,0 +1,144 @@
+"""Opening a model folder: checked first, every choice made on purpose."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ondevice import errors, units
+from ondevice.domain.generation import EngineNotice, LoadOptions
+from ondevice.domain.layout import default_n_ctx
+from ondevice.domain.model import ModelFile
+from ondevice.domain.text import clean_line
+from ondevice.engines.onnx import binding
+from ondevice.engines.onnx.binding import Library, NativeError
+from ondevice.engines.onnx.context import Context
+from ondevice.hardware import probe
+from ondevice.onnx.config import NAME
+from ondevice.onnx.folder import ModelFolder, read_folder
+
+_HINT = "The folder may be damaged, or made for another build; fetch it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model that is ready, and what was decided for it."""
+
+    context: Context
+    folder: ModelFolder
+    backend: str
+    """Where it computes, as the library says."""
+    threads: int
+    notices: tuple[EngineNotice, ...]
+
+
+def open_folder(lib: Library, file: ModelFile, options: LoadOptions) -> Opened:
+    """Raises ModelTrouble for the folder, EngineTrouble for what the library or options say."""
+    folder = read_folder(file.path)
+    notices = _unmet(options)
+    n_ctx = _context_size(folder, options, notices)
+    threads = options.threads or probe.usable_cores()
+    asked = _provider(options, notices)
+    try:
+        model = _model(lib, folder, options, threads, asked)
+        backend = _device(lib, model)
+        try:
+            context = Context(lib, model, folder, n_ctx)
+        except (NativeError, errors.OnDeviceError):
+            lib.plain("OgaDestroyModel", model)
+            raise
+    except NativeError as error:
+        said = clean_line(str(error), 200)
+        raise errors.ModelLoadFailed(
+            f"ONNX Runtime refused {file.name}: {said}", hint=_HINT
+        ) from None
+    notices += _fallbacks(folder, asked, backend)
+    return Opened(context, folder, backend, threads, tuple(notices))
+
+
+def _context_size(folder: ModelFolder, options: LoadOptions, notices: list[EngineNotice]) -> int:
+    """Tokens; the cache for all of them is made at once. Raises ModelLoadFailed."""
+    most = folder.config.context
+    n_ctx = options.n_ctx or default_n_ctx(most)
+    if n_ctx > most:
+        said = f"the context is {most:,} tokens: more is not allowed by {NAME}"
+        notices.append(EngineNotice("context", said))
+        n_ctx = most
+    needed, free = folder.cache_bytes(n_ctx), probe.machine_memory().available_bytes
+    if needed > free:
+        raise errors.ModelLoadFailed(
+            f"a context of {n_ctx:,} tokens needs {units.size(needed)}; "
+            f"{units.size(free)} are free",
+            hint="Choose a smaller context with --ctx.",
+        )
+    return n_ctx
+
+
+def _unmet(options: LoadOptions) -> list[EngineNotice]:
+    """Options that only the other engine has. Raises AdapterRefused."""
+    if options.adapters:
+        raise errors.AdapterRefused(
+            "LoRA adapters are not loaded for ONNX folders", hint="Use a GGUF file of this model."
+        )
+    told = []
+    if options.kv_type not in (None, "f16"):
+        said = f"the KV cache is not of {options.kv_type}: an ONNX folder has a type of its own"
+        told.append(EngineNotice("kv_type", said))
+    if options.flash_attention:
+        said = "flash attention is no choice for ONNX folders: their graph says how they attend"
+        told.append(EngineNotice("flash_attention", said))
+    return told
+
+
+def _provider(options: LoadOptions, notices: list[EngineNotice]) -> str:
+    """The execution provider to ask for."""
+    has = binding.PACKAGES[binding.package_name()]
+    if options.gpu_layers == 0:
+        return "cpu"
+    if has == "cpu":
+        said = "this build of onnxruntime-genai has no GPU support: CPU only"
+        notices.append(EngineNotice("gpu_missing", said))
+    return has
+
+
+def _model(
+    lib: Library, folder: ModelFolder, options: LoadOptions, threads: int, provider: str
+) -> Any:
+    """Raises NativeError."""
+    path = str(folder.path).encode("utf-8", "surrogateescape")
+    config = lib.make("OgaCreateConfig", path)
+    try:
+        lib.call("OgaConfigClearProviders", config)
+        if provider != "cpu":
+            lib.call("OgaConfigAppendProvider", config, provider.encode())
+        session: dict[str, Any] = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
+        if options.repack is False:
+            session["session.disable_prepacking"] = "1"
+        overlay = {"model": {"decoder": {"session_options": session}}}
+        lib.call("OgaConfigOverlay", config, json.dumps(overlay).encode())
+        return lib.make("OgaCreateModelFromConfig", config)
+    finally:
+        lib.plain("OgaDestroyConfig", config)
+
+
+def _device(lib: Library, model: Any) -> str:
+    """What the library says it computes on."""
+    text = lib.make("OgaModelGetDeviceType", model)
+    try:
+        return ctypes.string_at(text.value or 0).decode("utf-8", "replace").lower()
+    finally:
+        lib.plain("OgaDestroyString", text)
+
+
+def _fallbacks(folder: ModelFolder, asked: str, backend: str) -> list[EngineNotice]:
+    """What was asked for, by a person or by the folder, and is not what computes."""
+    if asked not in ("cpu", backend):
+        said = f"{asked} was asked for, but it computes on: {backend}"
+        return [EngineNotice("execution_provider", said)]
+    made_for = next((each for each in folder.config.providers if each != "cpu"), None)
+    if made_for and made_for != backend:
+        said = f"{NAME} was made for {made_for}; it computes on: {backend}"
+        return [EngineNotice("execution_provider", said)]
+    return []

@@ -1,0 +1,174 @@
+"""What an ONNX graph says of files beside it and of its inputs, read without loading it.
+
+An ONNX file is a protobuf message. Of its hundreds of kinds of fields only those are entered that
+can lead to a tensor kept in another file, wherever in the graph it stands; all others are skipped
+by their length. Weights inside the file are never read.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ondevice.errors import NotAModelFile
+
+MAX_FIELDS = 4_000_000
+"""Of all messages; a graph of 100 layers has a tenth of that. Bounds the time to a few seconds."""
+MAX_DEPTH = 32
+_DAMAGED = "The folder is damaged or incomplete: fetch it again."
+_EXTERNAL = 1
+"""TensorProto.EXTERNAL: the data stands in another file."""
+
+# Where a tensor can stand: message -> {field number: message inside}.
+_INSIDE = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 11: "input", 15: "sparse"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Where the data of a tensor stands: bytes of a file that the graph names."""
+
+    location: str
+    offset: int = 0
+    length: int = 0
+
+
+@dataclass(slots=True)
+class Graph:
+    """What was found."""
+
+    externals: list[External] = field(default_factory=list)
+    inputs: dict[str, int] = field(default_factory=dict)
+    """Name -> element type of a tensor, by ONNX's numbers: 1 float, 10 float16, 16 bfloat16."""
+
+
+def read_graph(path: Path) -> Graph:
+    """Read the file at `path`. Raises NotAModelFile, and OSError where it cannot be opened."""
+    with path.open("rb") as file:
+        try:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise NotAModelFile(f"{path.name} is empty", hint=_DAMAGED) from None
+        with data:
+            return _Reader(data, path.name).read()
+
+
+class _Reader:
+    def __init__(self, data: mmap.mmap, name: str) -> None:
+        self._data, self._name = data, name
+        self._fields = 0
+        self._found = Graph()
+
+    def read(self) -> Graph:
+        self._enter("model", 0, len(self._data), 0)
+        return self._found
+
+    def _enter(self, kind: str, start: int, end: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise self._wrong("its graphs are nested too deep")
+        if kind == "tensor":
+            self._tensor(start, end)
+            return
+        if kind == "input":
+            self._input(start, end)
+            return
+        inside = _INSIDE[kind]
+        for number, at, until in self._each(start, end):
+            if number in inside and at is not None:
+                self._enter(inside[number], at, until, depth + 1)
+
+    def _tensor(self, start: int, end: int) -> None:
+        named: dict[str, str] = {}
+        is_external = False
+        for number, at, until in self._each(start, end):
+            if number == 14 and at is None:
+                is_external = until == _EXTERNAL
+            elif number == 13 and at is not None:
+                key, value = self._pair(at, until)
+                named[key] = value
+        if named or is_external:
+            self._found.externals.append(self._external(named))
+
+    def _external(self, named: dict[str, str]) -> External:
+        try:
+            offset, length = int(named.get("offset") or 0), int(named.get("length") or 0)
+        except ValueError:
+            raise self._wrong("a tensor stands at no number of bytes") from None
+        if offset < 0 or length < 0 or not named.get("location"):
+            raise self._wrong("a tensor stands nowhere")
+        return External(named["location"], offset, length)
+
+    def _pair(self, start: int, end: int) -> tuple[str, str]:
+        """A StringStringEntryProto."""
+        texts = {1: "", 2: ""}
+        for number, at, until in self._each(start, end):
+            if number in texts and at is not None:
+                texts[number] = self._text(at, until)
+        return texts[1], texts[2]
+
+    def _input(self, start: int, end: int) -> None:
+        """A ValueInfoProto: name 1, type 2 -> tensor_type 1 -> elem_type 1."""
+        name, element = "", 0
+        for number, at, until in self._each(start, end):
+            if number == 1 and at is not None:
+                name = self._text(at, until)
+            elif number == 2 and at is not None:
+                element = self._element(at, until)
+        self._found.inputs[name] = element
+
+    def _element(self, start: int, end: int) -> int:
+        for number, at, until in self._each(start, end):
+            if number == 1 and at is not None:
+                return next((v for n, a, v in self._each(at, until) if n == 1 and a is None), 0)
+        return 0
+
+    def _text(self, start: int, end: int) -> str:
+        if end - start > 4096:
+            raise self._wrong("a name is over 4 KB")
+        return self._data[start:end].decode("utf-8", "replace")
+
+    def _each(self, start: int, end: int) -> Iterator[tuple[int, int | None, int]]:
+        """(number, start, end) of each field with a length; (number, None, value) of a varint."""
+        at = start
+        while at < end:
+            self._fields += 1
+            if self._fields > MAX_FIELDS:
+                raise self._wrong("it has more fields than any model")
+            tag, at = self._varint(at, end)
+            number, kind = tag >> 3, tag & 7
+            if kind == 0:
+                value, at = self._varint(at, end)
+                yield number, None, value
+            elif kind == 2:
+                length, at = self._varint(at, end)
+                if length > end - at:
+                    raise self._wrong("it ends before it should")
+                yield number, at, at + length
+                at += length
+            elif kind in (1, 5):
+                at += 8 if kind == 1 else 4
+            else:
+                raise self._wrong("it is no ONNX model")
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = shift = 0
+        while at < end and shift < 70:
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+            shift += 7
+        raise self._wrong("it ends before it should")
+
+    def _wrong(self, why: str) -> NotAModelFile:
+        return NotAModelFile(f"{self._name} cannot be read: {why}", hint=_DAMAGED)

@@ -1,0 +1,144 @@
+"""The steps of scripts/quantize.sh that are no single command.
+
+quantize.py gguf INPUT OUTPUT TYPE [IMATRIX]   llama.cpp's quantizer
+quantize.py folder INPUT OUTPUT                a GGUF file as a Hugging Face folder, in float32
+quantize.py table RESULT...                    what each result costs, how fast it is,
+                                                   and its entry for a catalogue
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TYPES = {"Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_XS": 30}
+"""llama.cpp's numbers of them."""
+PROMPT = "Rivers run to the sea, and the sea is never full. " * 24
+ANSWER = 64
+
+
+def quantize(source: str, target: str, kind: str, imatrix: str | None = None) -> None:
+    """Write `source` in the quantization `kind`. A source that is quantized already loses twice."""
+    import llama_cpp
+
+    llama_cpp.llama_backend_init()
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = TYPES[kind]
+    params.nthread = len(os.sched_getaffinity(0))
+    params.allow_requantize = True
+    kept = importances(llama_cpp, imatrix) if imatrix else None
+    if kept is not None:
+        params.imatrix = kept[0]
+    failed = llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params))
+    if failed:
+        sys.exit(f"quantize: llama.cpp did not quantize {source} (code {failed})")
+
+
+def importances(llama_cpp: Any, path: str) -> tuple[Any, list[Any]]:
+    """The table that the quantizer takes, ended by an empty row, and what it points to."""
+    import gguf
+    import numpy as np
+
+    tensors = {each.name: each.data for each in gguf.GGUFReader(path).tensors}
+    names = [name.removesuffix(".in_sum2") for name in tensors if name.endswith(".in_sum2")]
+    rows = (llama_cpp.llama_model_imatrix_data * (len(names) + 1))()
+    kept: list[Any] = []
+    for row, name in zip(rows, names, strict=False):
+        counts = np.maximum(tensors[f"{name}.counts"].reshape(-1, 1), 1)
+        means = tensors[f"{name}.in_sum2"].reshape(len(counts), -1) / counts
+        values = np.ascontiguousarray(means, dtype=np.float32).reshape(-1)
+        kept += [name.encode(), values]
+        row.name = kept[-2]
+        row.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        row.size = values.size
+    return rows, kept
+
+
+def to_folder(source: str, target: str) -> None:
+    """Take a GGUF file apart: its weights in float32, its config, its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(source)
+    named = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    model = AutoModelForCausalLM.from_pretrained(**named, dtype=torch.float32)
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fresh.load_state_dict(model.state_dict())
+    fresh.save_pretrained(target)
+    AutoTokenizer.from_pretrained(**named).save_pretrained(target)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the weights in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.iterdir() if ".onnx" in each.name)
+
+
+def measured(path: Path) -> dict[str, Any]:
+    """One answer of `ondevice run`."""
+    options = ("--json", "--raw", "--ignore-eos", "-t", "0", "-n", str(ANSWER), "-c", "1024")
+    command = [sys.executable, "-m", "ondevice.cli.main", "run", "-m", str(path), *options, PROMPT]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f"quantize: {path.name} does not answer: {done.stderr.strip()}")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def table(paths: list[Path]) -> None:
+    """One row a result: bytes, bits per weight, decode and prefill tok/s of one run."""
+    parameters = next((count for each in paths if (count := parameters_of(each))), None)
+    print(f"{'result':<44} {'bytes':>15} {'bits/weight':>11} {'decode':>8} {'prefill':>8}")
+    for path in paths:
+        timings, size = measured(path)["timings"], size_of(path)
+        bits = f"{8 * size / parameters:.2f}" if parameters else "unknown"
+        decode, prefill = timings["decode_tok_per_s"], timings["prefill_tok_per_s"]
+        print(f"{path.name:<44} {size:>15,} {bits:>11} {decode:>8.1f} {prefill:>8.1f}")
+
+
+def entries(paths: list[Path]) -> None:
+    """What a models.toml says of each; where it is given away is for its maker to fill in."""
+    for path in paths:
+        gguf = path.is_file()
+        kind = "llama.cpp" if gguf else "onnx"
+        print(f"\n[[model.files]]\nengine = '{kind}'")
+        print(f"quantization = '{path.name.removesuffix('.gguf').rpartition('-')[2]}'")
+        print(f"repository = 'OWNER/NAME'\npath = '{path.name}'")
+        print(f"size_bytes = {size_of(path)}")
+        if gguf:
+            with path.open("rb") as file:
+                print(f"sha256 = '{hashlib.file_digest(file, 'sha256').hexdigest()}'")
+
+
+def parameters_of(path: Path) -> int | None:
+    """As the header of a GGUF file counts them."""
+    from ondevice.gguf.header import read_header
+
+    return read_header(path).tensors.parameters if path.is_file() else None
+
+
+def main() -> None:
+    """One step."""
+    step, *arguments = sys.argv[1:]
+    if step == "gguf":
+        quantize(*arguments)
+    elif step == "folder":
+        to_folder(*arguments)
+    else:
+        paths = [Path(each) for each in arguments]
+        table(paths)
+        entries(paths)
+
+
+if __name__ == "__main__":
+    main()

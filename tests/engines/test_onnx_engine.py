@@ -1,0 +1,78 @@
+"""What the library does in the child: silent, stopped where it is, and going back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from onnx_folder import Shape, write_tiny
+
+from ondevice.engines.child import mark_of
+
+LOADS = """
+import os
+os.environ["ORT_DISABLE_TELEMETRY"] = "0"
+from ondevice.engines.onnx import binding
+binding.load()
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+
+
+def test_telemetry_is_off_whatever_the_surroundings_say() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+def test_a_folder_changes_with_any_of_its_files(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model")
+    before = mark_of(folder)
+    assert before[2] == sum(each.stat().st_size for each in folder.iterdir())
+    data = folder / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-1])
+    assert mark_of(folder) != before
+    assert mark_of(folder / "gone")[1:] == (0, 0, 0)
+
+
+STEPS = """
+import json, sys
+from pathlib import Path
+from ondevice.domain.generation import LoadOptions
+from ondevice.domain.model import ModelFile
+from ondevice.engines.onnx import binding, loading
+file = ModelFile(Path(sys.argv[1]), "onnx", "model")
+context = loading.open_folder(binding.load(), file, LoadOptions(n_ctx=256)).context
+ids = [number % 200 + 5 for number in range(100)]
+
+def row():
+    return [round(float(each), 4) for each in context.logits()]
+
+found = {}
+assert context.evaluate(ids)
+found["whole"] = row()
+assert context.rewind(40) == 40 == context.evaluated
+assert context.evaluate(ids[40:])
+found["cut back"] = row()
+context.stop()
+found["stopped"] = context.evaluate([5])
+context.let_go()
+found["held"] = context.evaluated
+assert context.rewind(99) == 99
+assert context.evaluate(ids[99:])
+found["after a stop"] = row()
+context.close()
+print(json.dumps(found), flush=True)
+import os; os._exit(0)
+"""
+
+
+def test_going_back_and_stopping_leave_the_state_right(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model", Shape(n_layers=2))
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS, str(folder)], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found["cut back"] == found["whole"] == found["after a stop"]
+    assert (found["stopped"], found["held"]) == (False, 100)
+    assert len(found["whole"]) == 259
