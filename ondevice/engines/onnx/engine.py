@@ -133,12 +133,14 @@ class OnnxEngine:
         begin = time.monotonic()
         yield PrefillProgress(0, len(ids), run.cached, 0.0)
         for at in range(0, len(ids), BATCH):
-            batch = ids[at : at + BATCH]
-            if not context.evaluate(batch):
+            goes_on = context.evaluate(ids[at : at + BATCH])
+            run.prefill_s = time.monotonic() - begin
+            done = context.evaluated - run.cached  # of a batch that was stopped, nothing is held
+            run.unread = len(ids) - done
+            if not goes_on:
                 run.finish = "cancelled"
                 return
-            run.prefill_s = time.monotonic() - begin
-            yield PrefillProgress(at + len(batch), len(ids), run.cached, run.prefill_s)
+            yield PrefillProgress(done, len(ids), run.cached, run.prefill_s)
 
     def _decode(self, context: Context, sampler: Sampler, run: Run) -> Iterator[GenerationEvent]:
         stream = TextStream(run.request.stop)
