@@ -217,7 +217,7 @@ async def cut(person: Person) -> None:
     question = sessions.add(session.id, "user", "And which shoes?")
     sessions.add(session.id, "system", text, model="echo-model", kept_from=question.id)
     person.app.chat_screen.open(sessions.get(session.id))
-    await person.until(lambda: person.app.chat_screen.query(".cut"))
+    await person.until(lambda: person.app.chat_screen.query(".cut") and not person.busy)
 
 
 SCENES = [empty, answered, helped, picking, shelved, settled, keyed, mistyped,
