@@ -20,7 +20,9 @@ from ondevice.domain.generation import (
     GenerationDone,
     GenerationRequest,
     LoadOptions,
+    PrefillProgress,
     Prompt,
+    TextDelta,
 )
 from ondevice.domain.model import ModelFile
 from ondevice.engines import registry
@@ -34,7 +36,7 @@ PROMPT_TOKENS = 2000
 
 
 def cancelled(engine: Engine, request: GenerationRequest, after_s: float, phase: str) -> float:
-    """Seconds from the cancel, `after_s` after the first event, to the end, within `phase`."""
+    """Seconds from the cancel, `after_s` after `phase` began, to the end."""
     at: list[float] = []
 
     def cancel() -> None:
@@ -43,7 +45,8 @@ def cancelled(engine: Engine, request: GenerationRequest, after_s: float, phase:
 
     timer = threading.Timer(after_s, cancel)
     for event in engine.generate(request):
-        if not (timer.is_alive() or at):
+        begun = isinstance(event, PrefillProgress if phase == "prefill" else TextDelta)
+        if begun and not (timer.is_alive() or at):
             timer.start()
         if isinstance(event, GenerationDone):
             ended = time.perf_counter()
