@@ -65,7 +65,10 @@ def read_folder(path: Path) -> ModelFolder:
         raise NotAModelFile(f"{config.NAME} names no .onnx file as the model", hint=DAMAGED)
     _sized(path, facts.model_file, MAX_GRAPH_BYTES)
     graph = path / facts.model_file
-    found = read_graph(graph)
+    try:
+        found = read_graph(graph)
+    except OSError as error:
+        raise _unreadable(facts.model_file, error) from error
     weights = _weights(graph.parent, path, found.externals)
     element = found.inputs.get(facts.key_input.replace("%d", "0"), 1)
     return ModelFolder(path, facts, graph, weights, _BYTES_OF.get(element, 4))
@@ -92,6 +95,7 @@ def _weights(beside: Path, folder: Path, externals: list[External]) -> tuple[Pat
     found: dict[Path, int] = {}
     where = beside.relative_to(folder).as_posix()
     for location, least in needed.items():
+        _check_name(location)  # alone: joined, an absolute one would be a name inside
         name = location if where == "." else f"{where}/{location}"
         size = _sized(folder, name, None)
         if size < least:
@@ -110,12 +114,17 @@ def _bytes(folder: Path, name: str, most: int) -> bytes:
         raise _unreadable(name, error) from error
 
 
+def _check_name(name: str) -> None:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or "\\" in name or ":" in name or "\0" in name or ".." in pure.parts:
+        shown = clean_line(name, 80)
+        raise NotAModelFile(f"the model names a file outside its folder: {shown}", hint=DAMAGED)
+
+
 def _sized(folder: Path, name: str, most: int | None) -> int:
     """Bytes of the regular file `name` inside `folder`. Raises NotAModelFile."""
     shown = clean_line(name, 80)
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or "\\" in name or ":" in name or "\0" in name or ".." in pure.parts:
-        raise NotAModelFile(f"the model names a file outside its folder: {shown}", hint=DAMAGED)
+    _check_name(name)
     path = folder / name
     try:
         real, status = path.resolve(strict=True), path.stat()
