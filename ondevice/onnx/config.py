@@ -125,8 +125,8 @@ class GenaiConfig:
     """What the folder was made for, in its order; empty is the CPU."""
     window: int | None
 
-    def cache_bytes(self, n_ctx: int, number_bytes: int = 4) -> int:
-        """Of a KV cache for `n_ctx` tokens; a number takes 4 bytes where the graph is not known."""
+    def cache_bytes(self, n_ctx: int, number_bytes: int) -> int:
+        """Of a KV cache for `n_ctx` tokens, of so many bytes a number, which the graph says."""
         return 2 * self.n_layers * self.n_kv_heads * self.head_size * n_ctx * number_bytes
 
 
