@@ -6,21 +6,29 @@ inside  below the folder, or, where the folder is a snapshot in the Hugging Face
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ondevice.domain.text import clean_line
-from ondevice.errors import NotAModelFile
+from ondevice.errors import NotAModelFile, UnsupportedModel
 from ondevice.onnx import config
 from ondevice.onnx.config import DAMAGED, GenaiConfig
 from ondevice.onnx.graph import External, read_graph
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_MODULE = "tokenizer_module.json"
 TEMPLATE = "chat_template.jinja"
-_SMALL = {TOKENIZER: 256 << 20, TOKENIZER_CONFIG: 16 << 20, TEMPLATE: 4 << 20}
+_SMALL = {
+    TOKENIZER: 256 << 20,
+    TOKENIZER_CONFIG: 16 << 20,
+    TOKENIZER_MODULE: 16 << 20,
+    TEMPLATE: 4 << 20,
+    "chat_template.json": 4 << 20,
+}
 """The most bytes of each file that is read whole; the largest tokenizer in use has 33 MB."""
 MAX_GRAPH_BYTES = 2 << 30
 """What protobuf allows a message."""
@@ -61,6 +69,7 @@ def read_folder(path: Path) -> ModelFolder:
     for name, most in _SMALL.items():
         if name == TOKENIZER or (path / name).exists():
             _sized(path, name, most)
+    _check_tokenizer(path)
     if not facts.model_file.endswith(".onnx"):
         raise NotAModelFile(f"{config.NAME} names no .onnx file as the model", hint=DAMAGED)
     _sized(path, facts.model_file, MAX_GRAPH_BYTES)
@@ -84,6 +93,22 @@ def read_text(path: Path, name: str) -> str | None:
 def read_bytes(path: Path, name: str) -> bytes:
     """One of the small files. Raises NotAModelFile."""
     return _bytes(path, name, _SMALL[name])
+
+
+def _check_tokenizer(path: Path) -> None:
+    """Its settings can have the library read another file in the place of TOKENIZER."""
+    for name in (TOKENIZER_CONFIG, TOKENIZER_MODULE):
+        if not (path / name).exists():
+            continue
+        try:
+            settings = json.loads(read_bytes(path, name))
+        except (ValueError, RecursionError):
+            raise NotAModelFile(f"{name} is not JSON", hint=DAMAGED) from None
+        if isinstance(settings, dict) and settings.get("tiktoken_file"):
+            raise UnsupportedModel(
+                f"{name}: tiktoken_file is not supported",
+                hint=f"Only folders whose tokenizer is all in {TOKENIZER} are opened.",
+            )
 
 
 def _weights(beside: Path, folder: Path, externals: list[External]) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from onnx_folder import write_tiny
 
-from ondevice.errors import NotAModelFile
+from ondevice.errors import NotAModelFile, UnsupportedModel
 from ondevice.onnx.folder import read_folder
 
 SMALL = """
@@ -61,6 +62,20 @@ def test_an_absolute_name_is_refused_for_a_graph_below_too(folder: Path, tmp_pat
     decoy.parent.mkdir(parents=True)
     (folder / "model.onnx.data").rename(decoy)
     with pytest.raises(NotAModelFile, match="names a file outside its folder: /"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_module.json", "chat_template.json"])
+def test_every_file_that_the_library_looks_for_is_inside(folder: Path, name: str) -> None:
+    (folder / name).symlink_to("/etc/passwd")
+    with pytest.raises(NotAModelFile, match=f"{name} is a link that leads out"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_module.json", "tokenizer_config.json"])
+def test_a_tokenizer_that_names_another_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_text(json.dumps({"tiktoken_file": "../../secret"}))
+    with pytest.raises(UnsupportedModel, match=f"^{name}: tiktoken_file is not supported"):
         read_folder(folder)
 
 
