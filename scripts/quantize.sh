@@ -16,6 +16,7 @@
 # A result is written beside its place and renamed when it is whole. So after a failure or a kill the
 # same command goes on: what is whole stays, what was begun is made anew.
 set -euo pipefail
+shopt -s inherit_errexit # without it, what fails inside of $(...) is passed over
 root="$(cd "$(dirname "$0")/.." && pwd)"
 python="${PYTHON:-$root/.venv/bin/python}"
 tools="${TOOLS:-$root/.tools}"
@@ -44,8 +45,13 @@ rm -rf "$work" # what a killed run left
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 
-# The largest thing made on the way is the model in float32, for ONNX; a GGUF of float16 is half.
-needed=$(( $(du -sb "$input" | cut -f1) * 10 ))
+# A folder is first a GGUF of float16, as large as INPUT; a result of Q8_0 is twice an INPUT of Q4_0.
+# For ONNX the largest thing made on the way is the model in float32.
+times=1
+for type in "$@"; do
+    if [[ "$type" == onnx-int4 ]]; then (( times += 9 )); else (( times += 2 )); fi
+done
+needed=$(( $(du -sbL "$input" | cut -f1) * times ))
 free=$(df --output=avail -B1 "$output" | tail -1)
 (( free > needed )) || fail "$output has $free bytes free; this may take $needed"
 
@@ -60,13 +66,17 @@ tool_python() { # the environment of torch, made where it is missing
 }
 
 converter() { # llama.cpp's own, out of the source package of llama-cpp-python
-    local version sources
+    local version sources begun="$tools/.begun"
     version="$("$python" -c 'from importlib.metadata import version; print(version("llama-cpp-python"))')"
     sources="$tools/llama_cpp_python-$version"
     if [[ ! -d "$sources" ]]; then
         run "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python \
             --no-build-isolation -d "$work" "llama-cpp-python==$version" >&2
-        tar xzf "$work/llama_cpp_python-$version.tar.gz" -C "$tools" >&2
+        rm -rf "$begun"
+        mkdir "$begun"
+        tar xzf "$work/llama_cpp_python-$version.tar.gz" -C "$begun" >&2
+        mv "$begun/llama_cpp_python-$version" "$sources"
+        rmdir "$begun"
     fi
     echo "$sources/vendor/llama.cpp/convert_hf_to_gguf.py"
 }

@@ -30,7 +30,7 @@ from ondevice.gguf.header import read_header
 from ondevice.hardware.probe import machine_memory
 from ondevice.hardware.sampler import read_process
 from ondevice.measure import measure
-from ondevice.onnx.folder import read_config
+from ondevice.onnx.folder import read_folder
 
 if TYPE_CHECKING:  # it is handed in
     from ondevice.chat.answer import TurnOptions
@@ -195,8 +195,8 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
 def _cache_that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int]:
     """The same for an ONNX folder, of which only the KV cache grows."""
     try:
-        config = read_config(file.path)
+        folder = read_folder(file.path)
     except OnDeviceError:
         return 0, 0
-    more_bytes = config.cache_bytes(wanted - info.n_ctx)
+    more_bytes = folder.cache_bytes(wanted - info.n_ctx)
     return (wanted, more_bytes) if more_bytes < machine_memory().available_bytes else (0, 0)

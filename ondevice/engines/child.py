@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
@@ -190,14 +191,22 @@ FileMark = tuple[str, int, int, int]
 def mark_of(path: Path) -> FileMark:
     """The path, and what changes when its file is replaced or rewritten; zeros when it is gone.
 
-    Of a folder: its bytes, and the latest change to one of its files.
+    Of a folder: the bytes of all files below it, and the latest change to one of them.
     """
     try:
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
             return str(path), status.st_ino, status.st_size, status.st_mtime_ns
-        files = [each.stat() for each in path.iterdir()]
     except (OSError, ValueError):
         return str(path), 0, 0, 0
+    files = list(_statuses(path))
     latest = max((each.st_mtime_ns for each in files), default=0)
     return str(path), status.st_ino, sum(each.st_size for each in files), latest
+
+
+def _statuses(folder: Path) -> Iterator[os.stat_result]:
+    """Of each file below it that is there: a link can lead nowhere, a file can be gone."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                yield Path(place, name).stat()

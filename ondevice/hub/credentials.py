@@ -10,6 +10,7 @@ import base64
 import contextlib
 import ipaddress
 import os
+import urllib.request
 
 import httpx2 as httpx
 
@@ -35,9 +36,11 @@ def token_for(address: httpx.URL, told: Told) -> str | None:
         return None
     host = clean_line(address.host, 80)
     if token := _usable(os.environ.get("HF_TOKEN")):
-        if address.scheme == "https" or _is_here(address.host):
+        here = _is_here(address.host)
+        if address.scheme == "https" or (here and not _has_proxy(address.host)):
             return token
-        told(DownloadNotice("token", f"HF_TOKEN is not sent to {host}: http is not encrypted"))
+        goal = f"{host} through a proxy" if here else host
+        told(DownloadNotice("token", f"HF_TOKEN is not sent to {goal}: http is not encrypted"))
         return None
     token = _usable(_of_login()) if "HF_TOKEN" not in os.environ else None
     if token is None or (address.scheme, address.host) == ("https", _LOGIN_HOST):
@@ -64,8 +67,15 @@ def _usable(token: str | None) -> str | None:
     return token if token.isascii() and token.isprintable() and token else None
 
 
+def _has_proxy(host: str) -> bool:
+    """Whether http to `host` may go through a proxy, as NO_PROXY has neither that name nor `*`."""
+    proxies = urllib.request.getproxies()  # where the client looks, too
+    spared = {each.strip() for each in proxies.get("no", "").split(",")}
+    return bool(proxies.get("http") or proxies.get("all")) and not spared & {"*", host}
+
+
 def _is_here(host: str) -> bool:
-    """Whether what is sent to `host` stays on this machine."""
+    """Whether `host` is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -214,7 +214,7 @@ def from_environment(told: Told = lambda _notice: None) -> Hub:
 def _parsed(endpoint: str) -> httpx.URL:
     try:
         address = httpx.URL(endpoint.rstrip("/"))
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):  # the latter for what is no text
         raise _unusable() from None
     if address.scheme not in ("http", "https") or not address.host:
         raise _unusable()

@@ -21,6 +21,15 @@ MAX_COUNT = 1 << 31
 """Of layers, heads, ids, tokens: far more than any model has."""
 MAX_TEXT = 200
 DAMAGED = "The folder is damaged or incomplete: fetch it again."
+TEXT_MODELS = {
+    "chatglm", "decoder", "ernie4_5", "gemma", "gemma2", "gemma3_text", "gemma3_vl_text",
+    "gemma4_text", "gpt2", "gptoss", "granite", "granitemoehybrid", "hunyuandensev1", "internlm2",
+    "lfm2", "lfm2_audio_text", "lfm2_moe", "lfm2_vl_text", "llama", "mistral", "mistral3_text",
+    "nemotron", "olmo", "phi", "phi3", "phi3small", "phimoe", "qwen2", "qwen2_5_vl_text", "qwen3",
+    "qwen3_5_moe_text", "qwen3_5_text", "qwen3_vl_text", "smollm3",
+}  # fmt: skip
+"""Types that are one decoder of text. Of others the library opens files that have other keys, and
+takes names of its own for those that have none."""
 _NATIVE = {
     "custom_ops_library": "a native library",
     "enable_profiling": "a file to be written",
@@ -52,16 +61,9 @@ _PROVIDER_OPTIONS = {
     "validationMode",
 }
 _TOKENS = {
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "sep_token_id",
-    "decoder_start_token_id",
-    "bot_token_id",
-    "eot_token_id",
-    "bor_token_id",
-    "eor_token_id",
-}
+    "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
+    "bot_token_id", "eot_token_id", "bor_token_id", "eor_token_id",
+}  # fmt: skip
 _MODEL = {"type", "vocab_size", "context_length", "decoder", *_TOKENS}
 _DECODER = {
     "session_options",
@@ -96,14 +98,9 @@ _SEARCH = {
     "top_p",
 }
 _WINDOW = {
-    "window_size",
-    "pad_value",
-    "alignment",
-    "slide_key_value_cache",
-    "slide_inputs",
-    "layers",
+    "window_size", "pad_value", "alignment", "slide_key_value_cache", "slide_inputs", "layers",
     "cache_slack",
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +122,8 @@ class GenaiConfig:
     """What the folder was made for, in its order; empty is the CPU."""
     window: int | None
 
-    def cache_bytes(self, n_ctx: int, number_bytes: int = 4) -> int:
-        """Of a KV cache for `n_ctx` tokens; a number takes 4 bytes where the graph is not known."""
+    def cache_bytes(self, n_ctx: int, number_bytes: int) -> int:
+        """Of a KV cache for `n_ctx` tokens, of so many bytes a number, which the graph says."""
         return 2 * self.n_layers * self.n_kv_heads * self.head_size * n_ctx * number_bytes
 
 
@@ -148,7 +145,7 @@ def parse(data: bytes) -> GenaiConfig:
     _only(decoder, _DECODER, "model.decoder")
     _check_search(root.get("search", {}))
     return GenaiConfig(
-        model_type=_text(model, "type", "model"),
+        model_type=_type(model),
         context=_count(model, "context_length", "model"),
         vocabulary=_count(model, "vocab_size", "model"),
         n_layers=_count(decoder, "num_hidden_layers", "model.decoder", most=10_000),
@@ -212,6 +209,13 @@ def _text(section: dict[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or "\0" in value:
         _wrong(where, key)
     return value
+
+
+def _type(model: dict[str, Any]) -> str:
+    found = _text(model, "type", "model")
+    if found not in TEXT_MODELS:
+        _refuse("model", "type", f"is no known type of text model: {clean_line(found, 40)}")
+    return found
 
 
 def _tokens(model: dict[str, Any]) -> tuple[int, ...]:

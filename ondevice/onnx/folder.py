@@ -6,21 +6,29 @@ inside  below the folder, or, where the folder is a snapshot in the Hugging Face
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ondevice.domain.text import clean_line
-from ondevice.errors import NotAModelFile
+from ondevice.errors import NotAModelFile, UnsupportedModel
 from ondevice.onnx import config
 from ondevice.onnx.config import DAMAGED, GenaiConfig
 from ondevice.onnx.graph import External, read_graph
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_MODULE = "tokenizer_module.json"
 TEMPLATE = "chat_template.jinja"
-_SMALL = {TOKENIZER: 256 << 20, TOKENIZER_CONFIG: 16 << 20, TEMPLATE: 4 << 20}
+_SMALL = {
+    TOKENIZER: 256 << 20,
+    TOKENIZER_CONFIG: 16 << 20,
+    TOKENIZER_MODULE: 16 << 20,
+    TEMPLATE: 4 << 20,
+    "chat_template.json": 4 << 20,
+}
 """The most bytes of each file that is read whole; the largest tokenizer in use has 33 MB."""
 MAX_GRAPH_BYTES = 2 << 30
 """What protobuf allows a message."""
@@ -61,11 +69,15 @@ def read_folder(path: Path) -> ModelFolder:
     for name, most in _SMALL.items():
         if name == TOKENIZER or (path / name).exists():
             _sized(path, name, most)
+    _check_tokenizer(path)
     if not facts.model_file.endswith(".onnx"):
         raise NotAModelFile(f"{config.NAME} names no .onnx file as the model", hint=DAMAGED)
     _sized(path, facts.model_file, MAX_GRAPH_BYTES)
     graph = path / facts.model_file
-    found = read_graph(graph)
+    try:
+        found = read_graph(graph)
+    except OSError as error:
+        raise _unreadable(facts.model_file, error) from error
     weights = _weights(graph.parent, path, found.externals)
     element = found.inputs.get(facts.key_input.replace("%d", "0"), 1)
     return ModelFolder(path, facts, graph, weights, _BYTES_OF.get(element, 4))
@@ -83,6 +95,22 @@ def read_bytes(path: Path, name: str) -> bytes:
     return _bytes(path, name, _SMALL[name])
 
 
+def _check_tokenizer(path: Path) -> None:
+    """Its settings can have the library read another file in the place of TOKENIZER."""
+    for name in (TOKENIZER_CONFIG, TOKENIZER_MODULE):
+        if not (path / name).exists():
+            continue
+        try:
+            settings = json.loads(read_bytes(path, name))
+        except (ValueError, RecursionError):
+            raise NotAModelFile(f"{name} is not JSON", hint=DAMAGED) from None
+        if isinstance(settings, dict) and settings.get("tiktoken_file"):
+            raise UnsupportedModel(
+                f"{name}: tiktoken_file is not supported",
+                hint=f"Only folders whose tokenizer is all in {TOKENIZER} are opened.",
+            )
+
+
 def _weights(beside: Path, folder: Path, externals: list[External]) -> tuple[Path, ...]:
     """The files that tensors stand in, each inside `folder` and long enough."""
     needed: dict[str, int] = {}
@@ -92,6 +120,7 @@ def _weights(beside: Path, folder: Path, externals: list[External]) -> tuple[Pat
     found: dict[Path, int] = {}
     where = beside.relative_to(folder).as_posix()
     for location, least in needed.items():
+        _check_name(location)  # alone: joined, an absolute one would be a name inside
         name = location if where == "." else f"{where}/{location}"
         size = _sized(folder, name, None)
         if size < least:
@@ -110,12 +139,17 @@ def _bytes(folder: Path, name: str, most: int) -> bytes:
         raise _unreadable(name, error) from error
 
 
+def _check_name(name: str) -> None:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or "\\" in name or ":" in name or "\0" in name or ".." in pure.parts:
+        shown = clean_line(name, 80)
+        raise NotAModelFile(f"the model names a file outside its folder: {shown}", hint=DAMAGED)
+
+
 def _sized(folder: Path, name: str, most: int | None) -> int:
     """Bytes of the regular file `name` inside `folder`. Raises NotAModelFile."""
     shown = clean_line(name, 80)
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or "\\" in name or ":" in name or "\0" in name or ".." in pure.parts:
-        raise NotAModelFile(f"the model names a file outside its folder: {shown}", hint=DAMAGED)
+    _check_name(name)
     path = folder / name
     try:
         real, status = path.resolve(strict=True), path.stat()

@@ -143,13 +143,15 @@ class _Reader:
             self._fields += 1
             if self._fields > MAX_FIELDS:
                 raise self._wrong("it has more fields than any model")
-            tag, at = self._varint(at, end)
+            tag, at = self._varint(at, end, 32)
             number, kind = tag >> 3, tag & 7
+            if number == 0:
+                raise self._wrong("it is no ONNX model")
             if kind == 0:
                 value, at = self._varint(at, end)
                 yield number, None, value
             elif kind == 2:
-                length, at = self._varint(at, end)
+                length, at = self._varint(at, end, 31)
                 if length > end - at:
                     raise self._wrong("it ends before it should")
                 yield number, at, at + length
@@ -159,16 +161,17 @@ class _Reader:
             else:
                 raise self._wrong("it is no ONNX model")
 
-    def _varint(self, at: int, end: int) -> tuple[int, int]:
+    def _varint(self, at: int, end: int, bits: int = 64) -> tuple[int, int]:
+        """A number of so many bits at most; other readers cut off what is above."""
         value = shift = 0
-        while at < end and shift < 70:
+        while at < end and shift < bits:
             byte = self._data[at]
             at += 1
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:
+            if byte < 0x80 and not value >> bits:
                 return value, at
             shift += 7
-        raise self._wrong("it ends before it should")
+        raise self._wrong("it ends before it should" if shift < bits else "a number is too large")
 
     def _wrong(self, why: str) -> NotAModelFile:
         return NotAModelFile(f"{self._name} cannot be read: {why}", hint=_DAMAGED)

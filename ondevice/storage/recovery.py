@@ -127,7 +127,7 @@ def _copy(old: sqlite3.Connection, into: sqlite3.Connection, table: str) -> int:
         return 0
     names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
     copied = 0
-    for row in _readable(old, f"SELECT {names} FROM {table} WHERE id > ? ORDER BY id"):
+    for row in _readable(old, f"SELECT {names} FROM {table}"):
         with suppress(sqlite3.IntegrityError):  # what the tables' own rules refuse is damaged, too
             if table == "message":
                 _give_session(into, row[columns.index("session_id")])
@@ -137,15 +137,24 @@ def _copy(old: sqlite3.Connection, into: sqlite3.Connection, table: str) -> int:
 
 
 def _readable(old: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
-    """Rows in the order of their ids, which come first in each; damaged ones are stepped over."""
-    after, misses = 0, 0
+    """Rows of a query whose first column is the id; damaged ones are stepped over, few come twice.
+
+    After damage it goes on behind the second highest id so far, as a damaged id can be far above
+    all others. The next id is first asked for alone: a scan loses the row before the damage, too.
+    """
+    after, second, highest, misses = 0, -1, 0, 0
     while misses < MOST_MISSES:
         with _passing_over_damage():
-            for row in old.execute(query, (after,)):
-                after, misses = row[0], 0
+            for row in old.execute(f"{query} WHERE id > ? ORDER BY id", (after,)):
+                second, highest = sorted({second, highest, row[0]})[-2:]
                 yield row
             return
-        after, misses = after + 1, misses + 1
+        misses = 0 if second > after else misses + 1
+        after = max(after, second) + 1
+        with _passing_over_damage():
+            for row in old.execute(f"{query} WHERE id = ?", (after,)):
+                misses = 0
+                yield row
 
 
 def _give_session(into: sqlite3.Connection, session_id: object) -> None:

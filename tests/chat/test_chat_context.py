@@ -8,11 +8,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from chatting import LONG, last, load, notices, open_chat, say, until_text
+from onnx_folder import write_tiny
 from templates import CHATML, IN_THE_FIRST_QUESTION, REFUSING
 from tiny import TINY, with_template
 
+from ondevice import units
 from ondevice.chat import Chat, ChatEvent, room
 from ondevice.chat.transfer import from_json, to_json
 from ondevice.domain.context import ContextParts
@@ -128,6 +131,21 @@ class TestTheParts:
     def test_of_what_does_not_grow_leave_nothing_free_and_are_never_full(self) -> None:
         unbounded = ContextParts(PromptTokens(history=10_000), None)
         assert (unbounded.free, unbounded.fits, unbounded.nearly_full) == (None, True, False)
+
+
+def test_a_larger_cache_takes_what_the_numbers_of_its_graph_take(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_tiny(tmp_path / "model")
+    with open_chat(Sessions(database)) as chat:
+        chat.load(ModelFile(folder, "onnx", "tiny"), LoadOptions(n_ctx=256))
+        assert f"takes {units.size(256 * 2 * 32 * 4)} more" in offered(chat, "raise").said
+        graph = onnx.load_model(str(folder / "model.onnx"), load_external_data=False)
+        for each in graph.graph.input:
+            if each.name.startswith("past"):
+                each.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+        (folder / "model.onnx").write_bytes(graph.SerializeToString())
+        assert f"takes {units.size(256 * 2 * 32 * 2)} more" in offered(chat, "raise").said
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,14 @@ def test_a_folder_changes_with_any_of_its_files(tmp_path: Path) -> None:
     data = folder / "model.onnx.data"
     data.write_bytes(data.read_bytes()[:-1])
     assert mark_of(folder) != before
+    before = mark_of(folder)
+    below = folder / "sub" / "weights"
+    below.parent.mkdir()
+    below.write_bytes(b"1234")
+    assert mark_of(folder)[2] == before[2] + 4
+    before = mark_of(folder)
+    (folder / "link").symlink_to("nowhere")
+    assert mark_of(folder)[2:] == before[2:]
     assert mark_of(folder / "gone")[1:] == (0, 0, 0)
 
 

@@ -87,8 +87,14 @@ class TestAMirror:
 
     @pytest.mark.parametrize(
         "address",
-        ["https://me:PASSWORD", "https://me:PASS/WORD@hub", "me:PASSWORD@hub", "hub"],
-        ids=["no host", "a slash", "no scheme", "a name"],
+        [
+            "https://me:PASSWORD",
+            "https://me:PASS/WORD@hub",
+            "me:PASSWORD@hub",
+            "hub",
+            "http://hub/\udcff",
+        ],
+        ids=["no host", "a slash", "no scheme", "a name", "no text"],
     )
     def test_that_is_no_address_is_not_repeated(
         self, hub: FileHub, store: HubCache, address: str
@@ -243,6 +249,25 @@ class TestAToken:
         assert said == "HF_TOKEN is not sent to mirror.example: http is not encrypted"
         assert shown(hub) == [None, None, None]
         assert SECRET not in str(proxy.requests)
+
+    def test_is_not_shown_to_a_proxy_on_the_way_to_this_machine(
+        self, hub: FileHub, store: HubCache, proxy: Proxy
+    ) -> None:
+        env = {"HTTP_PROXY": proxy.address, "HF_TOKEN": SECRET}
+        (said,) = comes_whole(hub, store, NO_PROXY="", **env)
+        assert said == "HF_TOKEN is not sent to 127.0.0.1 through a proxy: http is not encrypted"
+        assert shown(hub) == [None, None, None]
+        assert len(proxy.requests) == 3
+        assert SECRET not in str(proxy.requests)
+
+    @pytest.mark.parametrize("spared", ["other, 127.0.0.1", "*"])
+    def test_is_shown_to_this_machine_where_the_proxy_is_left_out(
+        self, hub: FileHub, store: HubCache, proxy: Proxy, spared: str
+    ) -> None:
+        env = {"HTTP_PROXY": proxy.address, "HF_TOKEN": SECRET}
+        assert comes_whole(hub, store, NO_PROXY=spared, **env) == []
+        assert shown(hub) == [f"Bearer {SECRET}", f"Bearer {SECRET}", None]
+        assert proxy.requests == []
 
     def test_in_a_file_is_left_there_when_it_is_not_to_be_used(
         self, login: Login, store: HubCache, tmp_path: Path

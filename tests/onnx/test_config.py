@@ -77,6 +77,8 @@ def test_several_end_tokens_windows_and_providers_are_read() -> None:
     [
         ("", "engine", {}),
         ("model", "vision", {}),
+        ("model", "type", "whisper"),
+        ("model", "type", "decoder-pipeline"),
         ("model", "mtp", {"filename": "x.onnx"}),
         ("model.decoder", "pipeline", []),
         ("model.decoder", "run_options", {}),

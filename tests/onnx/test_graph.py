@@ -40,6 +40,15 @@ def part(number: int, data: bytes) -> bytes:
     )
 
 
+def varint(value: int, most: int = 0) -> bytes:
+    """Seven bits a byte, the lowest first; filled up to `most` bytes."""
+    data = bytearray()
+    while value >= 128 or len(data) + 1 < most:
+        data.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*data, value])
+
+
 def problem_of(path: Path) -> str:
     """What is wrong with it, or nothing."""
     try:
@@ -107,6 +116,30 @@ def test_graphs_in_graphs_are_not_followed_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(part(7, graph))
     with pytest.raises(NotAModelFile, match="nested too deep"):
+        read_graph(path)
+
+
+GRAPH = 7 << 3 | 2
+
+
+@pytest.mark.parametrize(
+    ("tag", "length_bytes", "why"),
+    [
+        (varint(GRAPH + (1 << 32)), 0, "a number is too large"),
+        (varint(GRAPH, most=6), 0, "a number is too large"),
+        (varint(GRAPH), 6, "a number is too large"),
+        (varint(2), 0, "it is no ONNX model"),
+    ],
+    ids=["a tag of 33 bits", "a tag of 6 bytes", "a length of 6 bytes", "no number"],
+)
+def test_a_field_that_another_reader_takes_for_another_is_refused(
+    tmp_path: Path, tag: bytes, length_bytes: int, why: str
+) -> None:
+    """Protobuf's own cuts a tag off at 32 bits, so there it would be the graph."""
+    graph = helper.make_graph([], "g", [], [], [outside("t", "file")]).SerializeToString()
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tag + varint(len(graph), length_bytes) + graph)
+    with pytest.raises(NotAModelFile, match=why):
         read_graph(path)
 
 

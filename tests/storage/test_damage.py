@@ -140,6 +140,51 @@ def test_whichever_page_is_damaged_two_openings_lead_to_a_database(tmp_path: Pat
         assert len(kept) > MESSAGES * 0.8 or page in (0, root_page(whole, "message"))
 
 
+def page_of(path: Path, content: str) -> int:
+    """The page that holds a message, counted from 0."""
+    return path.read_bytes().index(f"user{content}".encode()) // PAGE
+
+
+def give_rowid(path: Path, content: str, rowid: int) -> None:
+    """Make the id of a message another one, of a single byte: it stands before its columns."""
+    data = bytearray(path.read_bytes())
+    base, at = page_of(path, content) * PAGE, data.index(f"user{content}".encode())
+    ends = range(base + 8, base + 8 + 2 * int.from_bytes(data[base + 3 : base + 5]), 2)
+    cells = [base + int.from_bytes(data[end : end + 2]) for end in ends]
+    cell = max(each for each in cells if each < at)  # two bytes of its size come first
+    assert data[cell + 2] == int(content[:4]) + 1
+    data[cell + 2] = rowid
+    path.write_bytes(data)
+
+
+def ids_on(path: Path, page: int) -> set[int]:
+    """Of the messages that stand on it."""
+    data = path.read_bytes()[page * PAGE : (page + 1) * PAGE]
+    return {number + 1 for number in range(MESSAGES) if f"user{number:04d} ".encode() in data}
+
+
+@pytest.mark.parametrize(
+    ("number", "rowid"), [(39, 39), (39, 2), (5, 127)], ids=["", "a low id", "a high id"]
+)
+def test_of_a_lost_page_only_what_stood_on_it_is_lost(
+    number: int, rowid: int, path: Path, open_database
+) -> None:
+    """Also where the id of a message, the last but one before or a far one, is damaged, too."""
+    contents = fill(path)
+    lost = page_of(path, contents[40])
+    gone = ids_on(path, lost)
+    assert min(gone) == 41
+    if rowid != number:
+        give_rowid(path, contents[number - 1], rowid)
+        gone.add(number)
+    damage(path, lost)
+    path.with_name("ondevice.db.damaged").touch()
+    database = open_database()
+    kept = {row[0] for row in database.rows("SELECT id FROM message")}
+    assert kept - {127} == set(range(1, MESSAGES + 1)) - gone
+    assert database.recovered == len(kept)
+
+
 def open_and_read(path: Path) -> tuple[list[StoredMessage], Path | None]:
     """What reads at the first or, after damage was met, at the second opening."""
     for _ in range(2):
