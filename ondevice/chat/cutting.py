@@ -16,6 +16,7 @@ from ondevice.chat.shown import prompt_of
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import GREEDY, EngineInfo, GenerationRequest
 from ondevice.domain.session import StoredMessage, in_context
+from ondevice.errors import UsageTrouble
 
 TARGET = 0.5
 """Share of the context that is used after a cut, where leaving out can reach it: a cut has the
@@ -110,8 +111,11 @@ def _questions(shown: Sequence[StoredMessage]) -> list[StoredMessage]:
 
 
 def _first_turns(path: Sequence[StoredMessage], kept_from: int) -> str:
-    """All of the path's that the model is not shown as they were."""
+    """All of the path's that the model is not shown as they were. Raises UsageTrouble where the
+    message is not on the path, as another one was chosen meanwhile."""
     whole = [message for message in path if message.kept_from is None]
     places = [message.id for message in whole]
+    if kept_from not in places:
+        raise UsageTrouble("the conversation is another one by now", hint="Look at the ways again.")
     count = len(_questions(whole[: places.index(kept_from)]))
     return "the first turn" if count == 1 else f"the first {units.count(count)} turns"

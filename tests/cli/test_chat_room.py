@@ -72,6 +72,15 @@ def test_a_summary_that_is_not_used_changes_nothing(
     assert [row[0] for row in stored(home)] == ["user", "assistant"] * 3
 
 
+def test_a_summary_of_another_path_is_not_used(
+    echo_chat: EchoChat, asked: list[str], home: Path
+) -> None:
+    outcome = echo_chat.piped(*asked, "/room summarise", "/branch 2", "/room use", pieces=["yes"])
+    assert "Error: there is no summary" in outcome.err
+    assert "Kept as session 1." in outcome.err
+    assert [row[0] for row in stored(home)] == ["user", "assistant"] * 2
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
