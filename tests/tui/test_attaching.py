@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 from stage import Person, Stage
@@ -58,6 +60,27 @@ async def test_a_file_named_while_an_answer_is_made_is_counted_after_it(
         await person.press("escape")
         await person.until(lambda: cost(person) == "notes.txt: +203 tokens, 10 % of the window")
         assert not person.busy
+
+
+async def test_an_engine_that_ends_while_a_file_is_counted_is_told_and_asked_no_question(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    (stage.folder / "notes.txt").write_text("word " * 200)
+    stage.chat.folder = stage.folder
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        assert stage.chat.info is not None
+        os.kill(stage.chat.info.pid, signal.SIGKILL)
+        await person.write("What is in @notes.txt")
+        await person.until(lambda: "F5 loads it again" in person.text("#running"))
+        assert any("signal SIGKILL" in notice for notice in person.notices())
+        await person.press("enter")
+        await person.until(lambda: "No model is ready." in person.notices()[-1])
+        assert person.composer.text == "What is in @notes.txt"
+        assert stage.stored() == []
+        await person.press("f5")
+        await person.ready()
 
 
 async def test_a_question_whose_file_is_missing_comes_back(make_stage: MakeStage) -> None:

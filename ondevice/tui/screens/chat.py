@@ -72,6 +72,7 @@ class ChatScreen(ComposingScreen):
     def on_mount(self) -> None:
         self.set_interval(PAINT_METER_S, self.paint_meter)
         self.set_interval(READ_MEMORY_S, self._read_memory)
+        self.set_interval(PAINT_METER_S, self.look_at_engine)
         self._name_title()
         self.app.set_class(not self._chat.conversation.is_kept, "private")
 
