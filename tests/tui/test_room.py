@@ -141,6 +141,24 @@ async def test_a_summary_in_the_making_is_stopped_and_the_engine_answers_then(
         await person.until(lambda: not person.busy)
 
 
+async def test_escape_counts_before_a_thread_has_taken_up_the_summary(
+    make_stage: MakeStage,
+) -> None:
+    slow = {"pieces": ["w "], "repeat": 200, "delay_s": 0.5}  # longer than a test waits
+    stage = make_stage(pieces=["yes"], more={"slow": slow})
+    async with talked(stage) as person:
+        person.app.chat_screen.load(stage.files["slow"])
+        await person.until(lambda: "slow" in person.text("#running"))
+        await person.ready()
+        await look(person)
+        screen, options = person.screen, person.screen.query_one(OptionList)
+        assert isinstance(screen, RoomScreen)
+        screen._choose(OptionList.OptionSelected(options, options.options[1], 1))
+        screen.action_cancel()
+        await person.until(lambda: person.screen is person.app.chat_screen)
+        assert len(stage.stored()) == 4
+
+
 async def refused(person: Person, text: str) -> None:
     """Send what has no room, until it is back."""
     await person.write(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ondevice import units
-from ondevice.chat import Chat, room
+from ondevice.chat import Chat, ChatEvent, room
 from ondevice.chat.cutting import SUMMARY_TOKENS
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import PrefillProgress, TextDelta
@@ -137,13 +138,13 @@ class RoomScreen(ModalScreen[Wanted | None]):
             return
         self._writing = True
         self._say("The model begins. Esc stops it.")
-        self._summarise(offer)
+        self._summarise(offer, room.summarise(self._chat, offer))  # Esc counts from here
 
     @work(thread=True, exit_on_error=False, group="room")
-    def _summarise(self, offer: room.Offer) -> None:
+    def _summarise(self, offer: room.Offer, events: Iterator[ChatEvent]) -> None:
         measured, said = None, 0
         try:
-            for event in room.summarise(self._chat, offer):
+            for event in events:
                 if isinstance(event, PrefillProgress) and event.eta_s:
                     left = units.duration(event.eta_s)
                     self.post_message(self.Said(f"The model reads, {left} left. Esc stops it."))
