@@ -72,6 +72,26 @@ def test_a_summary_that_is_not_used_changes_nothing(
     assert [row[0] for row in stored(home)] == ["user", "assistant"] * 3
 
 
+def test_a_summary_has_room_for_what_the_model_thinks_before(
+    echo_chat: EchoChat, asked: list[str]
+) -> None:
+    thinking = ["<think>\n", *["hm "] * 400, "\n</think>\n\n", "It was so."]
+    outcome = echo_chat.piped(*asked, "/room summarise", pieces=thinking)
+    assert "Summary: It was so." in outcome.err
+
+
+def test_a_summary_that_is_empty_is_said_to_be_none(
+    echo_chat: EchoChat, asked: list[str], home: Path
+) -> None:
+    endless = ["<think>\n", *["hm "] * 2000]
+    outcome = echo_chat.piped(*asked, "/room summarise", "/room use", pieces=endless)
+    assert "Error: no summary came of it" in outcome.err
+    assert "Summary:" not in outcome.err
+    assert "Error: there is no summary" in outcome.err
+    assert outcome.code == Exit.ENGINE
+    assert [row[0] for row in stored(home)] == ["user", "assistant"] * 2
+
+
 def test_a_summary_of_another_path_is_not_used(
     echo_chat: EchoChat, asked: list[str], home: Path
 ) -> None:

@@ -106,6 +106,14 @@ async def test_a_summary_is_read_and_changed_before_it_is_used(make_stage: MakeS
         assert person.stage.stored()[-1].content == in_short
 
 
+async def test_a_summary_that_is_empty_is_said_to_be_none(make_stage: MakeStage) -> None:
+    async with talked(make_stage(pieces=["<think>", "hm"])) as person:
+        await look(person)
+        await person.press("down", "enter")
+        await person.until(lambda: said(person).startswith("no summary came of it."))
+        assert isinstance(person.screen, RoomScreen)
+
+
 async def test_a_summary_that_is_refused_changes_nothing(make_stage: MakeStage) -> None:
     async with talked(make_stage(pieces=["It ", "was ", "so."])) as person:
         before = person.stage.stored()
