@@ -33,6 +33,8 @@ class Meanwhile:
         self._screen, self._chat = screen, chat
         self._counting: Timer | None = None
         self._saving: Timer | None = None
+        self._in_hand = self._again = False
+        """Whether a draft is being counted; whether a newer one is to be, after that."""
 
     @property
     def _draft(self) -> str:
@@ -57,12 +59,19 @@ class Meanwhile:
 
     def show_cost(self, counted: messages.DraftCounted) -> None:
         """Below the question, unless it has changed meanwhile."""
-        if counted.text == self._draft:
+        again, self._in_hand, self._again = self._again, False, False
+        if again:
+            self.note_draft()
+        elif counted.text == self._draft:
             words = Content(clean_line(counted.words, 70))  # a string would be read as markup
             self._screen.query_one(Composer).border_subtitle = words
 
     def _count(self) -> None:
-        self._in_thread(partial(self._post_cost, self._draft), "draft")
+        """One at a time: a question that is sent waits for those that have begun."""
+        self._again = self._in_hand
+        if not self._in_hand:
+            self._in_hand = True
+            self._in_thread(partial(self._post_cost, self._draft), "draft")
 
     def _post_cost(self, text: str) -> None:
         try:
