@@ -185,7 +185,8 @@ class ChatScreen(ComposingScreen):
         notice, words = event.notice, event.notice.message
         if notice.code == "context":
             words = f"{words}. {key_of(self, 'chat.room')} makes room."
-        self._say(words, "warning" if notice.code in ("storage", "context") else "information")
+        warns = notice.code in ("storage", "context", "engine")
+        self._say(words, "warning" if warns else "information")
 
     @on(messages.MessageStored)
     def _note_stored(self, event: messages.MessageStored) -> None:
