@@ -18,13 +18,7 @@ from ondevice.chat.watching import ENGINE_GONE, watched
 from ondevice.domain.context import ContextParts
 from ondevice.domain.cost import Price
 from ondevice.domain.electricity import Power
-from ondevice.domain.generation import (
-    EngineInfo,
-    EngineNotice,
-    LoadOptions,
-    PromptTokens,
-    Sampling,
-)
+from ondevice.domain.generation import EngineInfo, EngineNotice, LoadOptions, PromptTokens, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.reuse import ReuseMeter
 from ondevice.domain.session import Session, StoredMessage
@@ -150,17 +144,10 @@ class Chat:
         more = (self.price, self.power, self.schema, self.folder, self._prepare)
         options = TurnOptions(engine, info, file, sampling, max_tokens, *more)
         try:
-            yield from watched(
-                begin(options),
-                options,
-                self.conversation,
-                self._prefixes,
-                self.reuse,
-                lambda: self._cancelled,
-            )
+            notes = (self.conversation, self._prefixes, self.reuse)
+            yield from watched(begin(options), options, *notes, lambda: self._cancelled)
         except ENGINE_GONE:
-            self.info = self._filling.now = None
-            self._prefixes.lose()
+            self._note_gone(info)
             raise
         except REFUSED:
             self._prefixes.note_refused()
@@ -231,11 +218,22 @@ class Chat:
     def _asking(self) -> Iterator[tuple[Engine, EngineInfo]]:
         """The engine, while no turn is made and none can begin."""
         with self._quiet:
-            if self._engine is None or self.info is None:
+            engine, info = self._engine, self.info
+            if engine is None or info is None:
                 raise EngineClosed("no model is loaded", hint="Choose one first.")
             if self._answering:
                 raise EngineTrouble("the engine is busy", hint="Stop the running answer first.")
-            yield self._engine, self.info
+            try:
+                yield engine, info
+            except ENGINE_GONE:
+                self._note_gone(info)
+                raise
+
+    def _note_gone(self, info: EngineInfo) -> None:
+        """The engine of `info` runs no more; another one may be loaded by now."""
+        if self.info is info:
+            self.info = self._filling.now = None
+            self._prefixes.lose()
 
     # Sessions, and what the model has read of them
 
@@ -267,14 +265,16 @@ class Chat:
                 self._untold += self._settle()
             except OnDeviceError as error:
                 self._untold.append(EngineNotice("state", error.message))
+                if isinstance(error, ENGINE_GONE):
+                    raise
             self.look()
         self._prefixes.identify()
 
     def save(self) -> None:
         """Save what the model has read, while nobody waits: a question that comes meanwhile does
-        so. What cannot be saved is read again.
+        so. Raises EngineTrouble or StorageTrouble; what cannot be saved is read again.
         """
-        with suppress(OnDeviceError), self._asking():
+        with self._asking():
             self._prefixes.save()
 
     def leave(self, within_s: float = LEAVE_S) -> None:

@@ -16,12 +16,16 @@ from ondevice.chat.shown import prompt_of
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import GREEDY, EngineInfo, GenerationRequest
 from ondevice.domain.session import StoredMessage, in_context
+from ondevice.domain.thinking import ThinkingStyle, split, style_of
+from ondevice.errors import UsageTrouble
 
 TARGET = 0.5
 """Share of the context that is used after a cut, where leaving out can reach it: a cut has the
 model read anew what stays, so many turns are to follow it."""
 SUMMARY_TOKENS = 256
 """The longest summary."""
+THINKING_TOKENS = 1024
+"""As much again a model may think before it writes one."""
 HERE = "ondevice"
 """Who says that turns were left out."""
 SUMMARISE = (
@@ -77,6 +81,14 @@ def summed_up(path: Sequence[StoredMessage], kept_from: int, summary: str) -> st
     return f"(In short, {first} of this conversation:)\n\n{summary.strip()}"
 
 
+def most_tokens(path: Sequence[StoredMessage], style: ThinkingStyle) -> int:
+    """Of a summary, with what is thought before it: where the prompt begins that, or an answer had
+    some."""
+    answers = [message.content for message in path if message.role == "assistant"]
+    thinks = style.begun_by_prompt or any(split(each, style_of(each)).thinking for each in answers)
+    return SUMMARY_TOKENS + (THINKING_TOKENS if thinks else 0)
+
+
 def summary_request(
     path: Sequence[StoredMessage], kept_from: int, system: str, info: EngineInfo
 ) -> GenerationRequest:
@@ -87,7 +99,8 @@ def summary_request(
             break
         due.append(message)
     asked = [*due, StoredMessage(0, 0, "user", SUMMARISE, "complete")]
-    return GenerationRequest(prompt_of(asked, system, info.thinking), GREEDY, SUMMARY_TOKENS)
+    prompt, most = prompt_of(asked, system, info.thinking), most_tokens(path, info.thinking)
+    return GenerationRequest(prompt, GREEDY, most)
 
 
 def behind(path: Sequence[StoredMessage]) -> int | None:
@@ -110,8 +123,11 @@ def _questions(shown: Sequence[StoredMessage]) -> list[StoredMessage]:
 
 
 def _first_turns(path: Sequence[StoredMessage], kept_from: int) -> str:
-    """All of the path's that the model is not shown as they were."""
+    """All of the path's that the model is not shown as they were. Raises UsageTrouble where the
+    message is not on the path, as another one was chosen meanwhile."""
     whole = [message for message in path if message.kept_from is None]
     places = [message.id for message in whole]
+    if kept_from not in places:
+        raise UsageTrouble("the conversation is another one by now", hint="Look at the ways again.")
     count = len(_questions(whole[: places.index(kept_from)]))
     return "the first turn" if count == 1 else f"the first {units.count(count)} turns"

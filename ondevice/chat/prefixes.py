@@ -17,6 +17,8 @@ from ondevice.domain.generation import EngineInfo, EngineNotice
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import Engine, Snapshots
 from ondevice.errors import (
+    EngineCrashed,
+    EngineTimedOut,
     EngineTrouble,
     OnDeviceError,
     StateRefused,
@@ -119,7 +121,7 @@ class Prefixes:
     def settle(self, session_id: int | None) -> list[EngineNotice]:
         """Before a turn of this session; None for one that is new or private.
 
-        Raises EngineCrashed or EngineTimedOut where taking up a state ended the engine.
+        Raises EngineCrashed or EngineTimedOut where one of the two ended the engine.
         """
         told: list[EngineNotice] = []
         with self._lock:
@@ -128,6 +130,8 @@ class Prefixes:
                 return told
             try:
                 self._save()
+            except (EngineCrashed, EngineTimedOut):
+                raise
             except (EngineTrouble, StorageTrouble) as error:
                 told.append(EngineNotice("state", error.message))
             serving.settled = session_id

@@ -23,9 +23,9 @@ from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
-from ondevice.domain.thinking import split
+from ondevice.domain.thinking import USUAL, split
 from ondevice.engines.base import LoadProgress, no_progress
-from ondevice.errors import EngineClosed, OnDeviceError, UsageTrouble
+from ondevice.errors import EngineClosed, EngineTrouble, OnDeviceError, UsageTrouble
 from ondevice.gguf.header import read_header
 from ondevice.hardware.probe import machine_memory
 from ondevice.hardware.sampler import read_process
@@ -99,12 +99,22 @@ def summarise(chat: Chat, offer: Offer) -> Iterator[ChatEvent]:
         yield from options.prepare()
         yield from measure(options.engine, options.info, request, None)
 
-    return chat.turn(begin, Sampling(), SUMMARY_TOKENS)
+    return chat.turn(begin, Sampling(), most_tokens(chat))
+
+
+def most_tokens(chat: Chat) -> int:
+    """Of what the model writes for a summary, its thinking included."""
+    style = chat.info.thinking if chat.info else USUAL
+    return cutting.most_tokens(chat.conversation.messages, style)
 
 
 def summary_of(measured: Measured, info: EngineInfo) -> str:
-    """What came of it, without what the model thought before."""
-    return split(measured.text, info.thinking).answer.strip()
+    """What came of it, without what the model thought before. Raises EngineTrouble where that is
+    nothing."""
+    found = split(measured.text, info.thinking).answer.strip()
+    if not found:
+        raise EngineTrouble("no summary came of it", hint="The turns can be left out without one.")
+    return found
 
 
 def use_summary(chat: Chat, offer: Offer, text: str) -> StoredMessage:

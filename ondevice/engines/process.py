@@ -54,6 +54,9 @@ class Deadlines:
     prefill_s: float = 120.0
     """One batch of 512 tokens: 20 s for a 4B model on two cores."""
     token_s: float = 60.0
+    save_s: float = 60.0
+    """Writing a small state; a large one gets more. Nobody waits for it as a rule, and ending a
+    healthy engine costs more than a slow disk does."""
     stop_s: float = 2.0
     """After a cancel."""
 
@@ -104,7 +107,7 @@ class EngineProcess:
     def save_state(self, path: Path, model_sha256: str) -> int:
         message = wire.SaveState(path, model_sha256)
         try:
-            limit_s = self._file_deadline(self.state_bytes())
+            limit_s = self._deadlines.save_s + self.state_bytes() / FILE_BYTES_PER_S
             return self._ask(message, wire.StateSize, limit_s, "save its state").size_bytes
         except errors.OnDeviceError:
             statefile.remove_part(path)  # a process that ends leaves it

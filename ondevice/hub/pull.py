@@ -43,12 +43,12 @@ def pull(
         try:
             yield from _lock(files, cache, held)
         except OSError as error:
-            raise disk_trouble(error, str(cache.root)) from error
+            raise disk_trouble(error, str(cache.root), bytes_here(files, cache)) from error
         fetched = yield from _fetch_all(hub, files, cache, patience or Patience())
         try:
             paths = [cache.point(file) for file in files]
         except OSError as error:
-            raise disk_trouble(error, str(cache.root)) from error
+            raise disk_trouble(error, str(cache.root), bytes_here(files, cache)) from error
         yield Downloaded(paths[0], fetched)
 
 
@@ -112,7 +112,7 @@ def _fetch_all(
                 fetched += yield from fetch(hub, file, cache.part(file), patience, before, total)
                 cache.publish(file)
             except OSError as error:
-                raise disk_trouble(error, file.path) from error
+                raise disk_trouble(error, file.path, bytes_here(files, cache)) from error
         before += file.size_bytes
     return fetched
 

@@ -82,7 +82,7 @@ class _Transfer:
     ) -> None:
         self._hub, self._file, self._patience = hub, file, patience
         self._before, self._total = before, total
-        self._out = _open_private(part)
+        self._out = _open_private(part, before)
         self.hash = content_hash(file)
         self.came = 0
         """Bytes of this run, those included that were thrown away."""
@@ -176,7 +176,8 @@ class _Transfer:
             try:
                 count = self._out.write(left)
             except OSError as error:
-                raise disk_trouble(error, self._file.path) from error
+                here = self._before + self._done
+                raise disk_trouble(error, self._file.path, here) from error
             self.hash.update(left[:count])
             self._done += count
             self.came += count
@@ -222,19 +223,23 @@ class _Transfer:
         return DownloadProgress(self._before + self._reported, self._total, rate)
 
 
-def disk_trouble(error: OSError, name: str) -> DiskTooSmall:
-    """A write failed: what that means for a person."""
+def disk_trouble(error: OSError, name: str, bytes_here: int) -> DiskTooSmall:
+    """A write failed: what that means for a person, with so much of the model here already."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     reason = "the disk is full" if full else (error.strerror or str(error))
-    hint = "Make room and pull again; what was fetched is kept." if full else "Check the folder."
+    kept = "; what was fetched is kept" if bytes_here else ""
+    hint = f"Make room and pull again{kept}." if full else "Check the folder."
     return DiskTooSmall(f"{name} cannot be written: {reason}", hint)
 
 
-def _open_private(path: Path) -> FileIO:
-    """Open `path` for reading and writing, unbuffered, only for us; made if it is not there."""
+def _open_private(path: Path, before: int) -> FileIO:
+    """Open `path` for reading and writing, unbuffered, only for us; made if it is not there.
+
+    `before` bytes of other files are here.
+    """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
     flags |= getattr(os, "O_NOFOLLOW", 0)  # a link in its place would lead elsewhere
     try:
         return FileIO(os.open(path, flags, 0o600), "r+b")
     except OSError as error:
-        raise disk_trouble(error, path.name) from error
+        raise disk_trouble(error, path.name, before) from error

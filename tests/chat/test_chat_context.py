@@ -322,6 +322,19 @@ class TestMakingRoom:
             "assistant",
         ]
 
+    def test_on_another_path_is_refused(self, real: Real) -> None:
+        chat = real()
+        ask(chat, f"Say yes. {STORY}")
+        first = last(chat).id
+        ask(chat, f"Say no. {STORY}")
+        offer = offered(chat, "drop", "")
+        chat.conversation.go_to(first)
+        shown = chat.conversation.messages
+        for act in (lambda: room.drop(chat, offer), lambda: room.use_summary(chat, offer, "So.")):
+            with pytest.raises(UsageTrouble, match="another one by now"):
+                act()
+        assert chat.conversation.messages == shown
+
     def test_with_an_empty_summary_is_refused(self, real: Real) -> None:
         chat = real()
         ask(chat, f"Say yes. {STORY}")

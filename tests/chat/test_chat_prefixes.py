@@ -31,7 +31,7 @@ from ondevice.domain.generation import (
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.engines.process import EngineProcess
-from ondevice.errors import ContextOverflow
+from ondevice.errors import ContextOverflow, EngineCrashed, EngineTrouble
 from ondevice.gguf.shapes import write_shape
 from ondevice.paths import Paths
 from ondevice.settings import Settings
@@ -124,12 +124,37 @@ def test_nothing_is_saved_while_an_answer_is_made(start: Start, tmp_path: Path) 
     events = chat.send(STORY, GREEDY, 40)
     for event in events:
         if isinstance(event, TextDelta):
-            chat.save()
+            with pytest.raises(EngineTrouble, match="busy"):
+                chat.save()
             break
     assert states(tmp_path) == []
     list(events)
     chat.save()
     assert states(tmp_path) == ["1.state"]
+
+
+@pytest.mark.parametrize("meanwhile", ["saving", "opening another session"])
+def test_an_engine_that_ends_while_nobody_asks_is_not_said_to_answer(
+    meanwhile: str, start: Start, tmp_path: Path
+) -> None:
+    chat = start()
+    ask(chat, STORY)
+    assert chat.info is not None
+    assert chat.file is not None
+    os.kill(chat.info.pid, signal.SIGKILL)
+    if meanwhile == "saving":
+        with pytest.raises(EngineCrashed):
+            chat.save()
+    else:
+        before = set(threading.enumerate())
+        chat.open(None)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(30)
+    assert chat.info is None
+    chat.load(ModelFile(chat.file.path, "llama.cpp", "starter"), LoadOptions(n_ctx=1024))
+    ask(chat, STORY)
+    chat.save()
+    assert len(states(tmp_path)) == 1
 
 
 def test_a_new_session_reads_all_after_a_restart(start: Start) -> None:

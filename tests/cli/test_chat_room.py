@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from command import Cli
-from line_chat import EchoChat, stored
+from line_chat import EchoChat, script, stored
 
+from ondevice.chat import Chat
+from ondevice.chat.room import Offer
+from ondevice.cli.chat.desk import Desk
+from ondevice.cli.chat.interrupts import Interrupts
+from ondevice.cli.chat.lines import Lines
+from ondevice.cli.chat.room import make_room
 from ondevice.cli.exits import Exit
+from ondevice.domain.generation import LoadOptions, Sampling
+from ondevice.domain.model import ModelFile
+from ondevice.errors import ModelLoadFailed
+from ondevice.settings import Settings
 
 STORY = "Once there was a river that ran to the sea. "
 LEFT_OUT = "(Left out here: the first turn of this conversation.)"
@@ -72,6 +83,35 @@ def test_a_summary_that_is_not_used_changes_nothing(
     assert [row[0] for row in stored(home)] == ["user", "assistant"] * 3
 
 
+def test_a_summary_has_room_for_what_the_model_thinks_before(
+    echo_chat: EchoChat, asked: list[str]
+) -> None:
+    thinking = ["<think>\n", *["hm "] * 400, "\n</think>\n\n", "It was so."]
+    outcome = echo_chat.piped(*asked, "/room summarise", pieces=thinking)
+    assert "Summary: It was so." in outcome.err
+
+
+def test_a_summary_that_is_empty_is_said_to_be_none(
+    echo_chat: EchoChat, asked: list[str], home: Path
+) -> None:
+    endless = ["<think>\n", *["hm "] * 2000]
+    outcome = echo_chat.piped(*asked, "/room summarise", "/room use", pieces=endless)
+    assert "Error: no summary came of it" in outcome.err
+    assert "Summary:" not in outcome.err
+    assert "Error: there is no summary" in outcome.err
+    assert outcome.code == Exit.ENGINE
+    assert [row[0] for row in stored(home)] == ["user", "assistant"] * 2
+
+
+def test_a_summary_of_another_path_is_not_used(
+    echo_chat: EchoChat, asked: list[str], home: Path
+) -> None:
+    outcome = echo_chat.piped(*asked, "/room summarise", "/branch 2", "/room use", pieces=["yes"])
+    assert "Error: there is no summary" in outcome.err
+    assert "Kept as session 1." in outcome.err
+    assert [row[0] for row in stored(home)] == ["user", "assistant"] * 2
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -94,6 +134,39 @@ def test_a_larger_context_answers_what_had_no_room(cli: Cli, home: Path) -> None
     assert "The question that had no room is asked again." in outcome.err
     assert outcome.out.strip()
     assert stored(home)[-2][1] == long.strip()
+
+
+def test_a_larger_context_that_does_not_load_is_not_tried_again_with_the_next_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    larger = Offer("raise", 4096, "Raise it.", True, n_ctx=8192)
+    monkeypatch.setattr("ondevice.chat.room.offers", lambda *_: [larger])
+    path = script(tmp_path, pieces=["yes"])
+    file, before = ModelFile(path, "echo", "echo"), LoadOptions(n_ctx=4096)
+    desk = Desk(
+        chat=Chat(None),
+        file=file,
+        lines=Lines(),
+        interrupts=Interrupts(stay=False),
+        resolve=lambda _name: file,
+        models=list,
+        price=lambda _file: None,
+        load_options=before,
+        sampling=Sampling(),
+        max_tokens=10,
+        settings=Settings(),
+    )
+    with closing(desk.chat):
+        desk.load()
+        good = path.read_bytes()
+        path.write_text("no script")
+        with pytest.raises(ModelLoadFailed):
+            make_room(desk, "raise")
+        assert desk.load_options == before
+        path.write_bytes(good)
+        desk.load()
+        make_room(desk, "raise")
+        assert desk.load_options == LoadOptions(n_ctx=8192)
 
 
 def test_answers_keep_to_a_schema_until_it_is_taken_away(cli: Cli, tmp_path: Path) -> None:

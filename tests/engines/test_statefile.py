@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import shutil
+import signal
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from driving import done_of, notices_of, text_of
+from driving import done_of, notices_of, pid_of, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import MAMBA, RWKV, SLIDING, TINY
@@ -32,7 +35,7 @@ from ondevice.engines import statefile
 from ondevice.engines.base import Snapshots
 from ondevice.engines.kept import KeptText
 from ondevice.engines.llamacpp.engine import LlamaCppEngine
-from ondevice.engines.process import EngineProcess
+from ondevice.engines.process import Deadlines, EngineProcess
 from ondevice.gguf.shapes import write_shape
 
 SHA = "a" * 64
@@ -326,3 +329,20 @@ def test_an_engine_that_dies_while_it_saves_leaves_no_half_file(
     with pytest.raises(errors.EngineCrashed):
         engine.save_state(target, SHA)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_has_a_patience_of_its_own(tiny_state: tuple[Path, Path], tmp_path: Path) -> None:
+    class Stopped(EngineProcess):
+        """Its process stops as soon as it is to write."""
+
+        def state_bytes(self) -> int:
+            size = super().state_bytes()
+            os.kill(pid_of(self), signal.SIGSTOP)
+            return size
+
+    model, path = tiny_state
+    with closing(Stopped("llama.cpp", Deadlines(save_s=0.3))) as engine:
+        engine.load(ModelFile(model, "llama.cpp", "tiny"), TINY_OPTIONS)
+        engine.restore_state(path, SHA)
+        with pytest.raises(errors.EngineTimedOut, match=r"not save its state within 0\.3"):
+            engine.save_state(tmp_path / "a.state", SHA)

@@ -28,6 +28,7 @@ KEYS = {
     "f9": "\x1b[20~",
     "f10": "\x1b[21~",
     "escape": "\x1b",
+    "ctrl+o": "\x0f",
 }
 POLL_S = 0.05
 PASTE, PASTE_END = "\x1b[200~", "\x1b[201~"

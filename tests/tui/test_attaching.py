@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 
-from stage import Person, Stage
+from stage import PATIENCE_S, Person, Stage
+
+from ondevice.chat import Chat
+from ondevice.domain.session import StoredMessage
+from ondevice.storage.sessions import Sessions
 
 MakeStage = Callable[..., Stage]
 
@@ -58,6 +65,61 @@ async def test_a_file_named_while_an_answer_is_made_is_counted_after_it(
         await person.press("escape")
         await person.until(lambda: cost(person) == "notes.txt: +203 tokens, 10 % of the window")
         assert not person.busy
+
+
+class SlowChat(Chat):
+    """A chat that takes its time to read the files of a draft."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(sessions)
+        self.drafts: list[str] = []
+        self.go_on = threading.Event()
+
+    def draft(self, text: str) -> list[StoredMessage]:
+        self.drafts.append(text)
+        self.go_on.wait(PATIENCE_S)
+        return super().draft(text)
+
+
+async def test_drafts_are_counted_one_at_a_time_and_the_newest_last(make_stage: MakeStage) -> None:
+    stage = make_stage(make_chat=SlowChat, pieces=["yes"])
+    (stage.folder / "notes.txt").write_text("word " * 200)
+    chat = stage.chat
+    assert isinstance(chat, SlowChat)
+    chat.folder = stage.folder
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        counting = person.app.chat_screen._meanwhile
+        await person.write("@notes.txt")
+        await person.until(lambda: chat.drafts)
+        for word in (" one", " two", " three"):
+            await person.write(word)
+            counting._count()  # as when nothing was written for a while
+        assert not [each for each in person.screen.workers if each.group == "draft"][1:]
+        chat.go_on.set()
+        await person.until(lambda: cost(person).startswith("notes.txt: +203 tokens"))
+        assert chat.drafts == ["@notes.txt", "@notes.txt one two three"]
+
+
+async def test_an_engine_that_ends_while_a_file_is_counted_is_told_and_asked_no_question(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    (stage.folder / "notes.txt").write_text("word " * 200)
+    stage.chat.folder = stage.folder
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        assert stage.chat.info is not None
+        os.kill(stage.chat.info.pid, signal.SIGKILL)
+        await person.write("What is in @notes.txt")
+        await person.until(lambda: "F5 loads it again" in person.text("#running"))
+        assert any("signal SIGKILL" in notice for notice in person.notices())
+        await person.press("enter")
+        await person.until(lambda: "No model is ready." in person.notices()[-1])
+        assert person.composer.text == "What is in @notes.txt"
+        assert stage.stored() == []
+        await person.press("f5")
+        await person.ready()
 
 
 async def test_a_question_whose_file_is_missing_comes_back(make_stage: MakeStage) -> None:

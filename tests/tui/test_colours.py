@@ -8,7 +8,14 @@ from collections.abc import Callable
 import pytest
 from terminal import Terminal
 
-SCREENS = {"f1": "Help", "f2": "Models", "f4": "Sessions", "f9": "Settings"}
+SCREENS = {
+    "f1": "Help",
+    "f2": "ondevice  Models",
+    "f4": "ondevice  Sessions",
+    "f9": "ondevice  Settings",
+    "ctrl+o": "There is nothing to leave out",
+}
+"""Their keys, and what is there when they are."""
 ANSWER = ["An *answer* ", "of **some** words:\n\n```python\n", "x = 'one'  # of\n```\n> said\n"]
 SGR = re.compile(rb"\x1b\[([0-9;]*)m")
 GREY = re.compile(r"([0-9a-f]{2})\1\1")
@@ -24,9 +31,9 @@ def every_screen(terminal: Terminal, look: Callable[[], None]) -> None:
     terminal.wait_ready().write("question\r")
     terminal.expect("said")
     look()
-    for key, title in SCREENS.items():
+    for key, shown in SCREENS.items():
         terminal.write(key)
-        terminal.expect(f"ondevice  {title}" if key != "f1" else title)
+        terminal.expect(shown)
         look()
         terminal.write("escape")
         terminal.expect("ondevice  Chat")

@@ -61,7 +61,7 @@ async def test_a_text_of_several_lines_takes_a_paste_once_and_whole(
         await opened(person, open_it)
         field = person.screen.query_one(TextArea)
         field.move_cursor(field.document.end)
-        person.app.post_message(events.Paste(" hello\nlines\x1b[31m"))
+        person.app.post_message(events.Paste(" hello\rlines\x1b[31m"))
         await person.until(lambda: field.text != "one")
         assert field.text == "one hello\nlines[31m"
         long = "x" * 30_000
@@ -97,13 +97,13 @@ async def test_a_line_takes_a_paste_once_as_one_line_or_says_that_it_does_not(
         await opened(person, rename)
         field = person.screen.query_one(Input)
         field.cursor_position = len(field.value)
-        person.app.post_message(events.Paste(" two\nthree\n"))
+        person.app.post_message(events.Paste(" two\r\nthree\rfour\n"))
         await person.until(lambda: field.value != "one")
-        assert field.value == "one two three"
+        assert field.value == "one two three four"
         person.app.post_message(events.Paste("x" * LONGEST))
         await person.until(person.notices)
         assert "Not pasted: at most 20,000 characters" in person.notices()[-1]
-        assert field.value == "one two three"
+        assert field.value == "one two three four"
 
 
 async def test_a_search_says_that_it_does_not_take_a_long_paste(make_stage: MakeStage) -> None:

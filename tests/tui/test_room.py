@@ -106,6 +106,14 @@ async def test_a_summary_is_read_and_changed_before_it_is_used(make_stage: MakeS
         assert person.stage.stored()[-1].content == in_short
 
 
+async def test_a_summary_that_is_empty_is_said_to_be_none(make_stage: MakeStage) -> None:
+    async with talked(make_stage(pieces=["<think>", "hm"])) as person:
+        await look(person)
+        await person.press("down", "enter")
+        await person.until(lambda: said(person).startswith("no summary came of it."))
+        assert isinstance(person.screen, RoomScreen)
+
+
 async def test_a_summary_that_is_refused_changes_nothing(make_stage: MakeStage) -> None:
     async with talked(make_stage(pieces=["It ", "was ", "so."])) as person:
         before = person.stage.stored()
@@ -139,6 +147,24 @@ async def test_a_summary_in_the_making_is_stopped_and_the_engine_answers_then(
         await person.until(lambda: person.bubbles()[-1][1].startswith("w "))
         await person.press("escape")
         await person.until(lambda: not person.busy)
+
+
+async def test_escape_counts_before_a_thread_has_taken_up_the_summary(
+    make_stage: MakeStage,
+) -> None:
+    slow = {"pieces": ["w "], "repeat": 200, "delay_s": 0.5}  # longer than a test waits
+    stage = make_stage(pieces=["yes"], more={"slow": slow})
+    async with talked(stage) as person:
+        person.app.chat_screen.load(stage.files["slow"])
+        await person.until(lambda: "slow" in person.text("#running"))
+        await person.ready()
+        await look(person)
+        screen, options = person.screen, person.screen.query_one(OptionList)
+        assert isinstance(screen, RoomScreen)
+        screen._choose(OptionList.OptionSelected(options, options.options[1], 1))
+        screen.action_cancel()
+        await person.until(lambda: person.screen is person.app.chat_screen)
+        assert len(stage.stored()) == 4
 
 
 async def refused(person: Person, text: str) -> None:

@@ -75,25 +75,29 @@ class Desk:
             )
         return self.sessions
 
-    def load(self) -> None:
-        """Make the model ready. Raises what loading raises; KeyboardInterrupt if that ended it."""
-        file = self.file
+    def load(self, options: LoadOptions | None = None) -> None:
+        """Make the model ready; other options hold from then on, if it loads with them.
+
+        Raises what loading raises; KeyboardInterrupt if that ended it.
+        """
+        file, options = self.file, options or self.load_options
         say(f"Loading {file.name} {file.quantization}".rstrip() + " ...")
         self.chat.price = self.price(file)
         try:
-            info = self._load(file)
+            info = self._load(file, options)
         except EngineClosed:
             if not self.interrupts.stopped:
                 raise
             self.interrupts.leave_if_asked()
             say("Loading was stopped. The next question, or /model, begins it again.")
             raise KeyboardInterrupt from None
+        self.load_options = options
         backend = f"{info.engine} {info.backend.upper()}"
         say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:
             say(f"Note: {notice.message}")
 
-    def _load(self, file: ModelFile) -> EngineInfo:
+    def _load(self, file: ModelFile, options: LoadOptions) -> EngineInfo:
         over = threading.Event()
 
         def end() -> None:
@@ -103,7 +107,7 @@ class Desk:
 
         with self.interrupts.stopping(end):
             try:
-                return self.chat.load(file, self.load_options)
+                return self.chat.load(file, options)
             finally:
                 over.set()
 

@@ -28,6 +28,7 @@ def branch(desk: Desk, rest: str) -> None:
         raise UsageTrouble("say from which message: /branch 3", hint="/branch lists them.")
     message = desk.message(number)
     desk.chat.conversation.go_to(message.id)
+    desk.summary = None  # it is of the path that was shown
     say(f"It goes on after message {number}, by {speaker(message)}: {message.content}")
 
 

@@ -72,6 +72,7 @@ class ChatScreen(ComposingScreen):
     def on_mount(self) -> None:
         self.set_interval(PAINT_METER_S, self.paint_meter)
         self.set_interval(READ_MEMORY_S, self._read_memory)
+        self.set_interval(PAINT_METER_S, self.look_at_engine)
         self._name_title()
         self.app.set_class(not self._chat.conversation.is_kept, "private")
 
@@ -184,7 +185,8 @@ class ChatScreen(ComposingScreen):
         notice, words = event.notice, event.notice.message
         if notice.code == "context":
             words = f"{words}. {key_of(self, 'chat.room')} makes room."
-        self._say(words, "warning" if notice.code in ("storage", "context") else "information")
+        warns = notice.code in ("storage", "context", "engine")
+        self._say(words, "warning" if warns else "information")
 
     @on(messages.MessageStored)
     def _note_stored(self, event: messages.MessageStored) -> None:

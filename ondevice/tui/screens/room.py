@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,8 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ondevice import units
-from ondevice.chat import Chat, room
-from ondevice.chat.cutting import SUMMARY_TOKENS
+from ondevice.chat import Chat, ChatEvent, room
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import PrefillProgress, TextDelta
 from ondevice.domain.measured import Measured
@@ -137,30 +137,29 @@ class RoomScreen(ModalScreen[Wanted | None]):
             return
         self._writing = True
         self._say("The model begins. Esc stops it.")
-        self._summarise(offer)
+        self._summarise(offer, room.summarise(self._chat, offer))  # Esc counts from here
 
     @work(thread=True, exit_on_error=False, group="room")
-    def _summarise(self, offer: room.Offer) -> None:
-        measured, said = None, 0
+    def _summarise(self, offer: room.Offer, events: Iterator[ChatEvent]) -> None:
+        measured, said, limit = None, 0, room.most_tokens(self._chat)
         try:
-            for event in room.summarise(self._chat, offer):
+            for event in events:
                 if isinstance(event, PrefillProgress) and event.eta_s:
                     left = units.duration(event.eta_s)
                     self.post_message(self.Said(f"The model reads, {left} left. Esc stops it."))
                 elif isinstance(event, TextDelta) and event.completion_tokens >= said + SAY_EVERY:
                     said = event.completion_tokens
-                    most = f"{said} of at most {SUMMARY_TOKENS} tokens"
+                    most = f"{said} of at most {units.count(limit)} tokens"
                     self.post_message(self.Said(f"The model sums up: {most}. Esc stops it."))
                 elif isinstance(event, Measured):
                     measured = event
+            info = self._chat.info
+            if measured is None or info is None or measured.done.finish_reason == "cancelled":
+                self.post_message(self.Stopped(""))
+            else:
+                self.post_message(self.Written(offer, room.summary_of(measured, info)))
         except OnDeviceError as error:
             self.post_message(self.Stopped(f"{error.message}. {error.hint}"))
-            return
-        info = self._chat.info
-        if measured is None or info is None or measured.done.finish_reason == "cancelled":
-            self.post_message(self.Stopped(""))
-        else:
-            self.post_message(self.Written(offer, room.summary_of(measured, info)))
 
     @on(Said)
     def _show_said(self, event: Said) -> None:

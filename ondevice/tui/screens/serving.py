@@ -112,8 +112,14 @@ class ServingScreen(Screen[None]):
         self._live.lose_engine()
         self._say_model(f"the engine stopped · {key_of(self, 'chat.reload')} loads it again")
 
+    def look_at_engine(self) -> None:
+        """It can end while nobody asks, such as when its state is saved."""
+        if self._live.info is not None and self._chat.info is None:
+            self.note_engine_gone()
+
     def load_first(self) -> bool:
         """Whether no model is ready; then that is said."""
+        self.look_at_engine()
         chooses = f"{key_of(self, 'app.models')} chooses one."
         advice = "It is being loaded." if self._loading else chooses
         if self._live.info is None:

@@ -23,7 +23,7 @@ class TextField(TextArea):
             event.stop()
             _refuse(self, LONGEST_TEXT)
             return
-        event.text = clean(event.text)
+        event.text = _pasted(event.text)
         await super()._on_paste(event)
 
 
@@ -32,7 +32,7 @@ class LineField(Input):
 
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
-        event.text = clean(event.text).strip("\n").replace("\n", " ")
+        event.text = _pasted(event.text).strip("\n").replace("\n", " ")
         most = self.max_length or 0
         left = most - len(self.value) + len(self.selected_text)
         if most and len(event.text) > left:
@@ -40,6 +40,11 @@ class LineField(Input):
             _refuse(self, most)
             return
         super()._on_paste(event)
+
+
+def _pasted(text: str) -> str:
+    """Cleaned; a lone return breaks the line as well."""
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _refuse(field: Widget, most: int) -> None:
