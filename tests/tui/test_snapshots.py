@@ -32,6 +32,7 @@ from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
 from ondevice.domain.reuse import Reuse
 from ondevice.tui.live import Live
+from ondevice.tui.widgets.conversation import Conversation
 
 MakeStage = Callable[..., Stage]
 Compare = Callable[..., bool]
@@ -103,6 +104,8 @@ async def empty(person: Person) -> None:
 
 async def answered(person: Person) -> None:
     await person.ask("What should I pack for four days in March?")
+    view = person.stage.app.chat_screen.query_one(Conversation)
+    await person.until(lambda: view.scroll_y == view.max_scroll_y)
 
 
 async def helped(person: Person) -> None:

@@ -135,7 +135,8 @@ class OnnxEngine:
         for at in range(0, len(ids), BATCH):
             goes_on = context.evaluate(ids[at : at + BATCH])
             run.prefill_s = time.monotonic() - begin
-            done = context.evaluated - run.cached  # of a batch that was stopped, nothing is held
+            # of a batch that was stopped nothing is held, and at worst nothing at all
+            done = max(at, context.evaluated - run.cached)
             run.unread = len(ids) - done
             if not goes_on:
                 run.finish = "cancelled"

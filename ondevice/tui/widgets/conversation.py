@@ -142,6 +142,11 @@ class Conversation(VerticalScroll):
         if self._follow:
             self.call_after_refresh(self.follow)
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value < 0:  # the last words of an answer took fewer rows than were held for them
+            self.call_after_refresh(self.follow)
+
     def on_resize(self) -> None:
         """What was full before may not be any more."""
         self.call_after_refresh(self.follow)
