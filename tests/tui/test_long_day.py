@@ -77,6 +77,12 @@ class Day:
         before = self.answers("complete")
         self._terminal.write(f"question {number}\r")
         self._terminal.read_until(lambda: self.answers("complete") > before)
+        self._terminal.read_until(lambda: self._counted(number))
+
+    def _counted(self, number: int) -> bool:
+        """Whether the turn is over: its answer shows its tokens. Before, no session can begin."""
+        left = "\n".join(line[:78] for line in self._terminal.text().splitlines())
+        return " tok" in left.rpartition(f"question {number}")[2]
 
     def _new_session(self) -> None:
         self._terminal.write("f8")
