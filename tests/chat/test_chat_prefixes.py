@@ -9,7 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tiny import TINY
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
-from ondevice.chat.prefixes import Prefixes
+from ondevice.chat.prefixes import ModelHash, Prefixes
 from ondevice.cli.storage import hash_of
 from ondevice.domain.generation import (
     GREEDY,
@@ -326,6 +326,23 @@ class TestDeleted:
         assert states(tmp_path) == []
 
 
+def hash_now(file: ModelFile) -> str:
+    """Of what lies under its name."""
+    return hashlib.sha256(file.path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def opened(folder: Path, model: Path, model_hash: ModelHash) -> Iterator[Chat]:
+    """As `start` does it, with hashes of the test's own."""
+    with closing(Database(folder / "ondevice.db")) as database:
+        chat = Chat(Sessions(database), PRICE, None, model_hash)
+        try:
+            chat.load(ModelFile(model, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+            yield chat
+        finally:
+            chat.close()
+
+
 class TestAnotherModelUnderTheSameName:
     """Of the same size, as a later training of the same shape is."""
 
@@ -356,32 +373,30 @@ class TestAnotherModelUnderTheSameName:
         assert cached(ask(second, "And then?")) == 0
 
     def test_that_was_loaded_does_not_take_up_the_state_of_the_one_that_came_back(
-        self, start: Start, tmp_path: Path, model: Path, other: Path
+        self, tmp_path: Path, model: Path, other: Path
     ) -> None:
-        first = start(512, model=model)
-        ask(first, "Say yes.")
-        session = first.conversation.session
-        first.leave()
+        with opened(tmp_path, model, lambda file, _read: hash_now(file)) as first:
+            ask(first, "Say yes.")
+            session = first.conversation.session
+            first.leave()
         assert states(tmp_path) == ["1.state"]
         aside = model.rename(tmp_path / "aside.gguf")
         other.rename(model)
-        second = start(512, model=model)
-        aside.replace(model)
-        second.open(session)
-        assert cached(ask(second, "And then?")) == 0
+        with opened(tmp_path, model, lambda file, _read: hash_now(file)) as second:
+            aside.replace(model)
+            second.open(session)
+            assert cached(ask(second, "And then?")) == 0
 
     def test_that_comes_while_the_first_one_is_hashed_is_not_taken_for_it(
         self, tmp_path: Path, model: Path, other: Path
     ) -> None:
         def replaced_meanwhile(file: ModelFile, read: bool) -> str | None:
-            found = hashlib.sha256(file.path.read_bytes()).hexdigest() if read else None
+            found = hash_now(file) if read else None
             if read and other.exists():
                 other.replace(model)
             return found
 
-        with closing(Database(tmp_path / "ondevice.db")) as database:
-            chat = Chat(Sessions(database), PRICE, None, replaced_meanwhile)
-            chat.load(ModelFile(model, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+        with opened(tmp_path, model, replaced_meanwhile) as chat:
             ask(chat, "Say yes.")
             chat.leave()
         assert states(tmp_path) == []
