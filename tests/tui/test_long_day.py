@@ -77,16 +77,17 @@ class Day:
         before = self.answers("complete")
         self._terminal.write(f"question {number}\r")
         self._terminal.read_until(lambda: self.answers("complete") > before)
-        self._terminal.read_until(lambda: self._counted(number))
-
-    def _counted(self, number: int) -> bool:
-        """Whether the turn is over: its answer shows its tokens. Before, no session can begin."""
-        left = "\n".join(line[:78] for line in self._terminal.text().splitlines())
-        return " tok" in left.rpartition(f"question {number}")[2]
 
     def _new_session(self) -> None:
         self._terminal.write("f8")
-        self._terminal.expect("New session")
+        self._terminal.read_until(self._is_new)
+
+    def _is_new(self) -> bool:
+        """Whether it is shown. While the last turn is still being counted the key is refused."""
+        if "New session" in self._terminal.text():
+            return True
+        self._terminal.write("f8")
+        return False
 
     def _change_model(self, name: str) -> None:
         self._terminal.write("f2")
