@@ -228,8 +228,9 @@ class OnDeviceApp(App[int]):
 
     def _show_downloads(self) -> None:
         """In the first line of every screen, while one is under way."""
-        for bar in self.screen.query(TopBar):
-            bar.show_download(self.downloads.words)
+        for screen in self.screen_stack[-1:]:  # none is left while the app ends
+            for bar in screen.query(TopBar):
+                bar.show_download(self.downloads.words)
 
     @on(messages.DownloadEnded)
     def _say_download(self, event: messages.DownloadEnded) -> None:
