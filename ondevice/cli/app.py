@@ -32,15 +32,7 @@ if TYPE_CHECKING:
 def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
     """Run the app until it is left; returns its exit code. `lora` are adapters of the model."""
     adapters = tuple(map(adapter, lora))
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
-        raise UsageTrouble(
-            "the app needs a terminal",
-            hint='For a pipe or a script: ondevice chat, or ondevice run "..."',
-        )
-    if os.environ.get("TERM") == "dumb":
-        raise UsageTrouble(
-            "TERM=dumb cannot place a cursor", hint="Without a screen: ondevice chat"
-        )
+    _refuse_no_terminal()
     gc.disable()  # nothing dies while modules are imported: 5 % of the time
     from ondevice.tui.app import OnDeviceApp  # deferred: 270 ms, after the checks
     from ondevice.tui.doors import Doors
@@ -80,6 +72,18 @@ def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
     app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]
     return run_app(app, chat, database)
+
+
+def _refuse_no_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise UsageTrouble(
+            "the app needs a terminal",
+            hint='For a pipe or a script: ondevice chat, or ondevice run "..."',
+        )
+    if os.environ.get("TERM") == "dumb":
+        raise UsageTrouble(
+            "TERM=dumb cannot place a cursor", hint="Without a screen: ondevice chat"
+        )
 
 
 def fetching(form: Form) -> list[str]:

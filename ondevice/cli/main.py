@@ -45,7 +45,9 @@ OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, e
     epilog="Without a command the app opens.",
 )
 @click.version_option(__version__, prog_name="ondevice")
-@click.option("-m", "--model", help="Catalogue name or path of a GGUF file, for the app.")
+@click.option(
+    "-m", "--model", help="Catalogue name, or path of a GGUF file or an ONNX folder, for the app."
+)
 @click.option("--lora", multiple=True, metavar="FILE[:SCALE]", help="LoRA adapter, for the app.")
 @click.pass_context
 def ondevice(context: click.Context, model: str | None, lora: tuple[str, ...]) -> None:

@@ -49,7 +49,7 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
 
 
 of_model = _together(
-    click.option("-m", "--model", help="Catalogue name, or path of a GGUF file."),
+    click.option("-m", "--model", help="Catalogue name, or path of a GGUF file or an ONNX folder."),
     click.option("-s", "--system", help="System prompt, or the name of a preset."),
 )
 of_answer = _together(

@@ -10,11 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
+from ondevice.domain.generation import EngineNotice
 from ondevice.domain.text import storable
 
 Tokenize = Callable[[str, bool], list[int]]
 """(text, whether a begin token may be added) -> ids."""
+
+
+class State(Protocol):
+    """What an engine has computed of the ids."""
+
+    @property
+    def evaluated(self) -> int:
+        """Of how many."""
+
+    def rewind(self, to: int, /) -> int:
+        """Make it that of the first `to` ids, or of fewer; how many it is then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,23 @@ class KeptPrefix:
             if not tail or is_special(tail[0]):
                 return self.ids[:count] + tail
         return tokenize(rendered, True)
+
+    def reuse(self, state: State, ids: Sequence[int]) -> tuple[int, EngineNotice | None]:
+        """Keep the state of the prefix that `ids` share; the last id is always evaluated again.
+
+        Returns how many are kept, and why some of the last turn are not.
+        """
+        held = state.evaluated
+        shared = min(common_prefix(self.ids, ids), held, len(ids) - 1)
+        cached = state.rewind(shared)
+        if held == 0 or cached == shared == min(held, len(ids) - 1):
+            return cached, None
+        if cached < shared:
+            why = "this kind of model cannot go back there"
+        else:
+            why = f"this prompt is another one from token {shared} on"
+        said = f"{held - cached} tokens of the last turn could not be reused: {why}"
+        return cached, EngineNotice("cache_miss", said)
 
     def remember_prompt(self, ids: Sequence[int], rendered: str | None) -> None:
         """`rendered` is now `ids`; marks beyond what both share with before are gone.

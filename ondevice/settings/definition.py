@@ -85,7 +85,7 @@ class Settings:
     # fmt: off
     model: str = _setting(
         Text(), "starter", "Model", NEXT_START,
-        "What the app opens with: a name of the catalogue, or the path of a GGUF file.")
+        "What the app opens with: a catalogue name, or the path of a GGUF file or an ONNX folder.")
     context: int = _setting(
         Whole(0, MOST), 0, "Model", NEXT_LOAD,
         "Tokens of context. More of them take more memory.",

@@ -23,7 +23,7 @@ from ondevice.domain.generation import (
 from ondevice.domain.model import ModelFile
 from ondevice.engines import statefile
 from ondevice.engines.base import LoadProgress, no_progress
-from ondevice.engines.kept import KeptPrefix, common_prefix
+from ondevice.engines.kept import KeptPrefix
 from ondevice.engines.llamacpp import binding, loading
 from ondevice.engines.llamacpp.bound import of_model
 from ondevice.engines.llamacpp.context import ABORTED, Context
@@ -111,7 +111,7 @@ class LlamaCppEngine:
         sampler, notices = make_sampler(self._lib, context, request, ids)
         try:
             yield from (*read.notices, *notices)
-            cached, miss = self._reuse(context, ids)
+            cached, miss = self._kept.reuse(context, ids)
             if miss:
                 yield miss
             self._kept.remember_prompt(ids, read.rendered)
@@ -171,21 +171,7 @@ class LlamaCppEngine:
             raise errors.EngineClosed("no model is loaded", hint="Load one first.")
         return self._loaded
 
-    # What is kept
-
-    def _reuse(self, context: Context, ids: list[int]) -> tuple[int, EngineNotice | None]:
-        """Keep the state of the shared prefix; at least the last id is evaluated again."""
-        held = context.evaluated
-        shared = min(common_prefix(self._kept.ids, ids), held, len(ids) - 1)
-        cached = context.rewind(shared)
-        if held == 0 or cached == shared == min(held, len(ids) - 1):
-            return cached, None
-        if cached < shared:
-            why = "this kind of model cannot go back there"
-        else:
-            why = f"this prompt is another one from token {shared} on"
-        said = f"{held - cached} tokens of the last turn could not be reused: {why}"
-        return cached, EngineNotice("cache_miss", said)
+    # Prefill
 
     def _prefill(self, context: Context, ids: list[int], run: Run) -> Iterator[GenerationEvent]:
         begin = time.monotonic()

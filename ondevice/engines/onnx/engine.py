@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from ondevice import errors
 from ondevice.domain.generation import (
     EngineInfo,
-    EngineNotice,
     GenerationEvent,
     GenerationRequest,
     LoadOptions,
@@ -20,7 +19,7 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
-from ondevice.engines.kept import KeptPrefix, common_prefix
+from ondevice.engines.kept import KeptPrefix
 from ondevice.engines.onnx import binding, loading
 from ondevice.engines.onnx.context import BATCH, Context
 from ondevice.engines.onnx.sampling import Sampler
@@ -87,7 +86,7 @@ class OnnxEngine:
         ids = read.ids
         model.prompts.check_fits(ids)
         yield from read.notices
-        cached, miss = self._reuse(context, ids)
+        cached, miss = self._kept.reuse(context, ids)
         if miss:
             yield miss
         self._kept.remember_prompt(ids, read.rendered)
@@ -114,20 +113,6 @@ class OnnxEngine:
         if self._loaded is None:
             raise errors.EngineClosed("no model is loaded", hint="Load one first.")
         return self._loaded
-
-    def _reuse(self, context: Context, ids: list[int]) -> tuple[int, EngineNotice | None]:
-        """Keep the state of the shared prefix; at least the last id is evaluated again."""
-        held = context.evaluated
-        shared = min(common_prefix(self._kept.ids, ids), held, len(ids) - 1)
-        cached = context.rewind(shared)
-        if held == 0 or cached == shared == min(held, len(ids) - 1):
-            return cached, None
-        if cached < shared:
-            why = "this kind of model cannot go back there"
-        else:
-            why = f"this prompt is another one from token {shared} on"
-        said = f"{held - cached} tokens of the last turn could not be reused: {why}"
-        return cached, EngineNotice("cache_miss", said)
 
     def _prefill(self, context: Context, ids: list[int], run: Run) -> Iterator[GenerationEvent]:
         begin = time.monotonic()
