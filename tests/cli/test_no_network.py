@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import psutil
 import pytest
-from command import Cli, StartCli, child_of
+from command import PATIENCE_S, Cli, StartCli, child_of
 
 from ondevice.domain.model import ModelFile
 
@@ -29,6 +30,10 @@ with open(os.environ["SOCKETS_SEEN"] + ".hooked", "a") as file:
     file.write(f"{os.getpid()}\\n")
 sys.addaudithook(watch)
 """
+
+ESCAPE, F10 = "\x1b", "\x1b[21~"
+SCREENS = {"\x1bOQ": "Models", "\x1bOS": "Sessions", "\x0c": "Costs", "\x1b[20~": "Settings"}
+"""F2, F4, Ctrl+L and F9, with a word of what they open."""
 
 
 @pytest.fixture
@@ -70,6 +75,33 @@ def test_no_command_opens_a_socket(
     outcome = cli(*arguments)
     assert "Traceback" not in outcome.err
     assert hooked_processes(seen) >= processes
+    assert not seen.exists(), seen.read_text()
+
+
+def test_neither_the_app_nor_its_engine_opens_one(seen: Path, environment: dict[str, str]) -> None:
+    """Through an answer of the real model and every screen meanwhile."""
+    window = pexpect.spawn(
+        sys.executable,
+        ["-m", "ondevice.cli.main"],
+        env=environment,
+        dimensions=(40, 120),
+        timeout=PATIENCE_S,
+    )
+    window.expect("answers on this machine")
+    window.send("Write a long story.\r")
+    window.expect("tok/s")
+    app = psutil.Process(window.pid)
+    assert [internet_sockets(each) for each in (app, *app.children())] == [[], []]
+    for key, title in SCREENS.items():
+        window.send(key)
+        window.expect(title)
+        window.send(ESCAPE)
+        window.expect("Live")  # the chat's panel again
+    window.send(F10)
+    window.expect(pexpect.EOF)
+    window.close()
+    assert window.exitstatus == 0
+    assert hooked_processes(seen) >= 2
     assert not seen.exists(), seen.read_text()
 
 
