@@ -62,3 +62,9 @@ def notices(events: list[ChatEvent]) -> list[EngineNotice]:
 
 def last(chat: Chat) -> StoredMessage:
     return chat.conversation.messages[-1]
+
+
+def states(folder: Path) -> list[str]:
+    """Sessions with a state, and whatever else is in the folder."""
+    found = (folder / "states").glob("*")
+    return sorted(each.name.partition("-")[0] + each.suffix for each in found)

@@ -12,16 +12,17 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from ondevice.domain.generation import EngineInfo, EngineNotice
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import Engine, Snapshots
 from ondevice.errors import (
+    EngineClosed,
     EngineCrashed,
     EngineTimedOut,
     EngineTrouble,
     OnDeviceError,
-    StateRefused,
     StorageTrouble,
     UnknownSession,
 )
@@ -64,6 +65,9 @@ class Prefixes:
         self._due: tuple[ModelFile, _Mark | None] | None = None
         """The one that is being loaded, with its mark from before."""
         self._serving: _Serving | None = None
+        self._fatal: set[_Mark | None] = set()
+        """States with which an engine ended: they are not tried again. They stay for the next
+        start, as a kill or a full memory may have been the reason."""
 
     def use(self, keep: bool, most_bytes: int) -> None:
         """What the settings say; what is kept beyond that goes."""
@@ -90,7 +94,7 @@ class Prefixes:
     def release(self, coming: ModelFile | None = None) -> None:
         """Save what is held, as the engine goes; `coming` is loaded next."""
         with self._lock:
-            self._due = (coming, _mark_of(coming)) if coming else None
+            self._due = (coming, _mark_of(coming.path)) if coming else None
             with suppress(OnDeviceError):  # it is only read again
                 self._save()
             self._serving = None
@@ -121,7 +125,8 @@ class Prefixes:
     def settle(self, session_id: int | None) -> list[EngineNotice]:
         """Before a turn of this session; None for one that is new or private.
 
-        Raises EngineCrashed or EngineTimedOut where one of the two ended the engine.
+        Raises EngineCrashed or EngineTimedOut where one of the two ended the engine, EngineClosed
+        where somebody closed it meanwhile.
         """
         told: list[EngineNotice] = []
         with self._lock:
@@ -130,7 +135,7 @@ class Prefixes:
                 return told
             try:
                 self._save()
-            except (EngineCrashed, EngineTimedOut):
+            except (EngineCrashed, EngineTimedOut, EngineClosed):
                 raise
             except (EngineTrouble, StorageTrouble) as error:
                 told.append(EngineNotice("state", error.message))
@@ -182,17 +187,19 @@ class Prefixes:
         if self._sessions is None or sha256 is None:
             return []
         path = self._sessions.states.find(session_id, sha256)
-        if path is None:
+        mark = _mark_of(path) if path else None
+        if path is None or mark in self._fatal:
             return []
         serving.held = None
         try:
             serving.engine.restore_state(path, sha256)
-        except StateRefused as error:
-            return [EngineNotice("state", error.message)]
-        except EngineTrouble:
-            with suppress(OSError):
-                path.unlink()  # it would end the next engine as well
+        except (EngineCrashed, EngineTimedOut):
+            self._fatal.add(mark)
             raise
+        except EngineClosed:
+            raise
+        except EngineTrouble as error:  # refused; the next save puts another one in its place
+            return [EngineNotice("state", error.message)]
         serving.held, serving.saved = session_id, True
         return []
 
@@ -205,14 +212,14 @@ class Prefixes:
         except OSError:
             return None
         # afterwards: it may have been replaced while it was hashed
-        same = serving.mark is not None and serving.mark == _mark_of(serving.file)
+        same = serving.mark is not None and serving.mark == _mark_of(serving.file.path)
         return found if same else None
 
 
-def _mark_of(file: ModelFile) -> _Mark | None:
+def _mark_of(path: Path) -> _Mark | None:
     """What tells a file from another one under its name; None where there is none."""
     try:
-        found = file.path.stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from chatting import last, notices
+from chatting import last, notices, states
 from echoing import PRICE, echo_file
 from tiny import TINY
 
@@ -79,12 +79,6 @@ def cached(events: list[ChatEvent]) -> int:
 def told(events: list[ChatEvent]) -> list[str]:
     """What was said of states; that threads follow the load is said, too."""
     return [notice.message for notice in notices(events) if notice.code == "state"]
-
-
-def states(folder: Path) -> list[str]:
-    """Sessions with a state, and whatever else is in the folder."""
-    found = (folder / "states").glob("*")
-    return sorted(each.name.partition("-")[0] + each.suffix for each in found)
 
 
 def test_a_session_goes_on_after_a_restart_without_being_read_again(
