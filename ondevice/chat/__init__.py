@@ -5,6 +5,7 @@ answer.py         the growing answer: kept as it is made, and accounted for when
 shown.py          what the model is shown of a conversation
 attach.py         files that a question names
 chat.py           a model, its engine and a conversation: what a screen or a line mode drives
+served.py         the model that answers, and the engine it runs in
 filling.py        what the context is filled with
 prefixes.py       what a model has read of a session, kept over the end of its engine
 watching.py       what the events of a turn say of the engine

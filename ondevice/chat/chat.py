@@ -13,6 +13,7 @@ from ondevice.chat.conversation import ChatEvent, Conversation
 from ondevice.chat.cutting import behind
 from ondevice.chat.filling import Filling
 from ondevice.chat.prefixes import ModelHash, Prefixes
+from ondevice.chat.served import Served
 from ondevice.chat.shown import prompt_of
 from ondevice.chat.watching import ENGINE_GONE, watched
 from ondevice.domain.context import ContextParts
@@ -22,7 +23,6 @@ from ondevice.domain.generation import EngineInfo, EngineNotice, LoadOptions, Pr
 from ondevice.domain.model import ModelFile
 from ondevice.domain.reuse import ReuseMeter
 from ondevice.domain.session import Session, StoredMessage
-from ondevice.engines import registry
 from ondevice.engines.base import Engine, LoadProgress, no_progress
 from ondevice.errors import EngineClosed, EngineTrouble, OnDeviceError
 from ondevice.settings import Settings
@@ -59,14 +59,9 @@ class Chat:
         self.schema: str | None = None
         """Text of a JSON schema that answers keep to."""
         self.conversation = Conversation(sessions)
-        self.file: ModelFile | None = None
-        self.info: EngineInfo | None = None
-        """None until a model is loaded, and after its engine stopped."""
+        self._served = Served()
         self._filling = Filling(self.parts_of)
         self.reuse = ReuseMeter()
-        self.options = LoadOptions()
-        """Those of the loaded model."""
-        self._engine: Engine | None = None
         self._untold: list[EngineNotice] = []
         """What came up between two turns."""
         self._quiet = threading.RLock()
@@ -94,20 +89,30 @@ class Chat:
         """Make `file` the model of the next turn; the conversation stays, and what the model before
         has read of it is saved.
 
-        Raises EngineClosed where a later call took its place, what an engine raises otherwise.
+        Raises EngineClosed where a later call took its place, what an engine raises otherwise:
+        `file` and `options` are then of the model before, to be loaded again.
         """
         self._prefixes.release(file)
-        if self._engine is None or self.file is None or self.file.engine != file.engine:
-            self._end_engine()
-            self._engine = registry.in_child(file.engine)
-        self.file, self.info, self._filling.now = file, None, None
-        info = self._engine.load(file, options, progress)
-        if self.file is not file:
-            raise EngineClosed("another model was chosen meanwhile")
-        self.info, self.options = info, options
-        self._prefixes.serve(self._engine, info, file)
+        self._filling.now = None
+        engine, info = self._served.load(file, options, progress)
+        self._prefixes.serve(engine, info, file)
         self._settle_soon()
         return info
+
+    @property
+    def file(self) -> ModelFile | None:
+        """The model; it answers where `info` says so."""
+        return self._served.file
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """None until a model is loaded, and after its engine stopped."""
+        return self._served.info
+
+    @property
+    def options(self) -> LoadOptions:
+        """Those of the model that was loaded last."""
+        return self._served.options
 
     # Turns, see `Conversation`; from these calls on `cancel` stops them.
 
@@ -137,7 +142,7 @@ class Chat:
         return self._events(begin, sampling, max_tokens)
 
     def _events(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
-        engine, info, file = self._engine, self.info, self.file
+        engine, info, file = self._served.engine, self.info, self.file
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
         earlier = {message.id for message in self.conversation.messages}
@@ -169,8 +174,8 @@ class Chat:
     def cancel(self) -> None:
         """Stop the turn; what there is of its answer is kept."""
         self._cancelled = True
-        if self._engine is not None:
-            self._engine.cancel()
+        if self._served.engine is not None:
+            self._served.engine.cancel()
 
     # The context. While an answer is made, what counts raises EngineTrouble.
 
@@ -218,7 +223,7 @@ class Chat:
     def _asking(self) -> Iterator[tuple[Engine, EngineInfo]]:
         """The engine, while no turn is made and none can begin."""
         with self._quiet:
-            engine, info = self._engine, self.info
+            engine, info = self._served.engine, self.info
             if engine is None or info is None:
                 raise EngineClosed("no model is loaded", hint="Choose one first.")
             if self._answering:
@@ -232,7 +237,7 @@ class Chat:
     def _note_gone(self, info: EngineInfo) -> None:
         """The engine of `info` runs no more; another one may be loaded by now."""
         if self.info is info:
-            self.info = self._filling.now = None
+            self._served.info = self._filling.now = None
             self._prefixes.lose()
 
     # Sessions, and what the model has read of them
@@ -292,9 +297,4 @@ class Chat:
     def close(self) -> None:
         """End the engine, whatever it does."""
         self._prefixes.lose()
-        self._end_engine()
-
-    def _end_engine(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = self.info = None
+        self._served.end()

@@ -149,8 +149,8 @@ class TestAnInterruptedAnswer:
         load(chat, tmp_path, **LONG)
         events = say(chat)
         until_text(events)
-        assert chat._engine is not None
-        chat._engine.close()
+        assert chat._served.engine is not None
+        chat._served.engine.close()
         with pytest.raises(EngineClosed, match="closed meanwhile"):
             list(events)
         assert chat.info is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ondevice.domain.generation import EngineInfo, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.process import EngineProcess
-from ondevice.errors import EngineClosed
+from ondevice.errors import EngineClosed, EngineCrashed, ModelLoadFailed
 
 
 class TestACancel:
@@ -43,6 +44,29 @@ class TestACancel:
 
 
 class TestALoad:
+    def test_that_fails_leaves_the_model_before_to_be_loaded_again(
+        self, chat: Chat, tmp_path: Path
+    ) -> None:
+        first, options = echo_file(tmp_path, pieces=["first"]), LoadOptions(n_ctx=256)
+        chat.load(first, options)
+        with pytest.raises(EngineCrashed):
+            chat.load(echo_file(tmp_path, load_signal="SIGABRT"), LoadOptions(n_ctx=512))
+        assert (chat.file, chat.options, chat.info) == (first, options, None)
+        chat.load(first, options)
+        list(say(chat))
+        assert last(chat).content == "first"
+
+    def test_that_fails_as_the_one_before_it_did_leaves_nothing_else_to_load(
+        self, chat: Chat, tmp_path: Path
+    ) -> None:
+        first, options = echo_file(tmp_path, pieces=["first"]), LoadOptions(n_ctx=256)
+        chat.load(first, options)
+        first.path.write_text("no script")
+        for file in (replace(first), replace(first)):
+            with pytest.raises(ModelLoadFailed):
+                chat.load(file, options)
+            assert chat.file is file
+
     def test_that_was_overtaken_changes_nothing(
         self, chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

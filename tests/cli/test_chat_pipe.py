@@ -341,6 +341,16 @@ class TestCommands:
         assert outcome.out == "hi\nsquawk\n"
         assert "Model: parrot" in outcome.err
 
+    def test_that_name_a_model_which_does_not_load_leave_the_one_in_use(
+        self, echo_chat: EchoChat, tmp_path: Path
+    ) -> None:
+        other = script(tmp_path, "parrot", load_signal="SIGABRT")
+        outcome = echo_chat.piped("hi", f"/model {other}", "and again", "/model")
+        assert outcome.out == "hi\nand again\n"
+        stays = "The model is still echo, as it was. The next question, or /model, loads it."
+        assert stays in outcome.err
+        assert "Model: echo" in outcome.err
+
     def test_quit_leaves_the_rest_unread(self, echo_chat: EchoChat, home: Path) -> None:
         outcome = echo_chat.piped("one", "/quit", "two")
         assert (outcome.code, outcome.out) == (0, "one\n")

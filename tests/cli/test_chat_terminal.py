@@ -235,8 +235,10 @@ class TestCtrlC:
         window.sendline(f"/model {slow}")
         window.expect("Loading slow")
         window.sendintr()
-        window.expect("Loading was stopped")
+        window.expect("Loading was stopped. The model is still echo, as it was.")
         window.expect("You: ")
+        window.sendline("hi")
+        window.expect("echo: hi")
 
 
 class TestLeaving:

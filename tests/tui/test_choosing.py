@@ -68,6 +68,34 @@ async def test_the_model_that_runs_is_not_loaded_again_when_chosen(make_stage: M
         assert stage.chat.info is serving
 
 
+async def test_a_model_that_does_not_load_leaves_the_one_before(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["first"], more={"broken": {"load_signal": "SIGABRT"}})
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        person.app.chat_screen.load(stage.files["broken"])
+        await person.until(person.bubbles)
+        assert "SIGABRT" in person.bubbles()[-1][1]
+        assert "echo-model is loaded again." in person.bubbles()[-1][1]
+        await person.ready()
+        assert "echo-model Q4_K_M" in person.text("#running")
+        await person.ask("question")
+        assert person.bubbles()[-1] == ("echo-model", "first")
+
+
+async def test_a_model_that_does_not_load_again_is_not_tried_for_ever(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["first"], more={"broken": {"load_signal": "SIGABRT"}})
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        stage.files["echo-model"].path.write_text("no script")
+        person.app.chat_screen.load(stage.files["broken"])
+        await person.until(lambda: person.text("#running") == "no model")
+        await person.until(lambda: len(person.bubbles()) == 2)
+        assert "is loaded again" not in person.bubbles()[-1][1]
+        assert "f5" in person.screen.active_bindings  # somebody may mend it
+
+
 async def test_what_is_not_known_cannot_be_chosen(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["first"])
     async with stage.app.run_test() as pilot:

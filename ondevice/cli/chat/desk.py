@@ -20,7 +20,7 @@ from ondevice.domain.generation import EngineInfo, LoadOptions, Sampling
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean_line
-from ondevice.errors import EngineClosed, StorageTrouble, UsageTrouble
+from ondevice.errors import EngineClosed, OnDeviceError, StorageTrouble, UsageTrouble
 from ondevice.settings import Settings
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # it judges memory, which few chats need
     from ondevice.chat.room import Offer
 
 CLOSE_AGAIN_S = 0.2
+RELOADS = "The next question, or /model, loads it."
 LISTED = 20
 """Lines of a list; a search finds the rest."""
 
@@ -75,23 +76,27 @@ class Desk:
             )
         return self.sessions
 
-    def load(self, options: LoadOptions | None = None) -> None:
-        """Make the model ready; other options hold from then on, if it loads with them.
+    def load(self, file: ModelFile | None = None, options: LoadOptions | None = None) -> None:
+        """Make the model ready; another file and other options hold from then on, if that loads.
 
         Raises what loading raises; KeyboardInterrupt if that ended it.
         """
-        file, options = self.file, options or self.load_options
+        file, options = file or self.file, options or self.load_options
         say(f"Loading {file.name} {file.quantization}".rstrip() + " ...")
         self.chat.price = self.price(file)
         try:
             info = self._load(file, options)
-        except EngineClosed:
-            if not self.interrupts.stopped:
-                raise
-            self.interrupts.leave_if_asked()
-            say("Loading was stopped. The next question, or /model, begins it again.")
-            raise KeyboardInterrupt from None
-        self.load_options = options
+        except OnDeviceError as error:
+            other = (file, options) != (self.file, self.load_options)
+            stays = f"The model is still {self.file.name}, as it was. " if other else ""
+            if isinstance(error, EngineClosed) and self.interrupts.stopped:
+                self.interrupts.leave_if_asked()
+                say(f"Loading was stopped. {stays}{RELOADS}")
+                raise KeyboardInterrupt from None
+            if other:
+                error.hint = f"{error.hint} {stays}{RELOADS}".strip()
+            raise
+        self.file, self.load_options = file, options
         backend = f"{info.engine} {info.backend.upper()}"
         say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:

@@ -28,13 +28,11 @@ def system(desk: Desk, text: str) -> None:
 
 def model(desk: Desk, name: str) -> None:
     """Show the model, take another one, or load it again where its engine stopped."""
-    if name:
-        desk.file = desk.resolve(name)
-    elif desk.chat.info is not None:
+    if not name and desk.chat.info is not None:
         tell(f"Model: {desk.file.name} {desk.file.quantization}".rstrip())
         say(f"Here: {', '.join(desk.models())}. /model and a name takes another one.", limit=1000)
         return
-    desk.load()
+    desk.load(desk.resolve(name) if name else None)
 
 
 def context(desk: Desk, _rest: str) -> None:

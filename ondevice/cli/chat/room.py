@@ -42,7 +42,7 @@ def make_room(desk: Desk, rest: str) -> None:
     if way == "summarise":
         _summarise(desk, offer)
     elif way == "raise":
-        desk.load(replace(desk.chat.options, n_ctx=offer.n_ctx))
+        desk.load(options=replace(desk.chat.options, n_ctx=offer.n_ctx))
         _ask_again(desk)
     else:
         tell(room.drop(desk.chat, offer).content)

@@ -57,11 +57,13 @@ class ServingScreen(Screen[None]):
 
     def load(self, file: ModelFile, options: LoadOptions | None = None) -> None:
         """Make `file` the model, in the background; without `options` as the settings say."""
-        if self.stop_first():
-            return
+        if not self.stop_first():
+            self._begin_loading(file, options or self.settings.load_options)
+
+    def _begin_loading(self, file: ModelFile, options: LoadOptions) -> None:
         self._live.lose_engine()
         self._loading = file = replace(file)  # the same one may be chosen twice
-        self._loaded_with = options or self.settings.load_options
+        self._loaded_with = options
         self._say_model(f"loading {file.name}")
         self._load(file)
 
@@ -92,14 +94,19 @@ class ServingScreen(Screen[None]):
 
     @on(messages.ModelFailed)
     async def show_load_failure(self, event: messages.ModelFailed) -> None:
-        """Say why and what to do. A name without a file changes nothing about another model."""
-        if event.file is self._loading:
+        """Say why and what to do, and load the model before again. A name without a file changes
+        nothing about another model."""
+        failed, before = event.file, self._chat.file
+        if failed is not None and failed is not self._loading:
+            return
+        if failed is self._loading:
             self._loading = None
             if self._live.info is None:
                 self._say_model("no model")
-        elif event.file is not None:
-            return
         hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
+        if failed is not None and before is not None and before is not failed:
+            hint += f" {before.name} is loaded again."
+            self._begin_loading(before, self._chat.options)
         await self._conversation.add(Trouble(event.error.message, hint.strip()))
 
     def action_reload(self) -> None:
