@@ -11,7 +11,7 @@ from pathlib import Path
 from ondevice.chat import transfer
 from ondevice.chat.chat import Chat
 from ondevice.domain.session import Found, Listed, Session, SessionTree
-from ondevice.errors import StorageTrouble
+from ondevice.errors import StorageTrouble, UnknownSession
 from ondevice.storage.sessions import Sessions
 
 
@@ -70,13 +70,28 @@ class Keeping:
         due = list(session_ids)
         if self.open_id in due:
             self._chat.open(None)  # first: whatever comes now must not go on in it
-        self._there.delete(due)
+        try:
+            self._there.delete(due)
+        finally:
+            self._leave_what_is_gone()
 
     def delete_all(self) -> None:
         """Delete every session for good, and what a damaged database left."""
         if self.open_id is not None:
             self._chat.open(None)
-        self._there.delete_all()
+        try:
+            self._there.delete_all()
+        finally:
+            self._leave_what_is_gone()
+
+    def _leave_what_is_gone(self) -> None:
+        """It may have been read to be opened before the delete had begun."""
+        open_id = self.open_id
+        try:
+            if open_id is not None:
+                self._there.get(open_id)
+        except UnknownSession:
+            self._chat.open(None)
 
     def export(self, session_id: int | None, form: str, folder: Path) -> Path:
         """A new file in `folder`, see `transfer.write_new`."""

@@ -19,10 +19,11 @@ from ondevice.domain.session import (
     StoredMessage,
 )
 from ondevice.domain.text import clean_line, storable
-from ondevice.errors import StorageTrouble, UnknownSession
+from ondevice.errors import UnknownSession
 from ondevice.storage import listing, rows, search
 from ondevice.storage.copied import Copied
 from ondevice.storage.database import Database
+from ondevice.storage.deleting import Deleting, unknown
 from ondevice.storage.rows import MESSAGES, message_of, session_of
 from ondevice.storage.states import FOLDER, States
 
@@ -40,6 +41,7 @@ class Sessions:
         self.states = States(database.path.parent / FOLDER)
         """What models have read of them; goes with its session."""
         self.copied = Copied(database.path.parent)
+        self._deleting = Deleting(database, self.states, self.copied)
         self._mark_abandoned()
 
     # Sessions
@@ -49,13 +51,15 @@ class Sessions:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         title, system_prompt = title_of(title), storable(system_prompt)
         with self._database.transaction() as connection:
-            return rows.insert_session(connection, title, now, system_prompt)
+            session = rows.insert_session(connection, title, now, system_prompt)
+            self._deleting.note_begun(session.id)
+        return session
 
     def get(self, session_id: int) -> Session:
         """Raises UnknownSession."""
         for row in self._database.rows("SELECT * FROM session WHERE id = ?", session_id):
             return session_of(row)
-        raise _unknown(session_id)
+        raise unknown(session_id)
 
     def recent(self, limit: int = 200) -> list[Session]:
         """The sessions used last, newest first."""
@@ -91,45 +95,22 @@ class Sessions:
 
     def delete(self, session_ids: Iterable[int]) -> None:
         """Delete sessions with all their paths, from every byte of the database's files, with
-        their saved states and the text that was copied last.
+        their saved states and the text that was copied last. From now on this process opens none
+        of them and adds nothing to it.
 
         Their rows of the ledger stay: numbers and names of models. Raises UnknownSession, and
         then nothing was deleted; other StorageTrouble may come from overwriting, which is tried
         again at the next opening.
         """
-        self._delete([self.get(session_id).id for session_id in session_ids])
+        self._deleting.delete(list(session_ids))
 
     def delete_all(self) -> None:
-        """Delete every session, see `delete`, and databases that were set aside as damaged."""
-        self._delete(None)
-
-    def _delete(self, session_ids: list[int] | None) -> None:
-        self._delete_beside(session_ids)  # first: a kill in between leaves sessions without it
-        self._database.scrub_is_due()
-        with self._database.transaction() as connection:
-            gone = session_ids
-            if gone is None:
-                gone = [row["id"] for row in connection.execute("SELECT id FROM session")]
-            due = [(session_id,) for session_id in gone]
-            connection.executemany("DELETE FROM answer WHERE session_id = ? AND NOT counted", due)
-            connection.executemany("DELETE FROM session WHERE id = ?", due)
-        self._delete_beside(gone)  # again: something may have been written meanwhile
-        if session_ids is None:
-            self._database.forget_set_aside()
-        try:
-            self._database.scrub()
-        except StorageTrouble as error:
-            raise type(error)(
-                f"deleted, but the old bytes are not overwritten yet: {error.message}",
-                hint="That is tried again whenever ondevice starts.",
-            ) from error
-
-    def _delete_beside(self, session_ids: list[int] | None) -> None:
-        """What other files have of these sessions, or of all."""
-        self.copied.forget()
-        self.states.delete_all() if session_ids is None else self.states.delete(*session_ids)
+        """Delete every session that is there now, see `delete`, and databases that were set aside
+        as damaged."""
+        self._deleting.delete(None)
 
     def _set(self, session_id: int, column: str, value: str) -> Session:
+        self._deleting.refuse(session_id)
         self.get(session_id)  # first: a number beyond 64 bits is unknown, not an error of SQLite's
         with self._database.transaction() as connection:
             connection.execute(f"UPDATE session SET {column} = ? WHERE id = ?", (value, session_id))
@@ -152,9 +133,10 @@ class Sessions:
 
     def tree(self, session_id: int) -> SessionTree:
         """All paths. Raises UnknownSession."""
+        self._deleting.refuse(session_id)
         found = self._database.rows("SELECT * FROM session WHERE id = ?", session_id)
         if not found:
-            raise _unknown(session_id)
+            raise unknown(session_id)
         # the head was read first, so it is among the messages whatever others add meanwhile
         every = self._read(
             f"{MESSAGES} WHERE message.session_id = ? ORDER BY message.id", session_id
@@ -175,13 +157,14 @@ class Sessions:
         Raises UnknownSession, also where the session has no such message.
         """
         with self._database.transaction() as connection:
+            self._deleting.refuse(session_id)
             moved = connection.execute(
                 """UPDATE session SET head_id = :head WHERE id = :session AND (:head IS NULL OR
                 EXISTS (SELECT 1 FROM message WHERE id = :head AND session_id = :session))""",
                 {"head": message_id, "session": session_id},
             )
             if not moved.rowcount:
-                raise _unknown(session_id, message_id)
+                raise unknown(session_id, message_id)
 
     def restore(self, tree: SessionTree) -> Session:
         """A new session with what `tree` holds: all of it, or nothing.
@@ -193,6 +176,7 @@ class Sessions:
         with self._database.transaction() as connection:
             title, prompt = title_of(given.title), storable(given.system_prompt)
             session = rows.insert_session(connection, title, given.created_at, prompt)
+            self._deleting.note_begun(session.id)
             _set_head(connection, session.id, rows.insert_tree(connection, session, tree))
         return session
 
@@ -218,10 +202,11 @@ class Sessions:
         given = StoredMessage(0, session_id, role, storable(content), state, model)
         message = replace(given, attached=attached, kept_from=kept_from)
         with self._database.transaction() as connection:
+            self._deleting.refuse(session_id)
             found = connection.execute("SELECT head_id FROM session WHERE id = ?", (session_id,))
             row = found.fetchone()
             if row is None:
-                raise _unknown(session_id)
+                raise unknown(session_id)
             parent_id = row["head_id"] if after is None else after or None
             new_id = rows.insert_message(connection, session_id, parent_id, message)
             _set_head(connection, session_id, new_id)
@@ -259,7 +244,7 @@ class Sessions:
             found = connection.execute(f"{MESSAGES} WHERE message.id = ?", (message.id,))
             row = found.fetchone()
         if row is None:
-            raise _unknown(message.session_id)
+            raise unknown(message.session_id)
         return message_of(row)
 
     def mark_useful(self, message_id: int, useful: bool = True) -> None:
@@ -291,9 +276,3 @@ def _set_head(connection: sqlite3.Connection, session_id: int, message_id: int |
 def title_of(text: str) -> str:
     """`text` as a title: one clean, short line."""
     return clean_line(text, TITLE_CHARACTERS) or UNTITLED
-
-
-def _unknown(session_id: int, message_id: int | None = None) -> UnknownSession:
-    if message_id is not None:
-        return UnknownSession(f"session {session_id} has no message {message_id}")
-    return UnknownSession(f"there is no session {session_id}", hint="See: ondevice sessions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -160,6 +161,36 @@ def test_an_answer_is_read_back_before_anybody_can_delete_it(path: Path, open_da
         MEASURED.done.usage.completion_tokens,
     )
     assert sessions.messages(session.id) == [stored]
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["one", "all"])
+def test_while_it_is_deleted_nothing_is_added_and_what_is_begun_stays(
+    everything: bool, open_database
+) -> None:
+    database = open_database()
+    sessions = Sessions(database)
+    session = sessions.create("x")
+    delete = sessions.delete_all if everything else lambda: sessions.delete([session.id])
+    deleter = threading.Thread(target=delete)
+    with database._lock:  # so that it has begun, and no more
+        deleter.start()
+        while not sessions._deleting._going:
+            deleter.join(0.01)
+        for attempt in (
+            lambda: sessions.tree(session.id),
+            lambda: sessions.add(session.id, "user", "lost"),
+            lambda: sessions.rename(session.id, "y"),
+            lambda: sessions.move_head(session.id, None),
+        ):
+            with pytest.raises(UnknownSession, match="is being deleted"):
+                attempt()
+        since = sessions.create("since")
+        sessions.add(since.id, "user", "kept")
+    deleter.join(30)
+    assert sessions.recent() == [since]
+    assert [each.content for each in sessions.messages(since.id)] == ["kept"]
+    with pytest.raises(UnknownSession, match="no session"):
+        sessions.tree(session.id)
 
 
 class TestWhoIsInTheWay:

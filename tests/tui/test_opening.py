@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+import pytest
 from stage import PATIENCE_S, Person, Stage
 from textual.widgets import DataTable
 
@@ -123,6 +124,30 @@ async def test_the_screen_does_not_wait_for_a_delete(make_stage: MakeStage) -> N
             assert person.composer.text == "word"
             assert person.bubbles() == []
         await person.until(lambda: [each.id for each in stage.sessions.recent()] == [eggs.id])
+
+
+@pytest.mark.parametrize("key", ["delete", "D"], ids=["alone", "with all"])
+async def test_what_is_being_deleted_is_not_opened(key: str, make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    rain = keep(stage, "Rain?", "Perhaps.")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        await chosen(person, rain)
+        await person.press(key)
+        await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+        with held(stage):
+            await person.press("y")
+            await person.until(lambda: stage.sessions._deleting._going)
+            await person.press("enter")
+            await person.until(lambda: any("being deleted" in each for each in person.notices()))
+            await person.until(lambda: person.screen is stage.app.chat_screen and not person.busy)
+            assert person.bubbles() == []
+            await person.send("And now?")
+        await person.until(lambda: not person.busy)
+        assert person.bubbles() == [("You", "And now?"), ("echo-model", "yes")]
+        await person.until(lambda: len(stage.sessions.recent()) == 1)
+    assert [each.content for each in stage.stored()] == ["And now?", "yes"]
 
 
 async def test_where_the_path_cannot_be_changed_what_is_shown_is_what_is_open(

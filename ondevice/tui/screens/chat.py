@@ -251,6 +251,11 @@ class ChatScreen(ComposingScreen):
         self._name_title()
         self._say(f"{event.error.message}. {event.error.hint}", "warning")
 
+    @on(messages.SessionsChanged)
+    def _look_at_session(self) -> None:
+        if self.is_current and not self.busy:  # else it is looked at when it is
+            self.refresh_session()
+
     def refresh_session(self) -> None:
         """What is open may have another title, or have been deleted."""
         if self._shown is not self._chat.conversation:

@@ -250,7 +250,8 @@ class SessionsScreen(Screen[Wanted | None]):
             self._say(act())
         except OnDeviceError as error:
             self._say(f"{error.message}. {error.hint}", "warning")
-        self.post_message(messages.SessionsChanged())
+        for screen in (self, self._chat):  # this one may have been left meanwhile
+            screen.post_message(messages.SessionsChanged())
 
     @on(messages.SessionsChanged)
     def _look_again(self) -> None:
