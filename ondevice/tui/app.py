@@ -28,6 +28,7 @@ from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.screens.pick import PickScreen
 from ondevice.tui.turn import find_prices
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
@@ -286,11 +287,11 @@ class OnDeviceApp(App[int]):
 
     def action_sessions(self) -> None:
         """Look at all sessions: open one, and what else one does with them."""
-        from ondevice.tui.screens.sessions import SessionsScreen, Wanted  # deferred: as models
+        from ondevice.tui.screens.sessions import SessionsScreen  # deferred: as models
 
         def chosen(wanted: Wanted | None) -> None:
             chat = self.chat_screen
-            chat.open(*wanted) if wanted else chat.refresh_session()
+            chat.open(wanted) if wanted else chat.refresh_session()
 
         keeping = Keeping(self._sessions, self._chat)
         self.push_screen(SessionsScreen(keeping, self.chat_screen), chosen)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ondevice.chat import Chat
-from ondevice.domain.session import Session, StoredMessage
+from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
 from ondevice.tui import messages
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.pick import Choice, PickScreen
+from ondevice.tui.waiting import Wanted
 
 if TYPE_CHECKING:
     from ondevice.tui.screens.chat import ChatScreen
@@ -56,15 +57,15 @@ class MessageActs:
                 case messages.PathsAsked():
                     self._pick(message)
 
-    def open(self, session: Session | None, message_id: int | None, private: bool) -> None:
-        """Show a stored conversation, at that message, or an empty new one.
-
-        First as it is: where the path cannot be changed, what is on the screen is what is open.
+    def open(self, wanted: Wanted) -> None:
+        """Show it first as it is: where the path cannot be changed, what is on the screen is what
+        is open.
         """
         self._screen.busy = True  # what is sent meanwhile goes off after it
+        message_id = wanted.message_id
 
         def opened() -> Message:
-            self._chat.open(session, private)
+            self._chat.open(wanted.session, wanted.private)
             shown = self._chat.conversation
             if message_id is not None and message_id not in {each.id for each in shown.messages}:
                 self._screen.post_message(messages.PathChanged(None))

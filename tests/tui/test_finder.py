@@ -11,6 +11,7 @@ from stage import Person, Stage
 from textual.content import Content
 from textual.widgets import Input
 
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.conversation import PAGE, Conversation
 from ondevice.tui.widgets.finder import Finder
 from ondevice.tui.widgets.prose import HERE, Prose
@@ -106,7 +107,7 @@ async def test_messages_that_are_not_shown_yet_are_found_and_shown(make_stage: M
         for number in range(3 * PAGE):
             hay = "a **nee**dle" if number in (1, PAGE + 3, 3 * PAGE - 1) else "hay"
             stage.sessions.add(session.id, "assistant" if number % 2 else "user", hay)
-        person.app.chat_screen.open(session)
+        person.app.chat_screen.open(Wanted(session))
         await person.until(lambda: len(person.bubbles()) == PAGE)
         await seek(person, "needle")
         assert count(person) == "3 of 3"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from stage import Person, Stage, visible
 from textual.widgets import Static
 
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.bubble import Bubble
 from ondevice.tui.widgets.prose import Prose
 
@@ -60,7 +61,7 @@ async def test_thinking_that_was_cut_is_kept_and_folded(make_stage: MakeStage) -
         assert "2 words" in person.text(".fold")
         await person.press("ctrl+r", "c")
         assert person.app.clipboard == "never ends</thin"
-        person.app.chat_screen.open(stage.sessions.recent()[0])
+        person.app.chat_screen.open(Wanted(stage.sessions.recent()[0]))
         await person.until(lambda: len(person.bubbles()) == 2)
         await person.until(lambda: "2 words" in person.text(".fold"))
 

@@ -80,14 +80,7 @@ class Day:
 
     def _new_session(self) -> None:
         self._terminal.write("f8")
-        self._terminal.read_until(self._is_new)
-
-    def _is_new(self) -> bool:
-        """Whether it is shown. While the last turn is still being counted the key is refused."""
-        if "New session" in self._terminal.text():
-            return True
-        self._terminal.write("f8")
-        return False
+        self._terminal.expect("New session")
 
     def _change_model(self, name: str) -> None:
         self._terminal.write("f2")

@@ -11,6 +11,7 @@ from textual.widgets import TextArea
 
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.pick import PickScreen
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.conversation import Conversation
 
 MakeStage = Callable[..., Stage]
@@ -146,7 +147,7 @@ async def test_a_useful_answer_is_marked_with_a_word_and_counts_in_the_ledger(
         assert not stage.stored()[1].useful
         await person.press("u")
         await person.until(lambda: stage.stored()[1].useful)
-        stage.app.chat_screen.open(stage.sessions.recent()[0])
+        stage.app.chat_screen.open(Wanted(stage.sessions.recent()[0]))
         await person.until(lambda: len(person.facts()) == 2 and "★ useful" in person.facts()[1])
 
 
@@ -154,7 +155,7 @@ async def test_in_a_private_session_all_of_it_works_in_memory(make_stage: MakeSt
     stage = make_stage()
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
-        stage.app.chat_screen.open(None, private=True)
+        stage.app.chat_screen.open(Wanted(None, private=True))
         await person.ask("one")
         await edit(person, 0, "other")
         await read(person, 1, "u")
@@ -171,7 +172,7 @@ async def test_while_an_answer_is_made_no_path_is_changed(make_stage: MakeStage)
         stage.sessions.add(session.id, role, "text")
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
-        stage.app.chat_screen.open(session)
+        stage.app.chat_screen.open(Wanted(session))
         await person.until(lambda: len(texts(person)) == 2)
         await person.send("question")
         for message, key in ((0, "e"), (1, "r"), (1, "b"), (1, "p")):

@@ -14,6 +14,7 @@ from textual.widgets import DataTable
 from ondevice.domain.session import Session
 from ondevice.tui.screens.confirm import ConfirmScreen
 from ondevice.tui.screens.sessions import SessionsScreen
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.conversation import Conversation
 
 MakeStage = Callable[..., Stage]
@@ -76,7 +77,7 @@ async def chosen(person: Person, session: Session) -> None:
 
 
 async def opened(person: Person, session: Session, said: list[tuple[str, str]]) -> None:
-    person.app.chat_screen.open(session)
+    person.app.chat_screen.open(Wanted(session))
     await person.until(lambda: person.bubbles() == said and not person.busy)
 
 
@@ -97,12 +98,39 @@ async def test_the_screen_does_not_wait_and_a_question_waits_for_the_session(
             await person.press("enter")
             await person.until(lambda: person.composer.text == "")
             await person.press("f8")
-            assert "The disk is still busy" in person.notices()[-1]
+            assert "What came before is not done yet." in person.notices()[-1]
             assert person.bubbles() == []
         asked = [("You", "next"), ("echo-model", "yes")]
         await person.until(lambda: person.bubbles() == RAIN + asked and not person.busy)
         assert title(person) == "Rain?"
         assert contents(stage, rain) == ["Rain?", "Perhaps.", "next", "yes"]
+
+
+async def test_a_new_session_waits_for_what_is_stored_and_takes_what_is_sent_meanwhile(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 600.0)
+    stage = make_stage(pieces=["word "], repeat=10, delay_s=0.05)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("first")
+        await person.until(lambda: "word" in person.bubbles()[-1][1])
+        with held(stage):
+            await person.until(lambda: person.facts()[1].startswith("10 tok"))
+            await person.press("f8")
+            assert title(person) == "Opening …"
+            for question in ("second", "third"):
+                await person.write(question)
+                await person.press("enter")
+                await person.until(lambda: person.composer.text == "")
+            assert len(person.bubbles()) == 2
+            assert person.notices() == []
+        await person.until(lambda: len(person.bubbles()) == 4 and not person.busy)
+        asked = [words for who, words in person.bubbles() if who == "You"]
+        assert asked == ["second", "third"]
+        second, first = stage.sessions.recent()
+        assert contents(stage, first) == ["first", "word " * 10]
+        assert contents(stage, second) == ["second", "word " * 10, "third", "word " * 10]
 
 
 async def test_the_screen_does_not_wait_for_a_delete(make_stage: MakeStage) -> None:
@@ -175,7 +203,7 @@ async def test_where_the_path_cannot_be_changed_what_is_shown_is_what_is_open(
         await person.ask("next")
         assert contents(stage, eggs) == ["Eggs?", "Ten minutes."]
         assert contents(stage, rain) == ["Rain?", "Perhaps.", "next", "yes"]
-        person.app.chat_screen.open(rain, other.id)
+        person.app.chat_screen.open(Wanted(rain, other.id))
         await person.until(lambda: person.bubbles() == [RAIN[0], ("model", "A zebra.")])
 
 

@@ -8,6 +8,7 @@ import pytest
 from stage import Person, Stage
 
 from ondevice.tui import messages
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.bubble import Bubble
 from ondevice.tui.widgets.conversation import PAGE, Conversation
 from ondevice.tui.widgets.prose import Prose
@@ -34,7 +35,7 @@ def store(stage: Stage, count: int) -> None:
     for number in range(count):
         role = "assistant" if number % 2 else "user"
         stage.sessions.add(session.id, role, f"**number** {number}")
-    stage.app.chat_screen.open(session)
+    stage.app.chat_screen.open(Wanted(session))
 
 
 async def test_a_key_enters_the_messages_at_the_last_and_escape_leads_back(

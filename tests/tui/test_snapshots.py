@@ -32,6 +32,7 @@ from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
 from ondevice.domain.reuse import Reuse
 from ondevice.tui.live import Live
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.conversation import Conversation
 
 MakeStage = Callable[..., Stage]
@@ -219,7 +220,7 @@ async def cut(person: Person) -> None:
     text = "(In short, the first turn of this conversation:)\n\nPack layers for March."
     question = sessions.add(session.id, "user", "And which shoes?")
     sessions.add(session.id, "system", text, model="echo-model", kept_from=question.id)
-    person.app.chat_screen.open(sessions.get(session.id))
+    person.app.chat_screen.open(Wanted(sessions.get(session.id)))
     await person.until(lambda: person.app.chat_screen.query(".cut") and not person.busy)
 
 

@@ -12,7 +12,6 @@ from textual.containers import Horizontal
 
 from ondevice.chat import REFUSED, Chat, ChatEvent
 from ondevice.domain.generation import Sampling
-from ondevice.domain.session import Session
 from ondevice.errors import ContextOverflow, NotAttached
 from ondevice.settings import Settings
 from ondevice.tui import messages
@@ -20,6 +19,7 @@ from ondevice.tui.live import Live
 from ondevice.tui.message_acts import MessageActs
 from ondevice.tui.screens.composing import ComposingScreen
 from ondevice.tui.turn import run_turn
+from ondevice.tui.waiting import Waiting, Wanted
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -54,8 +54,7 @@ class ChatScreen(ComposingScreen):
         self._answer: Answer | None = None
         """The one being made."""
         self._shown = chat.conversation
-        self._next: Composer.Sent | None = None
-        """Sent while something before it is being stored, or opened: it goes off after that."""
+        self._waiting = Waiting()
 
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
@@ -94,14 +93,13 @@ class ChatScreen(ComposingScreen):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
-        if self.busy and self._answer is None:
-            self._next = event  # something before it is being stored, or opened
-            return
-        if self.is_not_ready():
+        if self._finishes:
+            self._waiting.put(event)
+        elif self.is_not_ready():
             self.query_one(Composer).give_back(event.text)
-            return
-        events = self._chat.send(event.text, *self._how)  # Esc counts from here
-        await self._begin(events, event.text)
+        else:
+            events = self._chat.send(event.text, *self._how)  # Esc counts from here
+            await self._begin(events, event.text)
 
     @on(MessageActs.AskedAgain)
     async def _ask_again(self, event: MessageActs.AskedAgain) -> None:
@@ -199,14 +197,16 @@ class ChatScreen(ComposingScreen):
         self._conversation.name_title(shown.session.title if shown.session else nameless)
 
     @on(messages.TurnOver)
-    def _end_turn(self) -> None:
+    async def _end_turn(self) -> None:
         self._answer, self.busy = None, False
         self.refresh_bindings()
         self.paint_meter()
         self._meanwhile.note_answer()
-        if self._next is not None:
-            self.post_message(self._next)
-            self._next = None
+        while not self.busy and (due := self._waiting.take()):  # here: before what is sent now
+            if isinstance(due, Wanted):
+                self.open(due)
+            else:
+                await self._send(due)
 
     def action_stop(self) -> None:
         """Stop the answer."""
@@ -214,12 +214,16 @@ class ChatScreen(ComposingScreen):
             self._chat.cancel()
             self._answer.say("stopping")
 
+    @property
+    def _finishes(self) -> bool:
+        """Whether what came before is being stored, counted or opened, which ends by itself."""
+        return self.busy and self._answer is None
+
     def stop_first(self) -> bool:
         """Whether an answer is running; then that is said."""
         if self.busy:
-            waits = self._answer is None
             stops = f"{key_of(self, 'chat.stop')} stops the answer first."
-            self._say("The disk is still busy with what came before." if waits else stops)
+            self._say("What came before is not done yet." if self._finishes else stops)
         return self.busy
 
     # Conversation
@@ -232,20 +236,19 @@ class ChatScreen(ComposingScreen):
     def _show_mark(self, event: messages.MessageMarked) -> None:
         self._conversation.note_changed(event.message)
 
-    def open(
-        self, session: Session | None, message_id: int | None = None, private: bool = False
-    ) -> None:
+    def open(self, wanted: Wanted) -> None:
         """Show a stored conversation, at that message, or an empty new one."""
-        if not self.stop_first():
+        if self._finishes and self._waiting.put(wanted):
             self._conversation.name_title("Opening …")
-            self._acts.open(session, message_id, private)
+        elif not self.stop_first():
+            self._conversation.name_title("Opening …")
+            self._acts.open(wanted)
 
     @on(messages.ActFailed)
     async def _show_act_failure(self, event: messages.ActFailed) -> None:
         """A question that waits for what was not done is for what is not on the screen."""
-        if self._next is not None:
-            self.query_one(Composer).give_back(self._next.text)
-            self._next = None
+        if waited := self._waiting.give_back():
+            self.query_one(Composer).give_back(waited)
         if self._shown is not self._chat.conversation:  # the one before was deleted
             await self._show_path(messages.PathChanged(None))
         self._name_title()
@@ -264,7 +267,7 @@ class ChatScreen(ComposingScreen):
 
     def action_new(self) -> None:
         """Begin a new session; the old one stays in the list."""
-        self.open(None)
+        self.open(Wanted(None))
 
     @on(messages.PathChanged)
     async def _show_path(self, event: messages.PathChanged) -> None:
@@ -275,8 +278,7 @@ class ChatScreen(ComposingScreen):
         self._shown = self._chat.conversation
         self.app.set_class(not self._shown.is_kept, "private")
         stored = self._shown.messages
-        questions = [message.content for message in stored if message.role == "user"]
-        self.query_one(Composer).remember(questions)
+        self.query_one(Composer).remember([each.content for each in stored if each.role == "user"])
         self._name_title()
         self.query_one(Talk).action_write()
         await self._conversation.show(stored, self._shown.places())

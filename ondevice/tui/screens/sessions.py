@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -24,6 +24,7 @@ from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.confirm import labelled
 from ondevice.tui.session_acts import Act, SessionActs
 from ondevice.tui.session_rows import Row
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.fields import LineField
 from ondevice.tui.widgets.keys import Keys, key_of
 from ondevice.tui.widgets.topbar import TopBar
@@ -41,16 +42,6 @@ MORE_KEYS = {
     "remove_all": "deletes all",
 }
 """What the last line of 80 columns has no room for, by action."""
-
-
-class Wanted(NamedTuple):
-    """What the chat is to show."""
-
-    session: Session | None
-    """None for a new one."""
-    message_id: int | None = None
-    """Where in it something was found."""
-    private: bool = False
 
 
 class Table(DataTable[Text]):

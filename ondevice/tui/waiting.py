@@ -1,0 +1,48 @@
+"""What is wanted while something before it is stored, counted or opened: it goes off after that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ondevice.domain.session import Session
+from ondevice.tui.widgets.composer import Composer
+
+
+class Wanted(NamedTuple):
+    """What the chat is to show."""
+
+    session: Session | None
+    """None for a new one."""
+    message_id: int | None = None
+    """Where in it something was found."""
+    private: bool = False
+
+
+class Waiting:
+    """Sessions to be opened and questions to be asked, in their order."""
+
+    def __init__(self) -> None:
+        self._due: list[Wanted | Composer.Sent] = []
+
+    def put(self, wanted: Wanted | Composer.Sent) -> bool:
+        """Whether it waits now: no session is opened behind a question, which is yet to be
+        answered. Of two to be opened the later one is meant.
+        """
+        if isinstance(wanted, Wanted) and self._due:
+            if isinstance(self._due[-1], Composer.Sent):
+                return False
+            self._due.pop()
+        self._due.append(wanted)
+        return True
+
+    def take(self) -> Wanted | Composer.Sent | None:
+        """The next one, which waits no more."""
+        return self._due.pop(0) if self._due else None
+
+    def give_back(self) -> str:
+        """The questions that were for what was not done, which wait no more."""
+        texts = []
+        while self._due and isinstance(first := self._due[0], Composer.Sent):
+            texts.append(first.text)
+            self._due.pop(0)
+        return "\n".join(texts)
