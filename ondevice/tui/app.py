@@ -20,14 +20,13 @@ from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
 from ondevice.settings import Settings
 from ondevice.storage.sessions import Sessions
-from ondevice.tui import choices, copying, leaving, messages, theme
+from ondevice.tui import copying, leaving, messages, palette, theme
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
 from ondevice.tui.live import Live
+from ondevice.tui.prices import Prices
 from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
-from ondevice.tui.screens.pick import PickScreen
-from ondevice.tui.turn import find_prices
 from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
@@ -73,8 +72,9 @@ class OnDeviceApp(App[int]):
         # Ctrl+Q belongs to the terminal's flow control.
         self._bindings.key_to_bindings.pop("ctrl+q", None)
         self._chat, self._sessions, self._doors = chat, sessions, doors
-        self._model, self._live, self._leaving = model, live or Live(), False
-        self.chat_screen = ChatScreen(chat, settings, self._live)
+        self._model, self._leaving, live = model, False, live or Live()
+        self.chat_screen = ChatScreen(chat, settings, live)
+        self._prices = Prices(self, doors, chat, live)
         self.downloads = Downloads(
             doors.fetch, lambda download: self.post_message(messages.DownloadEnded(download))
         )
@@ -133,7 +133,7 @@ class OnDeviceApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         """What the palette lists: what the keys do, and themes."""
-        yield from choices.of_commands(self, self.chat_screen)
+        yield from palette.of_commands(self, self.chat_screen)
         yield SystemCommand("Theme", "Choose other colours.", self.action_change_theme)
 
     # Settings
@@ -152,7 +152,7 @@ class OnDeviceApp(App[int]):
         self.chat_screen.settings = now
         self._chat.use(now)
         if now.baseline != before.baseline:
-            self._find_prices(now.baseline or self._doors.baseline)
+            self._prices.find(now.baseline)
         if now.theme != before.theme:
             self._warn(*theme.use(self, now.theme))
         if now.keymap != before.keymap:
@@ -253,28 +253,16 @@ class OnDeviceApp(App[int]):
 
     def action_baseline(self) -> None:
         """Choose what costs are compared with."""
-        listed = choices.of_baselines(self._doors)
-
-        def chosen(key: str | None) -> None:
-            if key is not None:
-                self._find_prices(key)
-
-        self.push_screen(PickScreen("Compare costs with", listed, "Nothing matches."), chosen)
-
-    @work(thread=True, exclusive=True, exit_on_error=False, group="prices")
-    def _find_prices(self, key: str) -> None:
-        # in a thread: the first look-up ever imports 220 ms of price tables
-        find_prices(self._doors, key, self.post_message)
+        self._prices.choose()
 
     @on(messages.ModelReady)
     def _find_first_prices(self) -> None:
-        if self._live.price is None:
-            self._find_prices(self.chat_screen.settings.baseline or self._doors.baseline)
+        if not self._prices.are_known:
+            self._prices.find(self.chat_screen.settings.baseline)
 
     @on(messages.PriceFound)
     def _use_price(self, event: messages.PriceFound) -> None:
-        self._chat.price = self._live.price = event.price
-        self._live.frontier = event.frontier
+        self._prices.use(event)
 
     @on(messages.PriceFailed)
     def _show_price_failure(self, event: messages.PriceFailed) -> None:

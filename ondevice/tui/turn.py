@@ -1,4 +1,4 @@
-"""The thread's side: load a model, run a turn, find prices; keep the newest numbers, post facts."""
+"""The thread's side: load a model, run a turn; keep the newest numbers, post facts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ondevice.errors import EngineClosed, OnDeviceError
 from ondevice.hardware.probe import machine_memory
 from ondevice.hardware.sampler import read_process
 from ondevice.tui import messages
-from ondevice.tui.doors import Doors
 from ondevice.tui.live import Live
 
 Post = Callable[[Message], object]
@@ -42,14 +41,6 @@ def load_model(chat: Chat, file: ModelFile, options: LoadOptions, post: Post) ->
         post(messages.ModelFailed(error, file))
     else:
         post(messages.ModelReady(file, info))
-
-
-def find_prices(doors: Doors, key: str, post: Post) -> None:
-    """Look up what costs are compared with."""
-    try:
-        post(messages.PriceFound(doors.price(key), doors.price(doors.frontier)))
-    except OnDeviceError as error:
-        post(messages.PriceFailed(error))
 
 
 def run_turn(events: Iterable[ChatEvent], live: Live, post: Post) -> None:

@@ -27,7 +27,7 @@ async def test_a_bug_while_an_answer_streams_ends_the_engine_too(
         nonlocal process
         async with stage.app.run_test() as pilot:
             person = await Person(stage, pilot).ready()
-            info = stage.app._live.info
+            info = stage.chat.info
             assert info is not None
             process = psutil.Process(info.pid)
             await person.send("question")

@@ -19,8 +19,9 @@ from ondevice.domain.cost import Price
 from ondevice.domain.ledger import Entry, Grouping, Totals
 from ondevice.domain.text import clean_line
 from ondevice.errors import OnDeviceError
-from ondevice.tui import choices, cost_rows, messages
+from ondevice.tui import cost_rows, messages
 from ondevice.tui.doors import Doors
+from ondevice.tui.prices import of_baselines
 from ondevice.tui.screens.confirm import labelled
 from ondevice.tui.screens.pick import Choice, PickScreen
 from ondevice.tui.widgets.keys import Keys
@@ -186,5 +187,5 @@ class CostsScreen(Screen[None]):
                 self._look(key)
 
         first = Choice(OF_ITS_TIME, "of its time", "each answer as it was priced when it ended")
-        listed = [first, *choices.of_baselines(self._doors)]
+        listed = [first, *of_baselines(self._doors)]
         self.app.push_screen(PickScreen("Price all of it at", listed, "Nothing matches."), chosen)

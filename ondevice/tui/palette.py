@@ -1,4 +1,4 @@
-"""What the picker lists, baselines, and what the palette does."""
+"""What the palette lists: what the keys do, and what has no key."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from ondevice.tui.doors import Doors
-from ondevice.tui.screens.pick import Choice
 from ondevice.tui.widgets.conversation import Conversation
 from ondevice.tui.widgets.reading import ASKS
 
@@ -33,8 +31,3 @@ def of_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
     for name, ask in ASKS.items():
         words = f"{ask.about[:1].upper()}{ask.about[1:]}"
         yield SystemCommand(ask.binding.description, words, partial(talk.action_ask, name))
-
-
-def of_baselines(doors: Doors) -> list[Choice]:
-    """What costs can be compared with."""
-    return [Choice(key, title, why) for key, title, why in doors.baselines()]
