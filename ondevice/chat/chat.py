@@ -185,15 +185,15 @@ class Chat:
         return self._filling.now
 
     def look(self) -> None:
-        """Count what is shown, after another path was chosen."""
+        """Count what is shown, after another path or system prompt was chosen."""
         self._filling.note(self.conversation.messages)
 
     def count(self, text: str = "") -> ContextParts:
-        """What the context would be filled with if `text` were asked now, with the files it names.
-
-        Raises NotAttached, and EngineTrouble.
+        """What the context would be filled with if `text` were asked now, with the files it names;
+        without a text see `context`. Raises NotAttached, and EngineTrouble.
         """
-        return self.parts_of([*self.conversation.messages, *self.draft(text)])
+        known = None if text else self.context
+        return known or self.parts_of([*self.conversation.messages, *self.draft(text)])
 
     def draft(self, text: str) -> list[StoredMessage]:
         """`text` as the question it would be, with its files; none of an empty one.

@@ -62,6 +62,7 @@ class Keeping:
         """What the model is told from the next turn on."""
         if session_id in (None, self.open_id):
             self._chat.conversation.set_system_prompt(text)
+            self._chat.look()
         else:
             self._there.set_system_prompt(session_id or 0, text)
 

@@ -16,7 +16,7 @@ from templates import CHATML, IN_THE_FIRST_QUESTION, REFUSING
 from tiny import TINY, with_template
 
 from ondevice import units
-from ondevice.chat import Chat, ChatEvent, room
+from ondevice.chat import Chat, ChatEvent, Keeping, room
 from ondevice.chat.transfer import from_json, to_json
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import GREEDY, LoadOptions, PromptTokens
@@ -80,6 +80,15 @@ class TestTheParts:
         assert now.used == answer.prompt_tokens + answer.completion_tokens
         assert now.used + (now.free or 0) == 512
         assert min(now.prompt.system, now.prompt.history, now.prompt.attached) > 0
+        assert chat.count() == now  # as long as there is no other question
+
+    def test_are_those_of_another_system_prompt_from_then_on(self, real: Real) -> None:
+        chat = real()
+        ask(chat, "Say yes.")
+        before = parts(chat).prompt
+        Keeping(None, chat).set_system_prompt(None, "Be brief. Be very, very brief.")
+        assert parts(chat).prompt.system > before.system
+        assert chat.count() == parts(chat)
 
     def test_before_a_turn_are_those_of_its_prompt(self, real: Real) -> None:
         chat = real()
@@ -105,7 +114,7 @@ class TestTheParts:
         both = parts(chat).used
         chat.conversation.go_to(first)
         chat.look()
-        assert parts(chat) == chat.count()
+        assert parts(chat) == chat.parts_of(chat.conversation.messages)
         assert one_turn <= parts(chat).used < both
 
     def test_are_not_counted_while_an_answer_is_made(self, chat: Chat, tmp_path: Path) -> None:
@@ -203,7 +212,7 @@ class TestAQuestionThatHasNoRoom:
             ask(chat, long)
         assert refused.value.question == long
         assert chat.conversation.messages == shown
-        assert parts(chat).used == chat.count().used
+        assert parts(chat) == chat.parts_of(shown)
         ask(chat, "Say no.")
         assert [each.content for each in chat.conversation.messages[::2]] == ["Say yes.", "Say no."]
         session = last(chat).session_id

@@ -19,6 +19,7 @@ def system(desk: Desk, text: str) -> None:
     if text:
         prompt = "" if text == "none" else desk.settings.prompt_of(text)
         conversation.set_system_prompt(prompt)
+        desk.chat.look()
         say("The model is told so from the next answer on." if prompt else "It is told nothing.")
         return
     tell(f"System prompt: {conversation.system_prompt or 'none'}", 2000)

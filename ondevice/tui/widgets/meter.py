@@ -3,7 +3,8 @@
 first token    TTFT of this answer; the curve above it is the decode rate of the last seconds,
                from 0 up
 context        tokens in use, of n_ctx; ▓ is the system prompt, █ the history, ▒ attached files, ░
-               free. While an answer is made the parts are not told apart
+               free. While an answer is made the parts are not told apart. What was opened, or is
+               counted with a question, has a few more: the template's before the next answer
 reused         tokens at the start of the prompt that were kept, so not evaluated again, and the
                seconds that would have taken at the rate this model was read at here
 missed         why tokens that had been read before were read again
