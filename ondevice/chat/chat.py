@@ -10,9 +10,8 @@ from pathlib import Path
 from ondevice.chat.answer import REFUSED, TurnOptions
 from ondevice.chat.attach import attachments_of
 from ondevice.chat.conversation import ChatEvent, Conversation
-from ondevice.chat.cutting import behind
 from ondevice.chat.filling import Filling
-from ondevice.chat.prefixes import ModelHash, Prefixes
+from ondevice.chat.prefixes import ModelHash, MostBytes, Prefixes
 from ondevice.chat.served import Served
 from ondevice.chat.shown import prompt_of
 from ondevice.chat.watching import ENGINE_GONE, watched
@@ -46,10 +45,11 @@ class Chat:
         price: Price | None = None,
         power: Power | None = None,
         model_hash: ModelHash | None = None,
+        most_bytes: MostBytes | None = None,
     ) -> None:
         """Without `model_hash` nothing of what a model read is kept over the end of its engine."""
         self._sessions = sessions
-        self._prefixes = Prefixes(sessions, model_hash)
+        self._prefixes = Prefixes(sessions, model_hash, most_bytes)
         self._settings = Settings()
         self.price = price
         self.power = power
@@ -78,7 +78,7 @@ class Chat:
         """
         before, self._settings = self._settings, settings
         self.power = settings.power
-        self._prefixes.use(settings.keep_prefixes, settings.keep_prefixes_bytes)
+        self._prefixes.use(settings.most_state_bytes)
         shown = self.conversation
         if shown.is_new and shown.system_prompt == before.system_prompt:
             shown.set_system_prompt(settings.system_prompt)
@@ -211,13 +211,6 @@ class Chat:
             prompt = prompt_of(path, self.conversation.system_prompt, info.thinking)
             counted = engine.count_tokens(prompt) if prompt.messages else PromptTokens()
             return ContextParts(counted, None if info.unbounded else info.n_ctx)
-
-    def cut(self, kept_from: int, text: str, model: str) -> StoredMessage:
-        """See `Conversation.cut`; it stands at the end of what is shown."""
-        shown = self.conversation
-        made = shown.cut(kept_from, text, model, behind(shown.messages))
-        self.look()
-        return made
 
     @contextmanager
     def _asking(self) -> Iterator[tuple[Engine, EngineInfo]]:

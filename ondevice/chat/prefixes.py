@@ -32,6 +32,9 @@ ModelHash = Callable[[ModelFile, bool], str | None]
 """The sha256 of a model file, or None; only where the flag is set is it read for that, which takes
 seconds. Raises OSError."""
 
+MostBytes = Callable[[], int | None]
+"""What all states may take, as the settings say by now; 0 keeps none, None is unknown."""
+
 _Mark = tuple[int, int, int, int]
 
 
@@ -58,9 +61,15 @@ class Prefixes:
     Without `sessions` or `model_hash` nothing is kept.
     """
 
-    def __init__(self, sessions: Sessions | None, model_hash: ModelHash | None) -> None:
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        model_hash: ModelHash | None,
+        most_bytes: MostBytes | None = None,
+    ) -> None:
+        """Without `most_bytes` what `use` was told last holds until it is told otherwise."""
         self._keep = True
-        self._sessions, self._hash = sessions, model_hash
+        self._sessions, self._hash, self._most_bytes = sessions, model_hash, most_bytes
         self._lock = threading.RLock()
         self._due: tuple[ModelFile, _Mark | None] | None = None
         """The one that is being loaded, with its mark from before."""
@@ -69,11 +78,11 @@ class Prefixes:
         """States with which an engine ended: they are not tried again. They stay for the next
         start, as a kill or a full memory may have been the reason."""
 
-    def use(self, keep: bool, most_bytes: int) -> None:
+    def use(self, most_bytes: int) -> None:
         """What the settings say; what is kept beyond that goes."""
-        self._keep = keep
+        self._keep = most_bytes > 0
         if self._sessions is not None:
-            self._sessions.states.most_bytes = most_bytes if keep else 0
+            self._sessions.states.most_bytes = most_bytes
             with suppress(StorageTrouble):  # tried again when something would be saved
                 self._sessions.states.shrink()
 
@@ -160,11 +169,18 @@ class Prefixes:
 
     # Files
 
+    def _look_at_settings(self) -> None:
+        """Another process, or an editor, may have changed them."""
+        most_bytes = self._most_bytes() if self._most_bytes is not None else None
+        if most_bytes is not None:
+            self.use(most_bytes)
+
     def _save(self) -> None:
         """Write what is held, if that is new. Raises EngineTrouble or StorageTrouble."""
         sessions, serving = self._sessions, self._serving
         if sessions is None:
             return
+        self._look_at_settings()
         if not self._keep:
             sessions.states.shrink()
             return
@@ -180,9 +196,11 @@ class Prefixes:
             serving.engine.save_state(path, sha256)
             if not _is_there(sessions, serving.held):  # another process deleted it meanwhile
                 sessions.states.delete(serving.held)
-            sessions.states.shrink()  # the settings may say something else by now
+            self._look_at_settings()
+            sessions.states.shrink()
 
     def _restore(self, serving: _Serving, session_id: int) -> list[EngineNotice]:
+        self._look_at_settings()
         sha256 = self._sha256(serving, False) if self._keep else None
         if self._sessions is None or sha256 is None:
             return []

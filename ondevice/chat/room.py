@@ -83,7 +83,7 @@ def offers(chat: Chat, text: str = "") -> list[Offer]:
 def drop(chat: Chat, offer: Offer) -> StoredMessage:
     """Leave out what the offer says; returns the message that says so. Raises StorageTrouble."""
     text = cutting.left_out(chat.conversation.messages, offer.kept_from)
-    return chat.cut(offer.kept_from, text, cutting.HERE)
+    return cut(chat, offer.kept_from, text, cutting.HERE)
 
 
 def summarise(chat: Chat, offer: Offer) -> Iterator[ChatEvent]:
@@ -124,7 +124,15 @@ def use_summary(chat: Chat, offer: Offer, text: str) -> StoredMessage:
     if not text.strip():
         raise UsageTrouble("the summary is empty", hint="Write one, or leave the turns out.")
     text = cutting.summed_up(chat.conversation.messages, offer.kept_from, text)
-    return chat.cut(offer.kept_from, text, chat.file.name if chat.file else "model")
+    return cut(chat, offer.kept_from, text, chat.file.name if chat.file else "model")
+
+
+def cut(chat: Chat, kept_from: int, text: str, model: str) -> StoredMessage:
+    """See `Conversation.cut`; it stands at the end of what is shown."""
+    shown = chat.conversation
+    made = shown.cut(kept_from, text, model, cutting.behind(shown.messages))
+    chat.look()
+    return made
 
 
 def enlarge(chat: Chat, offer: Offer, progress: LoadProgress = no_progress) -> EngineInfo:

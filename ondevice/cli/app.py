@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ondevice import catalog, pricing
 from ondevice.chat import Chat
 from ondevice.cli.answering import adapter
-from ondevice.cli.storage import hash_of, open_storage
+from ondevice.cli.storage import hash_of, most_state_bytes, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware import probe
 from ondevice.hub import local
@@ -67,7 +67,11 @@ def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
         adapters=adapters,
         accounts=lambda: Ledger(database).entries() if database else [],
     )
-    chat = Chat(sessions, model_hash=lambda file, read: hash_of(file, read, known(), paths))
+    chat = Chat(
+        sessions,
+        model_hash=lambda file, read: hash_of(file, read, known(), paths),
+        most_bytes=lambda: most_state_bytes(paths),
+    )
     chat.use(chosen)
     app = OnDeviceApp(chat, sessions, doors, model or chosen.model, chosen)
     app.troubles += [*filter(None, [trouble]), *map(_in_settings, reading.troubles)]

@@ -20,6 +20,8 @@ CONTEXT = click.IntRange(16, 1_000_000_000)
 TOKENS = click.IntRange(1, 1_000_000_000)
 INPUT = click.Path(path_type=Path)
 ON_OFF = click.Choice(["on", "off"])
+KEPT = ("keep_prefixes", "keep_prefixes_bytes")
+"""The settings that say what states may stay."""
 MOST_DIGITS = 20
 """More than any number has that is kept; thousands of them Python itself refuses."""
 

@@ -12,13 +12,11 @@ import click
 
 from ondevice import catalog, errors, pricing
 from ondevice.cli.exits import Exit
+from ondevice.cli.options import KEPT
 from ondevice.domain.text import clean, clean_line
 from ondevice.hub import local
 from ondevice.paths import user_paths
 from ondevice.settings import SETTINGS, Reading, Setting, SettingsFile, find, typed
-
-KEPT = ("keep_prefixes", "keep_prefixes_bytes")
-"""The settings that say what states may stay."""
 
 
 def _names(context: click.Context, param: click.Parameter, begun: str) -> list[str]:
@@ -142,9 +140,8 @@ def _shrink_states(reading: Reading) -> None:
     """What is kept beyond the settings goes now, not at the next start of the app."""
     from ondevice.storage.states import FOLDER, States  # deferred: few settings are about it
 
-    chosen = reading.settings
-    most_bytes = chosen.keep_prefixes_bytes if chosen.keep_prefixes else 0
-    States(user_paths().database.parent / FOLDER, most_bytes).shrink()
+    folder = user_paths().database.parent / FOLDER
+    States(folder, reading.settings.most_state_bytes).shrink()
 
 
 def _lines(reading: Reading) -> Iterator[str]:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ondevice import units
+from ondevice.cli.options import KEPT
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import SessionTree
 from ondevice.domain.text import clean, clean_line
-from ondevice.errors import StorageTrouble, UnknownSession
+from ondevice.errors import SettingsInvalid, StorageTrouble, UnknownSession
 from ondevice.paths import Paths, user_paths
+from ondevice.settings import SettingsFile
 from ondevice.storage import recovery
 from ondevice.storage.database import Database
 from ondevice.storage.sessions import Sessions
@@ -121,3 +123,12 @@ def hash_of(file: ModelFile, read: bool, known: Catalog, paths: Paths) -> str | 
 
     find = identity.sha256_of if read else identity.known_sha256
     return find(file, known, paths.cache)
+
+
+def most_state_bytes(paths: Paths) -> int | None:
+    """What states may take by now, see `chat.prefixes.MostBytes`; unknown where the file does not
+    say it right."""
+    try:
+        return SettingsFile(paths.settings).load(*KEPT)[0].most_state_bytes
+    except SettingsInvalid:
+        return None

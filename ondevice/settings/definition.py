@@ -162,6 +162,11 @@ class Settings:
         )
 
     @property
+    def most_state_bytes(self) -> int:
+        """What kept states may take; 0 keeps none."""
+        return self.keep_prefixes_bytes if self.keep_prefixes else 0
+
+    @property
     def power(self) -> Power | None:
         """What is stated about electricity; a tariff alone says nothing."""
         if self.watts is None:

@@ -199,7 +199,7 @@ def test_the_parts_of_random_chats_add_up(count: int, tiny: list[Path], tmp_path
                 assert after.used + (after.free or 0) == 4096
                 if turn and draw.random() < 0.3:
                     questions = [m.id for m in chat.conversation.messages if m.role == "user"]
-                    chat.cut(draw.choice(questions), text(), "ondevice")
+                    room.cut(chat, draw.choice(questions), text(), "ondevice")
 
 
 class TestAQuestionThatHasNoRoom:

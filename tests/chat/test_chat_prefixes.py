@@ -19,7 +19,7 @@ from tiny import TINY
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
-from ondevice.chat.prefixes import ModelHash, Prefixes
+from ondevice.chat.prefixes import ModelHash, MostBytes, Prefixes
 from ondevice.cli.storage import hash_of
 from ondevice.domain.generation import (
     GREEDY,
@@ -44,13 +44,17 @@ STORY = "Once there was a river that ran to the sea. " * 12
 
 @pytest.fixture
 def start(tmp_path: Path, starter_path: Path) -> Iterator[Start]:
-    """`start(n_ctx, settings, model)`: the app's core as a new process has it, a model loaded."""
+    """`start(n_ctx, settings, model, most_bytes)`: the app's core as a new process has it, a model
+    loaded."""
     paths = Paths(tmp_path / "config", tmp_path, tmp_path / "cache")
     known = catalog.load(None)
     with ExitStack() as stack:
 
         def begin(
-            n_ctx: int = 1024, settings: Settings | None = None, model: Path = starter_path
+            n_ctx: int = 1024,
+            settings: Settings | None = None,
+            model: Path = starter_path,
+            most_bytes: MostBytes | None = None,
         ) -> Chat:
             database = stack.enter_context(closing(Database(tmp_path / "ondevice.db")))
             chat = Chat(
@@ -58,6 +62,7 @@ def start(tmp_path: Path, starter_path: Path) -> Iterator[Start]:
                 PRICE,
                 None,
                 lambda file, read: hash_of(file, read, known, paths),
+                most_bytes,
             )
             stack.callback(chat.close)
             chat.use(settings or Settings())
@@ -241,6 +246,21 @@ class TestNothingIsKept:
         chat.leave()
         assert states(tmp_path) == []
 
+    @pytest.mark.parametrize(
+        ("first", "by_now", "kept"),
+        [(True, 0, []), (True, 1000, []), (True, None, ["1.state"]), (False, 2**30, ["1.state"])],
+        ids=["off", "a smaller cap", "misspelled", "on"],
+    )
+    def test_but_what_the_settings_say_by_now(
+        self, first: bool, by_now: int | None, kept: list[str], start: Start, tmp_path: Path
+    ) -> None:
+        said: int | None = 2**30 if first else 0
+        chat = start(settings=Settings(keep_prefixes=first), most_bytes=lambda: said)
+        ask(chat, STORY)
+        said = by_now
+        chat.leave()
+        assert states(tmp_path) == kept
+
     def test_beyond_the_cap(self, start: Start, tmp_path: Path) -> None:
         chat = start(settings=Settings(keep_prefixes_bytes=1000))
         ask(chat, STORY)
@@ -262,7 +282,7 @@ class TestNothingIsKept:
     ) -> None:
         class Meanwhile(EngineProcess):
             def save_state(self, path: Path, model_sha256: str) -> int:
-                prefixes.use(cap is not None, cap or 0)
+                prefixes.use(cap or 0)
                 return super().save_state(path, model_sha256)
 
         write_shape(TINY, "F16", tmp_path / "model.gguf")

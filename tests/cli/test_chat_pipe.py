@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import PATIENCE_S, Cli, assert_ended, child_of
+from command import PATIENCE_S, Cli, StartCli, assert_ended, child_of
 from line_chat import LONG, EchoChat, script, stored
 from templates import BEGINNING_TO_THINK
 from tiny import TINY, with_template
@@ -43,6 +43,24 @@ class TestWithAModel:
         connection.close()
         assert f"reused {two[1]} of {two[0]}" in second
         assert two[1] >= one[0] + one[2] - 1  # the last token of an answer is not evaluated
+
+    @pytest.mark.parametrize("keeps", [True, False])
+    def test_what_was_read_is_kept_as_the_settings_say_when_it_is_left(
+        self, keeps: bool, start_cli: StartCli, cli: Cli, home: Path
+    ) -> None:
+        process = start_cli(*SHORT, stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"Name one colour.\n")
+        process.stdin.flush()
+        while not process.stderr.readline().startswith(b"Numbers"):
+            assert process.poll() is None
+        if not keeps:
+            assert cli("settings", "set", "keep_prefixes", "off").code == 0
+        process.communicate(timeout=PATIENCE_S)
+        states = home / "data" / "states"
+        assert states.is_dir() == keeps
+        assert len(list(states.glob("*.state"))) == keeps
 
     def test_the_parts_add_up_to_the_context(self, cli: Cli) -> None:
         outcome = cli(*SHORT, "-s", "Be brief.", piped=b"Hello\n/context\n")

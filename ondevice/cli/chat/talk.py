@@ -19,8 +19,8 @@ from ondevice.cli.chat.interrupts import Interrupts, Left
 from ondevice.cli.chat.lines import Lines
 from ondevice.cli.chat.turn import answer, failed
 from ondevice.cli.exits import Exit, exit_for
-from ondevice.cli.options import settings_for
-from ondevice.cli.storage import hash_of, open_storage
+from ondevice.cli.options import KEPT, settings_for
+from ondevice.cli.storage import hash_of, most_state_bytes, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hub import local
 from ondevice.paths import user_paths
@@ -28,7 +28,7 @@ from ondevice.settings import Settings
 
 USED = (
     *answering.USED,
-    *("tariff_usd_per_kwh", "watts", "keep_prefixes", "keep_prefixes_bytes"),
+    *("tariff_usd_per_kwh", "watts", *KEPT),
 )
 
 
@@ -42,7 +42,11 @@ def hold(session: int | None, private: bool, options: Options) -> int:
         desk.database, desk.sessions, trouble = open_storage()
         if trouble:
             say(trouble, limit=500)
-    desk.chat = Chat(desk.sessions, model_hash=desk.model_hash)
+    desk.chat = Chat(
+        desk.sessions,
+        model_hash=desk.model_hash,
+        most_bytes=lambda: most_state_bytes(user_paths()),
+    )
     desk.chat.use(desk.settings)
     desk.chat.schema = schema
     return talk(desk, session, None if options["system"] is None else desk.system)
