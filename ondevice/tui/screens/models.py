@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -26,7 +23,8 @@ from ondevice.errors import OnDeviceError
 from ondevice.tui import messages, model_rows
 from ondevice.tui.doors import Doors
 from ondevice.tui.downloads import Downloads
-from ondevice.tui.screens.confirm import ConfirmScreen, labelled
+from ondevice.tui.model_acts import ModelActs
+from ondevice.tui.screens.confirm import labelled
 from ondevice.tui.widgets.fields import LineField
 from ondevice.tui.widgets.keys import Keys
 from ondevice.tui.widgets.model_table import ModelTable, cell
@@ -59,10 +57,8 @@ class ModelsScreen(Screen[ModelFile | None]):
         super().__init__()
         self._doors, self._downloads, self._serving = doors, downloads, running
         self._plans: dict[str, PullPlan] = {}
+        self._acts = ModelActs(self, doors, downloads, self._look)
         self._sort = "here first"
-        self._question: ConfirmScreen | None = None
-        self._asked = ""
-        """The row that the question is about."""
 
     def compose(self) -> ComposeResult:
         yield TopBar("Models")
@@ -204,35 +200,11 @@ class ModelsScreen(Screen[ModelFile | None]):
         if plan is None:
             return
         if plan.here is None:
-            self._get(plan)
+            self._acts.get(plan)
         elif model_rows.can_chat(plan):
             self.dismiss(model_rows.usable(plan))
         else:
             self._say(model_rows.why_no_chat(plan))
-
-    def _get(self, plan: PullPlan) -> None:
-        download = self._downloads.get(model_rows.form(plan))
-        if download is not None and download.state in ("queued", "running"):
-            self._say("It is being fetched; Space pauses it.")
-            return
-
-        def agreed(yes: bool | None) -> None:
-            if yes:
-                self._start(plan)
-
-        asks = model_rows.can_be_judged(plan)
-        shown = replace(plan, problem="the hub is being asked") if asks else plan
-        self._asked = model_rows.key(plan)
-        self._question = ConfirmScreen(*model_rows.question(shown))
-        self.app.push_screen(self._question, agreed)
-        if asks:
-            # No worker: the app would wait for it at its end, and a hub may never answer.
-            threading.Thread(target=self._judge, args=(plan,), daemon=True).start()
-
-    def _judge(self, plan: PullPlan) -> None:
-        judged = self._doors.judge(plan)
-        with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
-            self.post_message(messages.PlanJudged(judged))
 
     @on(messages.PlanJudged)
     def _show_judged(self, event: messages.PlanJudged) -> None:
@@ -241,58 +213,18 @@ class ModelsScreen(Screen[ModelFile | None]):
             return
         self._plans[key] = event.plan
         self._fill()
-        if self._asked == key and self._question is not None:
-            self._question.show(model_rows.question(event.plan)[1])
-
-    @work(thread=True, exit_on_error=False, group="start")
-    def _start(self, plan: PullPlan) -> None:
-        try:
-            if plan.terms is not None:
-                self._doors.accept_terms(plan.terms)
-        except OnDeviceError as error:
-            self.post_message(messages.ShelfRead([], error))
-        else:
-            self._downloads.add(model_rows.form(plan))
+        self._acts.show_judged(event.plan)
 
     def action_pause(self) -> None:
         """Pause the chosen download, or go on with it."""
-        plan = self._chosen()
-        download = self._downloads.get(model_rows.form(plan)) if plan else None
-        if plan is None or download is None:
-            return
-        if download.state in ("queued", "running"):
-            self._downloads.pause(download.form)
-        elif download.state in ("paused", "failed"):
-            self._start(plan)
-        self._paint_downloads()
+        if plan := self._chosen():
+            self._acts.pause(plan)
+            self._paint_downloads()
 
     def action_remove(self) -> None:
         """Delete the files of the chosen model, after a question."""
-        plan = self._chosen()
-        if plan is None:
-            return
-        download = self._downloads.get(model_rows.form(plan))
-        reason = model_rows.why_not_removable(plan, download)
-        if reason:
-            self._say(reason)
-            return
-
-        def agreed(yes: bool | None) -> None:
-            if yes:
-                self._remove(plan)
-
-        self.app.push_screen(ConfirmScreen(*model_rows.farewell(plan, download)), agreed)
-
-    @work(thread=True, exit_on_error=False, group="shelf")
-    def _remove(self, plan: PullPlan) -> None:
-        self._downloads.forget(model_rows.form(plan))
-        try:
-            freed = self._doors.remove(plan)
-        except OnDeviceError as error:
-            self.post_message(messages.ShelfRead([], error))
-        else:
-            self.post_message(messages.ModelDeleted(plan, freed))
-        self._look()
+        if plan := self._chosen():
+            self._acts.remove(plan)
 
     @on(messages.ModelDeleted)
     def _say_deleted(self, event: messages.ModelDeleted) -> None:
