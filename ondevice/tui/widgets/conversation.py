@@ -10,7 +10,6 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Region, Spacing
 from textual.message import Message
@@ -22,13 +21,14 @@ from ondevice.tui import messages
 from ondevice.tui.widgets.bubble import Answer, Bubble, Question, of_message
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.reading import ACTS, ASKS
+from ondevice.tui.widgets.tail import Tail
 from ondevice.tui.widgets.welcome import KEYS, WELCOME
 
 PAGE = 30
 """Stored messages shown at once: every one costs layout each time an answer grows."""
 
 
-class Conversation(VerticalScroll):
+class Conversation(Tail):
     """Bubbles from top to bottom."""
 
     PLACE = "reading"  # of its keys, as keymap calls it
@@ -39,15 +39,13 @@ class Conversation(VerticalScroll):
         """Somebody wants to find something in here."""
 
     def __init__(self) -> None:
-        super().__init__(id="conversation", can_focus=False)
+        super().__init__("conversation", can_focus=False)
         self.cursor: Bubble | None = None
         """The message that keys act on; shown while they come here."""
         self._model, self._keys = "", KEYS
         self._earlier: list[StoredMessage] = []
         """Stored messages that are not shown yet, the oldest first."""
         self._places: Places = {}
-        self._follow = False
-        """The end is to be kept in view as soon as the bubbles overflow."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="welcome")
@@ -95,7 +93,8 @@ class Conversation(VerticalScroll):
         while any(each.id == message_id for each in self._earlier):
             await self._show_earlier()
         for bubble in self._of(message_id):
-            self._follow, self.cursor = False, bubble
+            self.cursor = bubble
+            self.leave_end()
             self.focus(scroll_visible=False)
             self.call_after_refresh(self.choose, bubble)
 
@@ -118,38 +117,6 @@ class Conversation(VerticalScroll):
             newest.note(message, places)
             if self.has_focus:
                 self.refresh_bindings()
-
-    def keep_end(self) -> None:
-        """Go to the end, and stay there until somebody scrolls up."""
-        self._follow = True
-        self.call_after_refresh(self.follow)
-
-    def follow(self) -> None:
-        """Anchor once a turn: scrolling up releases it, and must not be undone.
-
-        An anchor in a view that is not full scrolls it to a negative offset (Textual 8.2).
-        """
-        if self.scroll_y < 0:
-            self.anchor(False)
-            self.scroll_home(animate=False, force=True, immediate=True)
-            self._follow = True
-        if self._follow and self.max_scroll_y > 0:
-            self.anchor()
-            self._follow = False
-
-    def watch_virtual_size(self) -> None:
-        """The last words of an answer may be the first that overflow."""
-        if self._follow:
-            self.call_after_refresh(self.follow)
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if new_value < 0:  # the last words of an answer took fewer rows than were held for them
-            self.call_after_refresh(self.follow)
-
-    def on_resize(self) -> None:
-        """What was full before may not be any more."""
-        self.call_after_refresh(self.follow)
 
     # Choosing
 
