@@ -272,3 +272,13 @@ def write_smollm2(folder: Path, gguf_path: Path) -> Path:
         return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32)
 
     return write(folder, shape, weights, tokens)
+
+
+def move_weights(graph: Path, location: str) -> None:
+    """Let every tensor outside of the graph stand in `location`; the file stays where it is."""
+    model = onnx.load_model(str(graph), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    graph.write_bytes(model.SerializeToString())

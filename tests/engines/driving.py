@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from ondevice.domain.generation import (
+    GREEDY,
     EngineNotice,
     GenerationDone,
     GenerationEvent,
     GenerationRequest,
+    LoadOptions,
     PrefillProgress,
     Prompt,
     TextDelta,
@@ -22,6 +26,8 @@ from ondevice.domain.generation import (
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import Engine
 from ondevice.engines.process import EngineProcess
+from ondevice.errors import OnDeviceError
+from ondevice.hub import local
 
 StartEcho = Callable[..., EngineProcess]
 """What the fixture `start_echo` gives."""
@@ -65,6 +71,29 @@ def pid_of(engine: EngineProcess) -> int:
 def child_pids() -> set[int]:
     """Processes this one has started and not yet reaped."""
     return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def outcome_of(path: Path, longest_s: float, *prompts: Prompt) -> str:
+    """Load the model at `path` and answer `prompts`: the name of the error, or "answered".
+
+    Whatever the file is, its error is one line, and nobody waits longer than `longest_s`.
+    """
+    began, failure = time.monotonic(), None
+    try:
+        file = local.from_path(path)
+        with closing(EngineProcess(file.engine)) as engine:
+            engine.load(file, LoadOptions(n_ctx=64, threads=1))
+            for prompt in prompts:
+                list(engine.generate(GenerationRequest(prompt, GREEDY, max_tokens=3)))
+    except OnDeviceError as error:
+        failure = error
+    waited = time.monotonic() - began
+    assert waited <= longest_s, f"{waited:.1f} s"
+    if failure is None:
+        return "answered"
+    assert failure.message
+    assert failure.message.isprintable()
+    return type(failure).__name__
 
 
 class Answer(threading.Thread):

@@ -4,48 +4,23 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import time
 from pathlib import Path
 
 import pytest
+from driving import outcome_of
 from onnx_folder import write_tiny
 from onnx_mutate import Mutation, mutations
 
-from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, Prompt
-from ondevice.engines.process import EngineProcess
-from ondevice.errors import OnDeviceError
-from ondevice.hub import local
+from ondevice.domain.generation import Prompt
 
 LONGEST_WAIT_S = 15.0
-
-
-def try_folder(path: Path) -> str:
-    """Read the config, load and generate; returns the name of the error, or "answered"."""
-    engine = EngineProcess("onnx")
-    failure: OnDeviceError
-    try:
-        file = local.from_path(path)
-        engine.load(file, LoadOptions(n_ctx=64, threads=1))
-        for prompt in (Prompt(text="ab"), Prompt.chat("ab")):
-            list(engine.generate(GenerationRequest(prompt, GREEDY, max_tokens=3)))
-        return "answered"
-    except OnDeviceError as error:
-        failure = error
-    finally:
-        engine.close()
-    assert failure.message
-    assert failure.message.isprintable()
-    return type(failure).__name__
 
 
 def outcome(whole: Path, copy: Path, mutation: Mutation) -> str:
     """Of one mutant, which is gone afterwards."""
     shutil.copytree(whole, copy)
     mutation(copy)
-    start = time.monotonic()
-    found = try_folder(copy)
-    waited = time.monotonic() - start
-    assert waited <= LONGEST_WAIT_S, f"{waited:.1f} s"
+    found = outcome_of(copy, LONGEST_WAIT_S, Prompt(text="ab"), Prompt.chat("ab"))
     shutil.rmtree(copy)
     return found
 

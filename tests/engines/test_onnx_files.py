@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 from driving import done_of, notices_of, say, text_of
-from onnx_folder import write_tiny
+from onnx_folder import move_weights, write_tiny
 
 from ondevice import errors
 from ondevice.domain.generation import (
@@ -53,17 +53,6 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> Non
 def session_options(document: dict[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = document["model"]["decoder"]["session_options"]
     return options
-
-
-def move_weights(folder: Path, location: str) -> None:
-    """Let every tensor outside the graph stand in `location`."""
-    path = folder / "model.onnx"
-    model = onnx.load_model(str(path), load_external_data=False)
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = location
-    path.write_bytes(model.SerializeToString())
 
 
 def cut(path: Path, size: int) -> None:
@@ -114,12 +103,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], type[errors.OnDeviceError], s
         "model.onnx.data is shorter than the model says",
     ),
     "weights by an absolute path": (
-        lambda f: move_weights(f, "/etc/passwd"),
+        lambda f: move_weights(f / "model.onnx", "/etc/passwd"),
         errors.NotAModelFile,
         "the model names a file outside its folder: /etc/passwd",
     ),
     "weights above the folder": (
-        lambda f: move_weights(f, "../model/model.onnx.data"),
+        lambda f: move_weights(f / "model.onnx", "../model/model.onnx.data"),
         errors.NotAModelFile,
         "the model names a file outside its folder: ../model/model.onnx.data",
     ),

@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx_folder import write_tiny
+from onnx_folder import move_weights, write_tiny
 
 from ondevice.errors import NotAModelFile, UnsupportedModel
 from ondevice.onnx.folder import read_folder
@@ -37,13 +36,7 @@ def folder(tmp_path: Path) -> Path:
 def move_down(folder: Path, location: str) -> None:
     """The graph into a folder below, with its weights in `location`."""
     (folder / "sub").mkdir()
-    graph = onnx.load_model(str(folder / "model.onnx"), load_external_data=False)
-    for tensor in graph.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = location
-    (folder / "model.onnx").unlink()
-    (folder / "sub" / "model.onnx").write_bytes(graph.SerializeToString())
+    move_weights((folder / "model.onnx").rename(folder / "sub" / "model.onnx"), location)
     config = (folder / "genai_config.json").read_text()
     (folder / "genai_config.json").write_text(config.replace("model.onnx", "sub/model.onnx"))
 
