@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 
 import pytest
-from stage import PATIENCE_S, Person, Stage
+from kept_sessions import held, keep, look
+from stage import Person, Stage
 from textual.widgets import DataTable
 
 from ondevice.domain.session import Session
 from ondevice.tui.screens.confirm import ConfirmScreen
-from ondevice.tui.screens.sessions import SessionsScreen
 from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.conversation import Conversation
 
 MakeStage = Callable[..., Stage]
-RAIN = [("You", "Rain?"), ("small", "Perhaps.")]
-EGGS = [("You", "Eggs?"), ("small", "Ten minutes.")]
-
-
-def keep(stage: Stage, question: str, answer: str) -> Session:
-    session = stage.sessions.create(question)
-    stage.sessions.add(session.id, "user", question)
-    stage.sessions.add(session.id, "assistant", answer, model="small")
-    return session
+RAINY, BOILED = ("Rain?", "Perhaps."), ("Eggs?", "Ten minutes.")
+RAIN, EGGS = (list(zip(("You", "small"), said, strict=True)) for said in (RAINY, BOILED))
 
 
 def contents(stage: Stage, session: Session) -> list[str]:
@@ -35,38 +27,6 @@ def contents(stage: Stage, session: Session) -> list[str]:
 
 def title(person: Person) -> str:
     return str(person.app.chat_screen.query_one(Conversation).border_title)
-
-
-@contextmanager
-def held(stage: Stage, *statements: str) -> Iterator[None]:
-    """Another thread is in a transaction, as while a delete overwrites; it does `statements`.
-
-    Whoever waits for it on the thread of the screen waits until the patience is over.
-    """
-    begun, over, waited = threading.Event(), threading.Event(), []
-
-    def hold() -> None:
-        with stage.database.transaction() as connection:
-            for statement in statements:
-                connection.execute(statement)
-            begun.set()
-            waited.append(over.wait(PATIENCE_S / 2))
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert begun.wait(PATIENCE_S)
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    assert waited == [True], "the screen waited for the database"
-
-
-async def look(person: Person) -> None:
-    await person.press("f4")
-    await person.until(lambda: isinstance(person.screen, SessionsScreen))
-    await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
 
 
 async def chosen(person: Person, session: Session) -> None:
@@ -85,7 +45,7 @@ async def test_the_screen_does_not_wait_and_a_question_waits_for_the_session(
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    rain = keep(stage, "Rain?", "Perhaps.")
+    rain = keep(stage, "Rain?", *RAINY)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await look(person)
@@ -135,7 +95,7 @@ async def test_a_new_session_waits_for_what_is_stored_and_takes_what_is_sent_mea
 
 async def test_the_screen_does_not_wait_for_a_delete(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
-    rain, eggs = keep(stage, "Rain?", "Perhaps."), keep(stage, "Eggs?", "Ten minutes.")
+    rain, eggs = keep(stage, "Rain?", *RAINY), keep(stage, "Eggs?", *BOILED)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await opened(person, rain, RAIN)
@@ -157,7 +117,7 @@ async def test_the_screen_does_not_wait_for_a_delete(make_stage: MakeStage) -> N
 @pytest.mark.parametrize("key", ["delete", "D"], ids=["alone", "with all"])
 async def test_what_is_being_deleted_is_not_opened(key: str, make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
-    rain = keep(stage, "Rain?", "Perhaps.")
+    rain = keep(stage, "Rain?", *RAINY)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await look(person)
@@ -182,7 +142,7 @@ async def test_where_the_path_cannot_be_changed_what_is_shown_is_what_is_open(
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    eggs, rain = keep(stage, "Eggs?", "Ten minutes."), keep(stage, "Rain?", "Perhaps.")
+    eggs, rain = keep(stage, "Eggs?", *BOILED), keep(stage, "Rain?", *RAINY)
     question, answer = stage.sessions.messages(rain.id)
     other = stage.sessions.add(rain.id, "assistant", "A zebra.", after=question.id)
     stage.sessions.move_head(rain.id, answer.id)
@@ -211,7 +171,7 @@ async def test_what_cannot_be_opened_leaves_what_is_shown_and_gives_the_question
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    eggs, rain = keep(stage, "Eggs?", "Ten minutes."), keep(stage, "Rain?", "Perhaps.")
+    eggs, rain = keep(stage, "Eggs?", *BOILED), keep(stage, "Rain?", *RAINY)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await opened(person, eggs, EGGS)
@@ -234,7 +194,7 @@ async def test_what_was_open_and_is_deleted_is_not_shown_where_another_cannot_be
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    eggs, rain = keep(stage, "Eggs?", "Ten minutes."), keep(stage, "Rain?", "Perhaps.")
+    eggs, rain = keep(stage, "Eggs?", *BOILED), keep(stage, "Rain?", *RAINY)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await opened(person, eggs, EGGS)

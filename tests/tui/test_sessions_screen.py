@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kept_sessions import keep, look
 from stage import Person, Stage
 from textual.widgets import DataTable, Input, Static
 
-from ondevice.domain.session import Session
 from ondevice.tui.screens.confirm import ConfirmScreen
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.pick import PickScreen
@@ -28,15 +28,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     here.mkdir()
     monkeypatch.chdir(here)
     return here
-
-
-def keep(stage: Stage, title: str, *texts: str) -> Session:
-    """A session that is there already: questions and answers in turn."""
-    session = stage.sessions.create(title)
-    for number, text in enumerate(texts):
-        role = "assistant" if number % 2 else "user"
-        stage.sessions.add(session.id, role, text, model="small" if number % 2 else "")
-    return session
 
 
 def table(person: Person) -> DataTable[object]:
@@ -58,12 +49,6 @@ def titles(person: Person) -> list[str]:
 
 def said(person: Person, selector: str) -> str:
     return " ".join(str(person.screen.query_one(selector, Static).content).split())
-
-
-async def look(person: Person) -> None:
-    await person.press("f4")
-    await person.until(lambda: isinstance(person.screen, SessionsScreen))
-    await person.until(lambda: "Looking" not in said(person, "#none"))
 
 
 async def back_on(person: Person, *keys: str) -> None:
