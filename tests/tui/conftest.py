@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stage import Stage
 from terminal import Terminal
+from tiny import TINY
+
+from ondevice.domain.model import ModelFile
+from ondevice.gguf.shapes import write_shape
 
 MakeStage = Callable[..., Stage]
 OpenTerminal = Callable[..., Terminal]
@@ -27,6 +32,15 @@ def make_stage(tmp_path: Path) -> Iterator[MakeStage]:
     yield make
     for stage in stages:
         stage.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    """A model that llama.cpp loads and reads in milliseconds, also on a busy machine; what it says
+    is noise."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    write_shape(replace(TINY, context=4096), "F16", path)
+    return ModelFile(path, "llama.cpp", "tiny", random_weights=True)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class Stage:
     ) -> None:
         """`script` is of the model `name`, `more` holds those of further ones."""
         self.folder = folder
-        self.database = Database(folder / "data" / "ondevice.db")
+        self.database = Database(folder / "data" / "ondevice.db", PATIENCE_S)
         self.sessions = Sessions(self.database)
         self.settings = SettingsFile(folder / "config" / "settings.toml")
         self.settings.path.parent.mkdir(exist_ok=True)
@@ -129,6 +129,16 @@ class Stage:
         path.write_text(json.dumps(script))
         self.files[name] = ModelFile(path, "echo", name, "Q4_K_M")
         return self.files[name]
+
+    def use(self, file: ModelFile) -> Stage:
+        """Have the app open with this model."""
+        self.files["echo-model"] = file
+        return self
+
+    def attachable(self, name: str, text: str) -> None:
+        """Put a file where questions look for those they name."""
+        (self.folder / name).write_text(text)
+        self.chat.folder = self.folder
 
     def make_app(self, model: str) -> OnDeviceApp:
         """An app over the same rooms."""

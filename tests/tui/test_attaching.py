@@ -14,6 +14,7 @@ from ondevice.domain.session import StoredMessage
 from ondevice.storage.sessions import Sessions
 
 MakeStage = Callable[..., Stage]
+NOTES = ("notes.txt", "word " * 200)
 
 
 def cost(person: Person) -> str:
@@ -25,8 +26,7 @@ async def test_the_cost_of_a_file_is_shown_while_the_question_is_written(
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    (stage.folder / "notes.txt").write_text("word " * 200)
-    stage.chat.folder = stage.folder
+    stage.attachable(*NOTES)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.write("What is in @notes.txt")
@@ -43,8 +43,7 @@ async def test_the_cost_of_a_file_is_shown_while_the_question_is_written(
 
 async def test_the_cost_of_a_file_that_has_no_room_says_so(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"], settings="context = 100\n")
-    (stage.folder / "notes.txt").write_text("word " * 200)
-    stage.chat.folder = stage.folder
+    stage.attachable(*NOTES)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.write("What is in @notes.txt")
@@ -56,8 +55,7 @@ async def test_a_file_named_while_an_answer_is_made_is_counted_after_it(
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["word "], repeat=900, delay_s=0.02)
-    (stage.folder / "notes.txt").write_text("word " * 200)
-    stage.chat.folder = stage.folder
+    stage.attachable(*NOTES)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.send("first")
@@ -83,10 +81,9 @@ class SlowChat(Chat):
 
 async def test_drafts_are_counted_one_at_a_time_and_the_newest_last(make_stage: MakeStage) -> None:
     stage = make_stage(make_chat=SlowChat, pieces=["yes"])
-    (stage.folder / "notes.txt").write_text("word " * 200)
+    stage.attachable(*NOTES)
     chat = stage.chat
     assert isinstance(chat, SlowChat)
-    chat.folder = stage.folder
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         counting = person.app.chat_screen._meanwhile
@@ -105,8 +102,7 @@ async def test_an_engine_that_ends_while_a_file_is_counted_is_told_and_asked_no_
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["yes"])
-    (stage.folder / "notes.txt").write_text("word " * 200)
-    stage.chat.folder = stage.folder
+    stage.attachable(*NOTES)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         assert stage.chat.info is not None

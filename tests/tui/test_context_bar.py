@@ -54,8 +54,7 @@ async def test_the_panel_shows_the_parts_of_the_turn_and_of_the_path_that_is_gon
 ) -> None:
     stage = make_stage(pieces=["one "], repeat=40, settings="context = 100\n")
     stage.chat.conversation.set_system_prompt("Be brief.")
-    (stage.folder / "notes.txt").write_text("six words\n")
-    stage.chat.folder = stage.folder
+    stage.attachable("notes.txt", "six words\n")
     async with stage.app.run_test(size=(120, 40)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("What is in @notes.txt now?")

@@ -20,15 +20,15 @@ from ondevice.tui.screens.edit import EditScreen
 MakeStage = Callable[..., Stage]
 
 
-def real(stage: Stage, starter_path: Path) -> Stage:
-    stage.files["echo-model"] = ModelFile(starter_path, "llama.cpp", "starter")
-    return stage
+@pytest.fixture
+def starter(starter_path: Path) -> ModelFile:
+    return ModelFile(starter_path, "llama.cpp", "starter")
 
 
 async def test_an_adapter_named_at_the_start_is_loaded_and_named(
-    make_stage: MakeStage, starter_path: Path, tmp_path: Path
+    make_stage: MakeStage, starter: ModelFile, tmp_path: Path
 ) -> None:
-    stage = real(make_stage(), starter_path)
+    stage = make_stage().use(starter)
     down, up = np.zeros((4, 1536)), np.zeros((576, 4))
     stage.adapters = (Adapter(write_adapter(tmp_path / "style.gguf", down, up), 0.5),)
     stage.app = stage.make_app("echo-model")
@@ -45,9 +45,9 @@ async def test_an_adapter_named_at_the_start_is_loaded_and_named(
 
 
 async def test_an_adapter_that_is_none_is_told_and_no_model_answers(
-    make_stage: MakeStage, starter_path: Path, tmp_path: Path
+    make_stage: MakeStage, starter: ModelFile, tmp_path: Path
 ) -> None:
-    stage = real(make_stage(), starter_path)
+    stage = make_stage().use(starter)
     stage.adapters = (Adapter(tmp_path / "none.gguf"),)
     stage.app = stage.make_app("echo-model")
     async with stage.app.run_test(size=(80, 24)) as pilot:
@@ -67,10 +67,10 @@ async def chosen(person: Person, name: str) -> None:
 
 
 async def test_answers_keep_to_a_schema_in_the_session_it_was_chosen_for(
-    make_stage: MakeStage, starter_path: Path, tmp_path: Path
+    make_stage: MakeStage, starter: ModelFile, tmp_path: Path
 ) -> None:
     (tmp_path / "[colour].json").write_text('{"enum": ["red", "green"]}')
-    stage = real(make_stage(settings="context = 512\nmax_tokens = 8\n"), starter_path)
+    stage = make_stage(settings="context = 512\nmax_tokens = 8\n").use(starter)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await chosen(person, str(tmp_path / "[colour].json"))
@@ -83,10 +83,10 @@ async def test_answers_keep_to_a_schema_in_the_session_it_was_chosen_for(
 
 
 async def test_a_schema_that_is_not_understood_gives_the_question_back(
-    make_stage: MakeStage, starter_path: Path, tmp_path: Path
+    make_stage: MakeStage, starter: ModelFile, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.json").write_text('{"type": "thing"}')
-    stage = real(make_stage(settings="context = 512\nmax_tokens = 8\n"), starter_path)
+    stage = make_stage(settings="context = 512\nmax_tokens = 8\n").use(starter)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await chosen(person, str(tmp_path / "bad.json"))
@@ -115,14 +115,14 @@ async def test_a_schema_that_is_no_file_is_not_taken(make_stage: MakeStage) -> N
 
 
 async def test_what_was_read_is_saved_while_nobody_waits(
-    make_stage: MakeStage, starter_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_stage: MakeStage, starter: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ondevice.tui.meanwhile.SAVE_AFTER_S", 0.2)
 
     def with_hash(sessions: Sessions) -> Chat:
         return Chat(sessions, model_hash=lambda _file, _read: "5" * 64)
 
-    stage = real(make_stage(make_chat=with_hash, settings="max_tokens = 4\n"), starter_path)
+    stage = make_stage(make_chat=with_hash, settings="max_tokens = 4\n").use(starter)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("Name a colour.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from stage import Person, Stage
 from textual.widgets import OptionList, Static, TextArea
@@ -15,8 +14,7 @@ from ondevice.tui.screens.room import RoomScreen
 
 MakeStage = Callable[..., Stage]
 STORY = "Once there was a river that ran to the sea. "
-SMALL = "context = 256\nmax_tokens = 4\nthreads = 1\n"
-"""One thread is the fastest where other programs have the cores."""
+SMALL = "context = 256\nmax_tokens = 4\n[sampling]\ntemperature = 0\n"
 LEFT_OUT = "(Left out here: the first turn of this conversation.)"
 
 
@@ -40,19 +38,12 @@ async def look(person: Person) -> None:
 @asynccontextmanager
 async def talked(stage: Stage) -> AsyncIterator[Person]:
     """Two turns, the first one with a file of 600 words."""
-    (stage.folder / "big.txt").write_text("word " * 600)
-    stage.chat.folder = stage.folder
+    stage.attachable("big.txt", "word " * 600)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("What is in @big.txt?")
         await person.ask("And then?")
         yield person
-
-
-def real(stage: Stage, starter_path: Path) -> Stage:
-    """The same with the starter model."""
-    stage.files["echo-model"] = ModelFile(starter_path, "llama.cpp", "starter")
-    return stage
 
 
 async def test_what_fills_the_context_is_shown_with_the_question_that_is_written(
@@ -69,6 +60,24 @@ async def test_what_fills_the_context_is_shown_with_the_question_that_is_written
         await person.press("escape")
         assert person.composer.text == "And in @big.txt?"
         assert len(person.stage.stored()) == 4
+
+
+async def test_what_is_shown_has_the_number_that_the_line_has(
+    make_stage: MakeStage, tiny_file: ModelFile
+) -> None:
+    stage = make_stage(settings=SMALL).use(tiny_file)
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("Say yes.")
+        answer = stage.stored()[-1]
+        used = answer.prompt_tokens + answer.completion_tokens
+        await person.until(lambda: f" {used}/256" in person.text("#line"))
+        await look(person)
+        shown = str(person.screen.query_one("#filled", Static).content)
+        assert f"What is shown: {used} of 256 tokens." in shown
+        assert f"history {used}" in " ".join(shown.split())
+        # the template's tokens before the next question are counted with that one
+        assert stage.chat.parts_of(stage.chat.conversation.messages).used > used
 
 
 async def test_turns_that_are_left_out_leave_a_line_and_stay_stored(make_stage: MakeStage) -> None:
@@ -176,9 +185,9 @@ async def refused(person: Person, text: str) -> None:
 
 
 async def test_a_question_that_does_not_fit_comes_back_and_a_shorter_one_is_answered(
-    make_stage: MakeStage, starter_path: Path
+    make_stage: MakeStage, tiny_file: ModelFile
 ) -> None:
-    stage = real(make_stage(settings=SMALL), starter_path)
+    stage = make_stage(settings=SMALL).use(tiny_file)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("Say yes.")
@@ -189,15 +198,15 @@ async def test_a_question_that_does_not_fit_comes_back_and_a_shorter_one_is_answ
         assert "Ctrl+O makes room" in person.bubbles()[-1][1]
         person.composer.text = ""
         await person.ask("Say no.")
-        assert [who for who, _ in person.bubbles()][-2:] == ["You", "starter"]
+        assert [who for who, _ in person.bubbles()][-2:] == ["You", "tiny"]
         asked = [each.content for each in stage.stored() if each.role == "user"]
         assert asked == ["Say yes.", "Say no."]
 
 
 async def test_a_larger_context_has_the_question_answered(
-    make_stage: MakeStage, starter_path: Path
+    make_stage: MakeStage, tiny_file: ModelFile
 ) -> None:
-    stage = real(make_stage(settings=SMALL), starter_path)
+    stage = make_stage(settings=SMALL).use(tiny_file)
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await refused(person, STORY * 25)
