@@ -9,7 +9,11 @@ from contextlib import contextmanager
 from stage import PATIENCE_S, Person, Stage
 from textual.widgets import DataTable
 
+from ondevice.chat import Chat, ChatEvent
+from ondevice.domain.generation import Sampling
+from ondevice.domain.measured import Measured
 from ondevice.domain.session import Session
+from ondevice.storage.sessions import Sessions
 from ondevice.tui.screens.sessions import SessionsScreen
 
 
@@ -27,6 +31,23 @@ async def look(person: Person) -> None:
     await person.press("f4")
     await person.until(lambda: isinstance(person.screen, SessionsScreen))
     await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+
+
+class PausingChat(Chat):
+    """A chat whose answers are made, but do not end before they may."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(sessions)
+        self.may_end = threading.Event()
+
+    def send(self, text: str, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
+        return self._paused(super().send(text, sampling, max_tokens))
+
+    def _paused(self, events: Iterator[ChatEvent]) -> Iterator[ChatEvent]:
+        for event in events:
+            if isinstance(event, Measured):
+                self.may_end.wait(PATIENCE_S)
+            yield event
 
 
 @contextmanager

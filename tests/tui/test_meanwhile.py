@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from kept_sessions import PausingChat
 from stage import Person, Stage
 from terminal import Terminal
 from textual.widgets import DataTable
@@ -159,12 +160,14 @@ async def test_a_turn_lasts_until_its_answer_is_stored_and_then_the_next_begins(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 600.0)
-    stage = make_stage(pieces=["word "], repeat=10, delay_s=0.05)
+    stage = make_stage(make_chat=PausingChat, pieces=["word "], repeat=10)
+    assert isinstance(stage.chat, PausingChat)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.send("first")
         await person.until(lambda: "word" in person.bubbles()[-1][1])
         with locked(stage.folder):
+            stage.chat.may_end.set()
             await person.until(lambda: person.facts()[1].startswith("10 tok"))
             await person.write("second")
             await person.press("enter")

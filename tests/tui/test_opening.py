@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from kept_sessions import held, keep, look
+from kept_sessions import PausingChat, held, keep, look
 from stage import Person, Stage
 from textual.widgets import DataTable
 
@@ -70,12 +70,14 @@ async def test_a_new_session_waits_for_what_is_stored_and_takes_what_is_sent_mea
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ondevice.chat.answer.SAVE_EVERY_S", 600.0)
-    stage = make_stage(pieces=["word "], repeat=10, delay_s=0.05)
+    stage = make_stage(make_chat=PausingChat, pieces=["word "], repeat=10)
+    assert isinstance(stage.chat, PausingChat)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.send("first")
         await person.until(lambda: "word" in person.bubbles()[-1][1])
         with held(stage):
+            stage.chat.may_end.set()
             await person.until(lambda: person.facts()[1].startswith("10 tok"))
             await person.press("f8")
             assert title(person) == "Opening …"

@@ -203,8 +203,7 @@ async def unaccounted(person: Person) -> None:
 
 async def filling(person: Person) -> None:
     """Two turns, the first one with a file."""
-    (person.stage.folder / "big.txt").write_text("word " * 600)
-    person.stage.chat.folder = person.stage.folder
+    person.stage.attachable("big.txt", "word " * 600)
     await person.ask("What is in @big.txt?")
     await person.ask("And then?")
     await person.write("And what follows from it?")
