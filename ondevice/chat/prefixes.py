@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from ondevice.domain.generation import EngineInfo, EngineNotice
 from ondevice.domain.model import ModelFile
@@ -31,7 +32,7 @@ ModelHash = Callable[[ModelFile, bool], str | None]
 """The sha256 of a model file, or None; only where the flag is set is it read for that, which takes
 seconds. Raises OSError."""
 
-_Mark = tuple[int, int, int, int]
+_Mark = tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Prefixes:
     def release(self, coming: ModelFile | None = None) -> None:
         """Save what is held, as the engine goes; `coming` is loaded next."""
         with self._lock:
-            self._due = (coming, _mark_of(coming)) if coming else None
+            self._due = (coming, _mark_of(*coming.paths)) if coming else None
             with suppress(OnDeviceError):  # it is only read again
                 self._save()
             self._serving = None
@@ -205,17 +206,17 @@ class Prefixes:
         except OSError:
             return None
         # afterwards: it may have been replaced while it was hashed
-        same = serving.mark is not None and serving.mark == _mark_of(serving.file)
+        same = serving.mark is not None and serving.mark == _mark_of(*serving.file.paths)
         return found if same else None
 
 
-def _mark_of(file: ModelFile) -> _Mark | None:
-    """What tells a file from another one under its name; None where there is none."""
+def _mark_of(*paths: Path) -> _Mark | None:
+    """What tells files from others under their names; None where one is missing."""
     try:
-        found = file.path.stat()
+        found = [path.stat() for path in paths]
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
 
 
 def _is_there(sessions: Sessions, session_id: int) -> bool:

@@ -184,7 +184,7 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
         return 0, 0
     if layout is None:
         return 0, 0
-    memory, machine = read_process(info.pid, info.model_path), machine_memory()
+    memory, machine = read_process(info.pid, info.model_paths), machine_memory()
     held = (memory.private_bytes or 0) if memory else 0
     there = MachineMemory(machine.total_bytes, machine.available_bytes + held)
     kv, flash = info.kv_type, info.flash_attention

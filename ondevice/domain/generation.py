@@ -111,8 +111,8 @@ class EngineInfo:
     backend: str
     """Where it computes: `cpu`, or the device's name."""
     build: str
-    model_path: str
-    """The engine's own path of the file, as its memory mappings show it."""
+    model_paths: tuple[str, ...]
+    """The engine's own paths of the model's files, as its memory mappings show them."""
     n_ctx: int
     n_ctx_train: int
     threads: int

@@ -94,7 +94,7 @@ class EchoEngine:
             engine="echo",
             backend="none",
             build="echo",
-            model_path=str(file.path),
+            model_paths=(str(file.path),),
             n_ctx=self._n_ctx,
             n_ctx_train=0,
             threads=1,

@@ -205,7 +205,7 @@ def test_weights_inside_the_graph_are_as_good(folder: Path, engine: EngineProces
     (folder / "model.onnx.data").unlink()
     onnx.save_model(model, str(folder / "model.onnx"))
     info = load(engine, folder)
-    assert info.model_path == str((folder / "model.onnx").resolve())
+    assert info.model_paths == (str((folder / "model.onnx").resolve()),)
     assert done_of(say(engine, "hi", max_tokens=2, ignore_eos=True)).usage.completion_tokens == 2
 
 

@@ -80,7 +80,7 @@ class LlamaCppEngine:
             engine="llama.cpp",
             backend="cpu",
             build=binding.build(),
-            model_path=os.path.realpath(file.path),
+            model_paths=tuple(os.path.realpath(each) for each in file.paths),
             n_ctx=context.n_ctx,
             n_ctx_train=context.n_ctx_train,
             threads=choices.threads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ondevice import errors, units
@@ -81,12 +82,14 @@ def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
 
 
 def size_of(file: ModelFile) -> int:
-    """Bytes of the file. Raises ModelLoadFailed."""
+    """Bytes of all its parts. Raises ModelLoadFailed."""
     try:
-        return file.path.stat().st_size
+        return sum(path.stat().st_size for path in file.paths)
     except OSError as error:
+        part = f": {clean_line(Path(error.filename).name, 80)}" if file.paths[1:] else ""
         raise errors.ModelLoadFailed(
-            f"{file.name} cannot be read: {error.strerror}", hint="Has it been moved or deleted?"
+            f"{file.name} cannot be read{part}: {error.strerror}",
+            hint="Has it been moved or deleted?",
         ) from error
 
 
@@ -123,6 +126,7 @@ def open_context(
     Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
     """
     lib.llama_backend_init()
+    model_bytes = size_of(file)  # first: it names a part that is missing
     model = _load_weights(lib, log, file, choices, progress)
     trained = lib.llama_model_n_ctx_train(model)
     wanted = options.n_ctx or default_n_ctx(trained)
@@ -145,7 +149,7 @@ def open_context(
     except errors.AdapterRefused:
         context.close()
         raise
-    return context, state_binding(context, choices, size_of(file), applied)
+    return context, state_binding(context, choices, model_bytes, applied)
 
 
 def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:

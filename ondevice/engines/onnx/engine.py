@@ -57,7 +57,7 @@ class OnnxEngine:
             engine="onnx",
             backend=opened.backend,
             build=binding.build(),
-            model_path=os.path.realpath(opened.folder.largest),
+            model_paths=(os.path.realpath(opened.folder.largest),),
             n_ctx=context.n_ctx,
             n_ctx_train=context.n_ctx_train,
             threads=opened.threads,
