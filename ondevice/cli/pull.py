@@ -25,6 +25,7 @@ from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.hardware import probe
 from ondevice.hub import local, names, records, remote, wanted
+from ondevice.hub.by_path import no_such_file
 from ondevice.hub.cache import HubCache
 from ondevice.hub.patience import Patience, Told
 from ondevice.hub.pull import bytes_here
@@ -109,7 +110,7 @@ def _wanted(
 def _no_name(path: Path) -> errors.OnDeviceError:
     """What to raise where a path was given."""
     if not os.path.lexists(path):
-        return local.no_such_file(path, "Fetched is a catalogue name, or owner/name of a hub.")
+        return no_such_file(path, "Fetched is a catalogue name, or owner/name of a hub.")
     label = clean_line(str(path))
     return errors.UsageTrouble(
         f"{label} is a path on this machine, there is nothing to fetch",

@@ -147,7 +147,7 @@ def uncatalogued(
         name=name,
         family="",
         title=name,
-        use="chat" if header is None or header.has_chat_template else "base",
+        use=header.use if header else "chat",
         parameters=parameters,
         active_parameters=parameters,
         context=(header.context_length or 0) if header else 0,

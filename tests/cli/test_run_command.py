@@ -189,6 +189,17 @@ class TestASchema:
         assert len(outcome.err.splitlines()) == 2
 
 
+@pytest.mark.parametrize("command", ["run", "chat"])
+def test_an_embedding_model_is_refused_in_one_line(command: str, cli: Cli) -> None:
+    outcome = cli(command, "-m", "nomic-embed-text-v1.5", *(["Hi"] if command == "run" else []))
+    assert (outcome.code, outcome.out) == (3, "")
+    what = "is an embedding model: it turns text into vectors and does not chat"
+    assert outcome.err.splitlines() == [
+        f"ondevice: nomic-embed-text-v1.5 {what}",
+        "  Choose another one: ondevice list",
+    ]
+
+
 class TestAnAdapter:
     @pytest.mark.parametrize(
         ("name", "code", "said"),

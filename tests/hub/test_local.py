@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 from onnx_folder import write_tiny
+from tiny import with_pair
 
 from ondevice import catalog
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.model import FileSpec, ModelSpec
-from ondevice.errors import ModelNotHere, NotAModelFile, OnDeviceError, UnknownModel
+from ondevice.errors import (
+    ModelNotHere,
+    NotAModelFile,
+    OnDeviceError,
+    UnknownModel,
+    UnsupportedModel,
+)
 from ondevice.gguf.shapes import write_shape
 from ondevice.hub import local, records
 
@@ -313,6 +320,40 @@ class TestAName:
     )
     def test_is_told_from_a_path_by_its_form(self, name: str, is_path: bool) -> None:
         assert local.looks_like_path(name) == is_path
+
+
+class TestAnEmbeddingModel:
+    def test_of_the_catalogue_is_refused_before_it_is_fetched(self) -> None:
+        known = catalog.load()
+        (model, *_) = [each for each in known.models if each.use == "embed"]
+        with pytest.raises(UnsupportedModel, match="turns text into vectors and does not chat"):
+            local.resolve(model.name, known)
+        with pytest.raises(ModelNotHere):
+            local.locate(model.name, known)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            pytest.param("attention.causal", False, id="looks both ways"),
+            pytest.param("pooling_type", 3, id="pools"),
+        ],
+    )
+    def test_by_path_is_known_by_its_header(
+        self, key: str, value: bool | int, tiny: Path, tmp_path: Path
+    ) -> None:
+        path = with_pair(tiny, tmp_path / "embedder.gguf", f"llama.{key}", value)
+        with pytest.raises(UnsupportedModel, match="is an embedding model"):
+            local.resolve(str(path), catalog.load())
+        assert local.locate(str(path), catalog.load()).use == "embed"
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [("attention.causal", True), ("pooling_type", 0)], ids=["causal", "none"]
+    )
+    def test_is_not_seen_in_a_header_that_says_it_is_none(
+        self, key: str, value: bool | int, tiny: Path, tmp_path: Path
+    ) -> None:
+        path = with_pair(tiny, tmp_path / "model.gguf", f"llama.{key}", value)
+        assert local.resolve(str(path), catalog.load()).use == "chat"
 
 
 class TestANameOfTheHub:
