@@ -45,7 +45,8 @@ def locate(name: str, catalog: Catalog) -> ModelFile:
 
     Raises UnknownModel, ModelNotHere, and for a path NotAModelFile or UnsupportedModel.
     """
-    if catalog.get(name) is None and not _exists(name) and (found := from_repository(name)):
+    unknown = catalog.get(name) is None and not _exists(name)
+    if unknown and (found := from_repository(name, catalog)):
         return found
     if means_path(name, catalog):
         return from_path(expand(name))
@@ -56,14 +57,19 @@ def locate(name: str, catalog: Catalog) -> ModelFile:
     return found
 
 
-def from_repository(name: str) -> ModelFile | None:
-    """What was fetched as `owner/name`, or as a file in it; None when nothing was."""
+def from_repository(name: str, catalog: Catalog) -> ModelFile | None:
+    """What is here of `owner/name`, or of a file in it; None when nothing is.
+
+    What the catalogue knows of it holds by that name, too.
+    """
     parts = names.split(name)
     if parts is None:
         return None
     repository, path = parts
-    paths = [path] if path else fetched_from(repository)
-    for each in paths:
+    for spec, listed in catalog.in_repository(repository):
+        if path in ("", listed.path) and (known := _of_entry(spec, listed)):
+            return known
+    for each in [path] if path else fetched_from(repository):
         file = FileSpec(engine_of(each), "", repository, each)
         found = find_file(file)
         if found and file.engine == "llama.cpp":
@@ -81,10 +87,14 @@ def fetched_from(repository: str) -> list[str]:
 
 def find(spec: ModelSpec) -> ModelFile | None:
     """The first of the model's forms that is on this machine and that an engine opens."""
-    for file in spec.files:
-        if is_opened(file) and (path := find_file(file)):
-            return ModelFile(path, file.engine, spec.name, file.quantization, spec.use)
-    return None
+    return next(filter(None, (_of_entry(spec, file) for file in spec.files)), None)
+
+
+def _of_entry(spec: ModelSpec, file: FileSpec) -> ModelFile | None:
+    path = find_file(file) if is_opened(file) else None
+    if path is None:
+        return None
+    return ModelFile(path, file.engine, spec.name, file.quantization, spec.use)
 
 
 def is_opened(file: FileSpec) -> bool:

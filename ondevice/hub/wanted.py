@@ -56,12 +56,7 @@ def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | N
     What the catalogue knows, terms and hashes, holds by whatever name a model is asked for.
     """
     repository, path = names.split(name) or ("", "")
-    found = [
-        (spec, file)
-        for spec in catalog.models
-        for file in spec.files
-        if file.repository.lower() == repository.lower()
-    ]
+    found = catalog.in_repository(repository)
     exact = next((pair for pair in found if pair[1].path == path), None)
     return exact or (found and (found[0][0], None)) or None
 

@@ -372,6 +372,14 @@ class TestANameOfTheHub:
         found = local.resolve(self.NAME, catalog.load())
         assert (found.path, found.quantization) == (path, "Q4_0")
 
+    @pytest.mark.parametrize("name", ["owner/name-GGUF", "Owner/name-GGUF/model.gguf"])
+    def test_of_the_catalogue_is_what_that_pins(self, name: str, cache: Path) -> None:
+        path, known = put(cache), catalog.Catalog((spec(),))
+        found = local.resolve(name, known)
+        assert (found.path, found.name, found.quantization) == (path, "some-model", "Q4_0")
+        with pytest.raises(UnknownModel):
+            local.resolve("owner/name-GGUF/other.gguf", known)
+
     def test_is_a_path_first(
         self, cache: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -390,7 +398,7 @@ class TestANameOfTheHub:
     @pytest.mark.parametrize("name", ["a/../b.gguf", "a/b/../../c.gguf", "a--b/c/x.gguf"])
     def test_never_leads_out_of_the_cache(self, name: str, cache: Path, tiny: Path) -> None:
         self.put(cache, tiny)
-        assert local.from_repository(name) is None
+        assert local.from_repository(name, catalog.load()) is None
 
 
 class TestAnUnfinishedDownload:
