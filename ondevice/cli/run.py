@@ -58,7 +58,8 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
     try:
         info = engine.load(file, answering.load_options(options, chosen))
         talk = sys.stderr.isatty() and not options["as_json"]
-        measured = _show(measure(engine, info, request, price), info, options["as_json"], talk)
+        events = measure(engine, info, request, price, power=chosen.power)
+        measured = _show(events, info, options["as_json"], talk)
     except KeyboardInterrupt:
         engine.cancel()
         raise
@@ -145,14 +146,14 @@ def _summary(info: EngineInfo, measured: Measured) -> str:
         f"private {units.size(memory.peak_private_bytes)}",
         f"model pages {units.size(memory.model_pages_bytes)}",
     ]
-    if measured.cost:
-        price = measured.cost.price
-        parts.append(f"avoided {units.money(measured.cost.usd)} vs {price.title}")
+    if cost := measured.cost:
+        parts.append(f"{cost.label} {units.money(cost.net_usd)} vs {cost.price.title}")
     return " · ".join(parts)
 
 
 def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str, Any]:
     done, memory, cost = measured.done, measured.memory, measured.cost
+    power = measured.electricity.usd
     return {
         "text": measured.text,
         "model": file.name,
@@ -179,8 +180,10 @@ def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str
         "cost_avoided": cost
         and {
             "baseline": cost.price.baseline,
-            "usd": str(cost.usd),
+            "usd": f"{cost.usd:f}",
             "price_date": cost.price.price_date.isoformat(),
+            "electricity_usd": power if power is None else f"{power:f}",
+            "net_usd": f"{cost.net_usd:f}",
         },
         "threads": done.threads,
         "n_ctx": done.n_ctx,

@@ -65,7 +65,8 @@ class TestWithAModel:
     def test_power_is_counted_where_it_is_stated(self, cli: Cli, home: Path) -> None:
         (home / "config").mkdir(parents=True)
         (home / "config" / "settings.toml").write_text("watts = 30\ntariff_usd_per_kwh = 0.30\n")
-        assert cli(*SHORT, piped=b"Hello\n").code == 0
+        outcome = cli(*SHORT, piped=b"Hello\n")
+        assert "net avoided " in outcome.err
         assert json.loads(cli("costs", "--json").out)["total"]["joules"] > 0
 
     def test_an_answer_keeps_to_a_schema(self, cli: Cli, tmp_path: Path) -> None:

@@ -34,7 +34,13 @@ KEYS = {
         "decode_tok_per_s": float,
     },
     "memory": {"peak_private_bytes": int, "model_pages_bytes": int},
-    "cost_avoided": {"baseline": str, "usd": str, "price_date": str},
+    "cost_avoided": {
+        "baseline": str,
+        "usd": str,
+        "price_date": str,
+        "electricity_usd": type(None),
+        "net_usd": str,
+    },
     "threads": int,
     "n_ctx": int,
     "lora": list,
@@ -78,8 +84,11 @@ def test_one_document_holds_every_number(cli: Cli, starter_path: Path) -> None:
     size = starter_path.stat().st_size
     assert 0.5 * size < document["memory"]["model_pages_bytes"] < 1.1 * size
     assert document["memory"]["peak_private_bytes"] > 10 << 20
-    assert Decimal(document["cost_avoided"]["usd"]) > 0
-    assert document["cost_avoided"]["price_date"].startswith("20")
+    cost = document["cost_avoided"]
+    assert Decimal(cost["usd"]) > 0
+    assert set(cost["usd"]) <= set("0123456789.")  # also of less than a millionth
+    assert cost["net_usd"] == cost["usd"]
+    assert cost["price_date"].startswith("20")
 
 
 def test_an_onnx_folder_gives_the_same_document(cli: Cli, onnx_path: Path) -> None:
@@ -159,6 +168,33 @@ class TestTheAnswer:
     def test_of_one_token_has_no_rate(self, cli: Cli) -> None:
         document = answered(cli, "--raw", "-n", "1", FRANCE)
         assert document["timings"]["decode_tok_per_s"] is None
+
+
+class TestWithElectricity:
+    """So dear that it costs more than any cloud."""
+
+    @pytest.fixture(autouse=True)
+    def dear(self, home: Path) -> None:
+        (home / "config").mkdir(parents=True)
+        settings = "watts = 100000\ntariff_usd_per_kwh = 900\n"
+        (home / "config" / "settings.toml").write_text(settings)
+
+    def test_it_is_taken_off_what_was_avoided(self, cli: Cli) -> None:
+        document = answered(cli, "--raw", "-t", "0", "-n", "4", FRANCE)
+        cost, timings = document["cost_avoided"], document["timings"]
+        electricity = Decimal(cost["electricity_usd"])
+        assert float(electricity) == pytest.approx(
+            (timings["ttft_s"] + timings["decode_s"]) * 100_000 * 900 / 3_600_000
+        )
+        assert Decimal(cost["net_usd"]) == Decimal(cost["usd"]) - electricity < 0
+
+    def test_a_negative_saving_is_shown_as_negative(self, environment: dict[str, str]) -> None:
+        arguments = ["run", "--raw", "-t", "0", "-n", "4", FRANCE]
+        command = pexpect.spawn(str(SCRIPT), arguments, env=environment, timeout=PATIENCE_S)
+        command.expect("net avoided -\\$[0-9.,]+ vs ")
+        command.expect(pexpect.EOF)
+        command.close()
+        assert command.exitstatus == 0
 
 
 class TestASchema:

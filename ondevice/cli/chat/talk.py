@@ -26,10 +26,7 @@ from ondevice.hub import local
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
-USED = (
-    *answering.USED,
-    *("tariff_usd_per_kwh", "watts", "keep_prefixes", "keep_prefixes_bytes"),
-)
+USED = (*answering.USED, "keep_prefixes", "keep_prefixes_bytes")
 
 
 def hold(session: int | None, private: bool, options: Options) -> int:

@@ -156,7 +156,7 @@ def numbers(measured: Measured) -> str:
     ]
     if measured.cost is not None:
         cost = measured.cost
-        parts.append(f"avoided {units.money(cost.usd)} vs {cost.price.title}")
+        parts.append(f"{cost.label} {units.money(cost.net_usd)} vs {cost.price.title}")
     return " · ".join(parts)
 
 
