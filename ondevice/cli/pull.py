@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -66,10 +67,11 @@ def _pull(model: str, options: dict[str, Any]) -> None:
     shown = EventLines() if options["events"] else ProgressLine()
     with _hub(shown.show) as hub:
         spec, file = _wanted(model, catalog.load(paths.user_catalogue), hub, options)
-        chosen = settings_for("context", "download_bytes_per_s")
-        n_ctx = options["ctx"] or chosen.context or None
+        chosen = settings_for("context", "kv_type", "download_bytes_per_s")
+        usual = chosen.load_options
+        usual = replace(usual, n_ctx=options["ctx"] or usual.n_ctx)
         options["limit_rate"] = options["limit_rate"] or chosen.download_bytes_per_s or None
-        plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), n_ctx)
+        plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), usual)
         _tell(plan, own, options)
         result = None if options["dry_run"] else _fetch(hub, plan, cache, own, options, shown)
     if options["as_json"]:

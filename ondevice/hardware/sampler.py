@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
-from ondevice.domain.memory import MemoryUse, ProcessMemory
-from ondevice.hardware import system
+from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
+from ondevice.hardware import probe, system
 
 PERIOD_S = 0.25
 
@@ -32,6 +33,14 @@ def read_process(
     except OSError:
         return None
     return ProcessMemory(resident, private, mapped)
+
+
+def memory_without(pid: int | None) -> MachineMemory:
+    """The machine's memory once process `pid` has ended: what it alone holds is free again."""
+    there = probe.machine_memory()
+    found = read_process(pid, (), pages=False) if pid is not None else None
+    held = (found.private_bytes or 0) if found else 0
+    return replace(there, available_bytes=there.available_bytes + held)
 
 
 def _read(path: str) -> str:

@@ -14,9 +14,6 @@ import pexpect
 import psutil
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
-from tiny import TINY
-
-from ondevice.gguf.shapes import write_shape
 
 KEYS = {
     "text": str,
@@ -226,33 +223,6 @@ class TestASchema:
         assert outcome.code == 2
         assert said in outcome.err.splitlines()[0]
         assert len(outcome.err.splitlines()) == 2
-
-
-class TestAModelOfTheCatalogueByItsNameOnTheHub:
-    NAME = "me/tiny-GGUF/tiny.gguf"
-    REVISION = "0123456789abcdef0123456789abcdef01234567"
-
-    @pytest.fixture(autouse=True)
-    def here(self, home: Path, environment: dict[str, str]) -> None:
-        repository = Path(environment["HF_HOME"]) / "hub" / "models--me--tiny-GGUF"
-        path = repository / "snapshots" / self.REVISION / "tiny.gguf"
-        path.parent.mkdir(parents=True)
-        size = write_shape(TINY, "Q4_0", path)
-        (home / "config").mkdir(parents=True)
-        (home / "config" / "models.toml").write_text(
-            "[[model]]\nname = 'my-tiny'\nfamily = 'mine'\ntitle = 'Tiny'\nuse = 'chat'\n"
-            "parameters = 1_000_000\ncontext = 512\nlicence = 'MIT'\n"
-            "[[model.files]]\nengine = 'llama.cpp'\nquantization = 'Q4_0'\npath = 'tiny.gguf'\n"
-            f"repository = 'me/tiny-GGUF'\nrevision = '{self.REVISION}'\nsize_bytes = {size}\n"
-        )
-
-    def test_answers(self, cli: Cli) -> None:
-        assert answered(cli, "-m", self.NAME, "-n", "2", "Hi")["model"] == "my-tiny"
-
-    def test_is_shown(self, cli: Cli) -> None:
-        outcome = cli("show", "--json", self.NAME)
-        assert (outcome.code, outcome.err) == (0, "")
-        assert json.loads(outcome.out)["name"] == "my-tiny"
 
 
 @pytest.mark.parametrize("command", ["run", "chat"])
