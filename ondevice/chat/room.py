@@ -194,7 +194,8 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
         )
         return needed.private_bytes
 
-    if verdict.kind == "no" or (verdict.kind == "tight" and info.repacked):
+    fast = info.repacked or not layout.repackable_bytes
+    if verdict.kind == "no" or (verdict.kind == "tight" and fast):
         return 0, 0  # it would become slow
     return larger, private(larger) - private(info.n_ctx)
 

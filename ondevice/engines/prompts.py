@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ondevice import errors
-from ondevice.domain.generation import EngineNotice, Prompt, PromptTokens
+from ondevice.domain.generation import COMPLETION_MODE, EngineNotice, Prompt, PromptTokens
 from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines import parts
 from ondevice.engines.kept import KeptPrefix
@@ -140,8 +140,7 @@ class Prompts:
         text = prompt.text
         if text is None:
             text = "\n\n".join(message.shown for message in prompt.messages)
-            said = "a base model without a template: it continues text"
-            notices.append(EngineNotice("completion_mode", said))
+            notices.append(COMPLETION_MODE)
         self._check_length(text)
         ids = self._context.tokenize(text, True) if text else []
         return ReadPrompt(ids, None, notices)

@@ -86,7 +86,7 @@ class LlamaCppEngine:
             threads=choices.threads,
             threads_fixed=choices.threads_fixed,
             flash_attention=choices.flash_attention,
-            repacked=choices.repack,
+            repacked=log.repacked,
             has_template=prompts.has_template,
             pid=os.getpid(),
             notices=choices.notices + loading.fallbacks(lib, options),
@@ -95,6 +95,7 @@ class LlamaCppEngine:
             capabilities=("snapshots", "schema", "lora"),
             unbounded=context.unbounded,
             thinking=prompts.thinking,
+            mapped=log.mapped,
         )
 
     def count_tokens(self, prompt: Prompt) -> PromptTokens:

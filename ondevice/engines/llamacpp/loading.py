@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ondevice import errors, units
+from ondevice import errors, fit, units
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
 from ondevice.domain.memory import KvType
@@ -21,6 +22,7 @@ from ondevice.engines.llamacpp.choices import Choices
 from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
 from ondevice.engines.statefile import Binding
+from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
 
 KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
@@ -29,6 +31,9 @@ MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
 FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
 WARNING, ERROR = 3, 4
+_WEIGHTS = re.compile(r"(\S+) +model buffer size = ")
+FASTER_BUFFERS = frozenset({"CPU_REPACK", "AMX", "CPU_KLEIDIAI", "CPU_RISCV64_SPACEMIT"})
+"""llama.cpp's names of those with weights in a form for faster arithmetic."""
 
 
 def choose(file: ModelFile, options: LoadOptions) -> Choices:
@@ -69,9 +74,19 @@ def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bo
     """Repacked weights are a second copy in private memory, beside the pages of the file."""
     if may_repack(size_of(file), probe.machine_memory().available_bytes):
         return True
-    said = "weights are not repacked: little memory is free; decoding is slower"
-    notices.append(EngineNotice("memory", said))
+    if _has_faster_form(file):
+        said = "weights are not repacked: little memory is free; decoding is slower"
+        notices.append(EngineNotice("memory", said))
     return False
+
+
+def _has_faster_form(file: ModelFile) -> bool:
+    """Whether there is anything to repack; of a split GGUF its first part says so."""
+    try:
+        layout = fit.from_header(read_header(file.path), size_of(file))
+    except errors.ModelTrouble:
+        return False  # llama.cpp has the last word on the file
+    return layout is not None and layout.repackable_bytes > 0
 
 
 def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
@@ -99,15 +114,27 @@ class Log:
 
     lib: Any
     errors: list[str] = field(default_factory=list)
+    buffers: set[str] = field(default_factory=set)
+    """What holds the weights, by its own names; it has no function that tells."""
 
     def __post_init__(self) -> None:
         self._callback = self.lib.llama_log_callback(self._line)  # kept alive by this object
         self.lib.llama_log_set(self._callback, None)
 
+    @property
+    def repacked(self) -> bool:
+        return not self.buffers.isdisjoint(FASTER_BUFFERS)
+
+    @property
+    def mapped(self) -> bool:
+        return any(name.endswith("_Mapped") for name in self.buffers)
+
     def _line(self, level: int, text: bytes, _data: Any) -> None:
-        if level not in (WARNING, ERROR):
-            return
         line = text.decode("utf-8", "replace").rstrip()
+        if level not in (WARNING, ERROR):
+            if found := _WEIGHTS.search(line):
+                self.buffers.add(found[1])
+            return
         if level == ERROR and line:
             self.errors.append(line)
         print(line, file=sys.stderr, flush=True)

@@ -62,7 +62,7 @@ class OnnxEngine:
             n_ctx_train=context.n_ctx_train,
             threads=opened.threads,
             threads_fixed=True,
-            flash_attention=False,
+            flash_attention=None,
             repacked=options.repack is not False,
             has_template=prompts.has_template,
             pid=os.getpid(),
