@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from ondevice.cli import answering
 from ondevice.cli.answering import Options, say, write_answer
 from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, settings_for
 from ondevice.domain.generation import (
+    COMPLETION_MODE,
     EngineInfo,
     EngineNotice,
     GenerationRequest,
@@ -57,6 +60,8 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
     engine = registry.in_child(file.engine)
     try:
         info = engine.load(file, answering.load_options(options, chosen))
+        if request.prompt.text is not None and not options["raw"]:
+            info = replace(info, notices=(*info.notices, COMPLETION_MODE))
         talk = sys.stderr.isatty() and not options["as_json"]
         events = measure(engine, info, request, price, power=chosen.power)
         measured = _show(events, info, options["as_json"], talk)
@@ -111,17 +116,23 @@ def _request(text: str, file: ModelFile, options: Options, chosen: Settings) -> 
     )
 
 
-def _show(events: Any, info: EngineInfo, quiet: bool, talk: bool) -> Measured:
+def _show(events: Iterable[MeasureEvent], info: EngineInfo, quiet: bool, talk: bool) -> Measured:
     """Print the answer as it comes; the last event is returned."""
     for notice in info.notices:
         say(notice.message, talk)
     measured: Measured | None = None
+    begun, late = False, list[str]()
     for event in events:
-        measured = _show_event(event, quiet, talk) or measured
+        begun = begun or isinstance(event, TextDelta)
+        if begun and isinstance(event, EngineNotice):  # it would stand in the answer's line
+            late.append(event.message)
+        else:
+            measured = _show_event(event, quiet, talk) or measured
     assert measured is not None  # measure ends with it, or raises
     if not quiet:
         click.echo()
-        say(_summary(info, measured), talk)
+        for line in (*late, _summary(info, measured)):
+            say(line, talk)
     return measured
 
 
@@ -187,6 +198,9 @@ def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str
         },
         "threads": done.threads,
         "n_ctx": done.n_ctx,
+        "flash_attention": info.flash_attention,
+        "repacked": info.repacked,
+        "mapped": info.mapped,
         "lora": [{"file": storable(str(each.path)), "scale": each.scale} for each in info.adapters],
         "notices": [
             {"code": notice.code, "message": notice.message}
