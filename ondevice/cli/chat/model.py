@@ -32,6 +32,7 @@ def model(desk: Desk, name: str) -> None:
         desk.file = desk.resolve(name)
     elif desk.chat.info is not None:
         tell(f"Model: {desk.file.name} {desk.file.quantization}".rstrip())
+        tell(f"Loaded: {desk.chat.info.loaded_as}.")
         say(f"Here: {', '.join(desk.models())}. /model and a name takes another one.", limit=1000)
         return
     desk.load()
