@@ -122,7 +122,8 @@ class Prompts:
             return
         larger = ""
         if context.n_ctx < context.n_ctx_train:
-            larger = f"raise the context (--ctx, up to {context.n_ctx_train}), "
+            how = f"the setting `context`, or -c, up to {context.n_ctx_train}"
+            larger = f"raise the context ({how}), "
         raise errors.ContextOverflow(
             f"the prompt has {len(ids):,} tokens; the context holds {context.n_ctx:,}",
             hint=f"Nothing was cut. You can {larger}shorten the text or start a new conversation.",

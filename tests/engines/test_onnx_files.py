@@ -234,8 +234,10 @@ def test_a_context_larger_than_memory_is_refused_with_the_numbers(
     folder: Path, engine: EngineProcess
 ) -> None:
     edit_config(folder, lambda d: d["model"].update(context_length=2_000_000_000))
-    with pytest.raises(errors.ModelLoadFailed, match=r"2,000,000,000 tokens needs .* are free"):
+    refused = pytest.raises(errors.ModelLoadFailed, match=r"2,000,000,000 tokens needs .* are free")
+    with refused as caught:
         load(engine, folder, n_ctx=2_000_000_000)
+    assert "the setting `context`" in caught.value.hint
 
 
 def test_without_a_size_the_context_is_what_other_engines_take(

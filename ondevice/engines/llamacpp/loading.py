@@ -15,7 +15,7 @@ from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
 from ondevice.domain.memory import KvType
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
-from ondevice.engines.base import LoadProgress
+from ondevice.engines.base import SMALLER_CONTEXT, LoadProgress
 from ondevice.engines.llamacpp import adapters
 from ondevice.engines.llamacpp.bound import state_binding
 from ondevice.engines.llamacpp.choices import Choices
@@ -168,7 +168,7 @@ def open_context(
         lib.llama_model_free(model)
         raise errors.ModelLoadFailed(
             f"no context of {wanted} tokens could be made for {file.name}: {_reason(log)}",
-            hint="Try a smaller context with --ctx.",
+            hint=SMALLER_CONTEXT,
         )
     context = Context(lib, model, handle)
     try:
@@ -189,7 +189,7 @@ def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:
         sizes = f"needs {units.size(needed)}; {units.size(free)} are free"
         raise errors.ModelLoadFailed(
             f"a context of {n_ctx:,} tokens {sizes}",
-            hint="Choose a smaller context with --ctx.",
+            hint=SMALLER_CONTEXT,
         )
 
 
