@@ -341,6 +341,7 @@ class TestCommands:
         outcome = echo_chat.piped("hi", f"/model {other}", "hi", "/model")
         assert outcome.out == "hi\nsquawk\n"
         assert "Model: parrot" in outcome.err
+        assert "Loaded: flash attention off, weights not repacked." in outcome.err
 
     def test_quit_leaves_the_rest_unread(self, echo_chat: EchoChat, home: Path) -> None:
         outcome = echo_chat.piped("one", "/quit", "two")
@@ -369,6 +370,17 @@ class TestTrouble:
             ("one", "complete"), ("half ", "interrupted"),
             ("two", "complete"), ("half ", "interrupted"),
         ]  # fmt: skip
+
+    def test_of_the_engine_tells_what_it_said_last(self, echo_chat: EchoChat) -> None:
+        said = "CUDA error: out of memory\n  current device: 0\nerror"
+        outcome = echo_chat.piped("one", signal_at=0, stderr=said)
+        lines = outcome.err.splitlines()
+        begin = lines.index("Error: the engine stopped: signal SIGKILL (error)")
+        assert lines[begin + 1 : begin + 4] == [
+            "  | CUDA error: out of memory",
+            "  | current device: 0",
+            "  | error",
+        ]
 
     def test_of_a_prompt_that_does_not_fit_says_how_to_go_on(self, cli: Cli) -> None:
         outcome = cli("chat", "-n", "4", "-c", "64", piped=b"word " * 999 + b"\nHello\n")

@@ -100,7 +100,7 @@ class ServingScreen(Screen[None]):
         elif event.file is not None:
             return
         hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
-        await self._conversation.add(Trouble(event.error.message, hint.strip()))
+        await self._conversation.add(Trouble(event.error, hint.strip()))
 
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""
