@@ -174,8 +174,11 @@ def _raised(now: ContextParts, info: EngineInfo, file: ModelFile) -> Offer | Non
 def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int]:
     """The largest context up to `wanted` that memory allows, and the bytes it takes more.
 
-    What the engine of now holds is free when it is loaded again.
+    What the engine of now holds is free when it is loaded again. Of a split GGUF the first part
+    does not tell what the others take.
     """
+    if file.paths[1:]:
+        return 0, 0
     try:
         header = read_header(file.path)
         layout = fit.from_header(header, file.path.stat().st_size)
@@ -184,7 +187,7 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
     if layout is None:
         return 0, 0
     there = memory_without(info.pid)
-    kv, flash = info.kv_type, info.flash_attention
+    kv, flash = info.kv_type, bool(info.flash_attention)
     verdict = fit.verdict(layout, there, wanted, kv_type=kv, flash_attention=flash)
     larger = verdict.n_ctx_that_fits or 0
 
