@@ -19,6 +19,7 @@ from ondevice.domain.download import (
     RemoteFile,
 )
 from ondevice.domain.fit import MemoryVerdict
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.errors import (
@@ -86,20 +87,21 @@ def plan(
     cache: HubCache,
     records: Records,
     machine: MachineMemory,
-    n_ctx: int | None = None,
+    options: LoadOptions = fit.AS_USUAL,
 ) -> PullPlan:
-    """What getting `file` means. Without `hub` only what is here or pinned can be told.
+    """What getting `file` means, and how it would run if it were loaded with `options`. Without
+    `hub` only what is here or pinned can be told.
 
     Raises DownloadTrouble, such as HubUnreachable where the hub would have to be asked.
     """
     here = local.find_file(file)
     remote = () if here else _remote_files(hub, file, records)
     total = sum(each.size_bytes for each in remote) if here is None else local.size_of(here, file)
-    judged = verdict(spec, replace(file, size_bytes=total), here, machine, n_ctx)
+    judged = verdict(spec, replace(file, size_bytes=total), here, machine, options)
     problem, is_model = None, True
     if judged is None and hub is not None and remote and file.engine == "llama.cpp":
         try:
-            judged, problem = _verdict_there(hub, remote, machine, n_ctx)
+            judged, problem = _verdict_there(hub, remote, machine, options)
         except ModelTrouble as error:
             problem, is_model = error.message, False
     accepted = spec.terms is None or records.accepted(spec.terms) is not None
@@ -125,28 +127,28 @@ def verdict(
     file: FileSpec,
     here: Path | None,
     machine: MachineMemory,
-    n_ctx: int | None = None,
+    options: LoadOptions = fit.AS_USUAL,
 ) -> MemoryVerdict | None:
     """Memory on this machine, by the header of the file that is here, or by the catalogue."""
     if file.engine != "llama.cpp":
         return None
     if here is not None and not names.parts(here.name):
         try:
-            return fit.verdict_of(read_header(here), here.stat().st_size, machine, n_ctx)
+            return fit.verdict_of(read_header(here), here.stat().st_size, machine, options)
         except (ModelTrouble, OSError):  # it was deleted or damaged meanwhile
             return None
-    return fit.verdict_for(spec, file, machine, n_ctx) if spec.shape else None
+    return fit.verdict_for(spec, file, machine, options) if spec.shape else None
 
 
 def _verdict_there(
-    hub: Hub, files: tuple[RemoteFile, ...], machine: MachineMemory, n_ctx: int | None
+    hub: Hub, files: tuple[RemoteFile, ...], machine: MachineMemory, options: LoadOptions
 ) -> tuple[MemoryVerdict | None, str | None]:
     """The same by the header of a file elsewhere, or why there is none. Raises ModelTrouble."""
     if len(files) > 1:
         return None, FIRST_OF_SEVERAL
     try:
         header = remote_header(hub, files[0])
-        return fit.verdict_of(header, files[0].size_bytes, machine, n_ctx), None
+        return fit.verdict_of(header, files[0].size_bytes, machine, options), None
     except DownloadTrouble as error:  # it ends the fetching, too, and is told then
         return None, error.message
 

@@ -74,6 +74,15 @@ class Catalog:
             raise UnknownModel(f"no model is called {clean_line(name, 80)!r}", self._nearest(name))
         return spec
 
+    def in_repository(self, repository: str) -> list[tuple[ModelSpec, FileSpec]]:
+        """What is listed of `owner/name`, as the file of each entry; capitals do not matter."""
+        return [
+            (spec, file)
+            for spec in self.models
+            for file in spec.files
+            if file.repository.lower() == repository.lower()
+        ]
+
     def _nearest(self, name: str) -> str:
         from difflib import get_close_matches  # deferred: only a mistyped name needs it
 

@@ -46,12 +46,17 @@ OnDeviceError
 
 from __future__ import annotations
 
+LAST_LINES = 6
+"""Of what a process wrote before it ended; more says no more."""
+
 
 class OnDeviceError(Exception):
     """An error a person can act on. `message` is one line, `hint` says what to do next."""
 
     question = ""
     """Text of a question that was not taken, to be given back to whoever wrote it."""
+    log_tail = ""
+    """The last words of a process that ended, as they were: clean them before they are shown."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -60,6 +65,12 @@ class OnDeviceError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of `log_tail`, where that is more than the one line the message has of it."""
+        lines = [line for line in self.log_tail.splitlines() if line.strip()]
+        return lines[-LAST_LINES:] if len(lines) > 1 else []
 
 
 class UsageTrouble(OnDeviceError):

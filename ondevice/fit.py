@@ -13,6 +13,7 @@ from typing import Final
 from ondevice import units
 from ondevice.domain.compute import compute_bytes
 from ondevice.domain.fit import Fit, MemoryEstimate, MemoryVerdict
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.layout import (
     BATCH,
     CELLS_TOGETHER,
@@ -29,6 +30,7 @@ from ondevice.gguf.from_catalogue import catalogue_layout
 from ondevice.gguf.header import Header
 from ondevice.gguf.layout import layout_of
 
+AS_USUAL: Final = LoadOptions()
 SMALLEST_N_CTX: Final = 512
 RUNTIME_BYTES: Final = 22 << 20
 """The engine's process without a model's vocabulary: Python 12 MB, llama.cpp 3 MB, and what the
@@ -110,26 +112,26 @@ def verdict_for(
     spec: ModelSpec,
     file: FileSpec,
     machine: MachineMemory,
-    n_ctx: int | None = None,
-    *,
-    kv_type: KvType = "f16",
+    options: LoadOptions = AS_USUAL,
 ) -> MemoryVerdict | None:
     """The verdict from the catalogue alone; None where it does not know the model's shape."""
     layout = from_catalogue(spec, file)
-    return None if layout is None else verdict(layout, machine, n_ctx, kv_type=kv_type)
+    return None if layout is None else _as_loaded(layout, machine, options)
 
 
 def verdict_of(
     header: Header,
     size_bytes: int,
     machine: MachineMemory,
-    n_ctx: int | None = None,
-    *,
-    kv_type: KvType = "f16",
+    options: LoadOptions = AS_USUAL,
 ) -> MemoryVerdict | None:
     """The verdict from a file's own header; None where it leaves out what memory depends on."""
     layout = from_header(header, size_bytes)
-    return None if layout is None else verdict(layout, machine, n_ctx, kv_type=kv_type)
+    return None if layout is None else _as_loaded(layout, machine, options)
+
+
+def _as_loaded(layout: Layout, machine: MachineMemory, options: LoadOptions) -> MemoryVerdict:
+    return verdict(layout, machine, options.n_ctx, kv_type=options.kv_type or "f16")
 
 
 def verdict(

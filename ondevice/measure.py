@@ -38,7 +38,7 @@ def measure(
     """
     text: list[str] = []
     notices: list[EngineNotice] = []
-    with PeakMemory(info.pid, info.model_path) as memory:
+    with PeakMemory(info.pid, info.model_paths) as memory:
         for event in engine.generate(request):
             yield event
             if isinstance(event, EngineNotice):

@@ -11,8 +11,10 @@ from dataclasses import replace
 from ondevice import acquire
 from ondevice.acquire import PullPlan
 from ondevice.catalog import Catalog
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.fit import AS_USUAL
 from ondevice.hub import local, wanted
 from ondevice.hub.cache import HubCache
 from ondevice.hub.pull import free_bytes
@@ -24,13 +26,14 @@ def read(
     cache: HubCache,
     records: Records,
     machine: MachineMemory,
-    n_ctx: int | None = None,
+    options: LoadOptions = AS_USUAL,
 ) -> list[PullPlan]:
-    """All of them, the catalogue's in its order before what else was found."""
+    """All of them, the catalogue's in its order before what else was found; judged as they would
+    run if they were loaded with `options`."""
     free = free_bytes(cache.root)
 
     def glance(spec: ModelSpec, file: FileSpec) -> PullPlan:
-        verdict = acquire.verdict(spec, file, local.find_file(file), machine, n_ctx)
+        verdict = acquire.verdict(spec, file, local.find_file(file), machine, options)
         return replace(_glance(spec, file, records, free), verdict=verdict)
 
     rows = [glance(spec, file) for spec in catalog.models for file in spec.files]

@@ -6,6 +6,7 @@ Also proves that the wheel carries no model weights and no vocabulary of somebod
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,12 +20,19 @@ LARGEST_FILE_BYTES = 200_000
 MAGIC = (b"GGUF", b"\x08\x00\x00\x00TFL3")
 
 
-def run(*command: str | Path) -> str:
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run, and show the output only of what fails."""
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=env)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def of_somebody_new(folder: Path) -> dict[str, str]:
+    """An environment without settings, a catalogue or models of whoever runs this."""
+    own = ("ONDEVICE_", "HF_", "HUGGINGFACE_", "XDG_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return kept | {"HOME": str(folder), "ONDEVICE_HOME": str(folder / "ondevice")}
 
 
 def check_contents(wheel: Path) -> None:
@@ -55,9 +63,10 @@ def main() -> None:
         run(*install, "--require-hashes", "-r", ROOT / "requirements.lock")
         run(*install, wheel)
         script = folder / "env" / "bin" / "ondevice"
-        models = json.loads(run(script, "list", "--json"))
+        new = of_somebody_new(folder / "home")
+        models = json.loads(run(script, "list", "--json", env=new))
         assert len(models) >= 30, f"only {len(models)} models in the catalogue"
-        answer = json.loads(run(script, "run", "--json", "-n", "16", "Say hello."))
+        answer = json.loads(run(script, "run", "--json", "-n", "16", "Say hello.", env=new))
         assert answer["text"].strip(), "the starter did not answer"
         assert answer["usage"]["completion_tokens"] > 0
         print(f"wheel: {len(models)} models listed, the starter answered {answer['text']!r}")

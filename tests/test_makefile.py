@@ -46,3 +46,22 @@ def test_a_lock_without_the_native_package_stops_too(project: Path) -> None:
     assert failed.returncode != 0
     assert "names no llama-cpp-python" in failed.stderr
     assert not (project / ".venv" / ".native").exists()
+
+
+def test_a_benchmark_that_does_not_run_keeps_no_other_from_running(project: Path) -> None:
+    (project / "benchmarks").mkdir()
+    for name in ("a", "b"):
+        (project / "benchmarks" / f"{name}.py").touch()
+    for name in ("requirements-dev.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, project)
+    for stamp in (".native", ".installed", ".developing"):
+        (project / ".venv" / stamp).touch()
+    python = project / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "ran $1"\n[ "$1" != benchmarks/a.py ]\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-C", str(project), "bench"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "== benchmarks/a.py did not run: see above\n")
+    ran = [line for line in done.stdout.splitlines() if line.startswith("ran ")]
+    assert ran == ["ran benchmarks/a.py", "ran benchmarks/b.py"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ondevice import acquire, catalog, shelf
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
 from ondevice.gguf.shapes import write_shape
 from ondevice.hub.cache import HubCache
@@ -59,13 +60,15 @@ def test_a_verdict_that_is_missing_has_its_reason(cache: HubCache, tmp_path: Pat
     assert all(row.problem == acquire.SIZE_ON_HUB and row.fits is None for row in unsized)
 
 
-def test_a_longer_context_takes_more(cache: HubCache, tmp_path: Path) -> None:
+def test_a_longer_context_takes_more_and_q8_0_less(cache: HubCache, tmp_path: Path) -> None:
     records = Records(tmp_path / "downloads.json")
 
-    def needs(n_ctx: int) -> int:
-        rows = shelf.read(catalog.load(), cache, records, MACHINE, n_ctx)
+    def needs(options: LoadOptions) -> int:
+        rows = shelf.read(catalog.load(), cache, records, MACHINE, options)
         verdict = next(row.verdict for row in rows if row.spec.name == "smollm2-135m-instruct")
         assert verdict is not None
         return verdict.estimate.kv_bytes
 
-    assert needs(8192) == 4 * needs(2048)
+    usual = needs(LoadOptions(n_ctx=2048))
+    assert needs(LoadOptions(n_ctx=8192)) == 4 * usual
+    assert needs(LoadOptions(n_ctx=2048, kv_type="q8_0")) == usual * 34 // 64

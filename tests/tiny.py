@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+
 from ondevice.gguf.shapes import RwkvShape, ShapeSpec, SsmShape
 from ondevice.gguf.vocabulary import CHAT_TEMPLATE
 
@@ -73,3 +76,17 @@ def with_template(data: bytes, template: str) -> bytes:
     assert data.count(old) == 1
     before = len(old).to_bytes(8, "little") + old
     return data.replace(before, len(filled).to_bytes(8, "little") + filled)
+
+
+def with_pair(path: Path, to: Path, key: str, value: bool | int) -> Path:
+    """The same file with one more entry in its header: true or false, or a UINT32. A text beside it
+    fills it up to whole blocks of 32 bytes, so that the weights stay aligned."""
+    data = path.read_bytes()
+    kind = struct.pack("<IB", 7, value) if isinstance(value, bool) else struct.pack("<II", 4, value)
+    entry = struct.pack("<Q", len(key)) + key.encode() + kind
+    filler = struct.pack("<Q", 6) + b"filler" + struct.pack("<I", 8)
+    room = -(len(entry) + len(filler) + 8) % 32
+    added = entry + filler + struct.pack("<Q", room) + b"." * room
+    (n_pairs,) = struct.unpack("<Q", data[16:24])
+    to.write_bytes(data[:16] + struct.pack("<Q", n_pairs + 2) + added + data[24:])
+    return to

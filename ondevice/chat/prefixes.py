@@ -35,7 +35,7 @@ seconds. Raises OSError."""
 MostBytes = Callable[[], int | None]
 """What all states may take, as the settings say by now; 0 keeps none, None is unknown."""
 
-_Mark = tuple[int, int, int, int]
+_Mark = tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class Prefixes:
     def release(self, coming: ModelFile | None = None) -> None:
         """Save what is held, as the engine goes; `coming` is loaded next."""
         with self._lock:
-            self._due = (coming, _mark_of(coming.path)) if coming else None
+            self._due = (coming, _mark_of(*coming.paths)) if coming else None
             with suppress(OnDeviceError):  # it is only read again
                 self._save()
             self._serving = None
@@ -230,17 +230,17 @@ class Prefixes:
         except OSError:
             return None
         # afterwards: it may have been replaced while it was hashed
-        same = serving.mark is not None and serving.mark == _mark_of(serving.file.path)
+        same = serving.mark is not None and serving.mark == _mark_of(*serving.file.paths)
         return found if same else None
 
 
-def _mark_of(path: Path) -> _Mark | None:
-    """What tells a file from another one under its name; None where there is none."""
+def _mark_of(*paths: Path) -> _Mark | None:
+    """What tells files from others under their names; None where one is missing."""
     try:
-        found = path.stat()
+        found = [path.stat() for path in paths]
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
 
 
 def _is_there(sessions: Sessions, session_id: int) -> bool:

@@ -20,7 +20,6 @@ from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import EngineInfo, Sampling
 from ondevice.domain.layout import CELLS_TOGETHER
 from ondevice.domain.measured import Measured
-from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.thinking import USUAL, split
@@ -28,7 +27,7 @@ from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.errors import EngineClosed, EngineTrouble, OnDeviceError, UsageTrouble
 from ondevice.gguf.header import read_header
 from ondevice.hardware.probe import machine_memory
-from ondevice.hardware.sampler import read_process
+from ondevice.hardware.sampler import memory_without
 from ondevice.measure import measure
 from ondevice.onnx.folder import read_folder
 
@@ -183,8 +182,11 @@ def _raised(now: ContextParts, info: EngineInfo, file: ModelFile) -> Offer | Non
 def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int]:
     """The largest context up to `wanted` that memory allows, and the bytes it takes more.
 
-    What the engine of now holds is free when it is loaded again.
+    What the engine of now holds is free when it is loaded again. Of a split GGUF the first part
+    does not tell what the others take.
     """
+    if file.paths[1:]:
+        return 0, 0
     try:
         header = read_header(file.path)
         layout = fit.from_header(header, file.path.stat().st_size)
@@ -192,10 +194,8 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
         return 0, 0
     if layout is None:
         return 0, 0
-    memory, machine = read_process(info.pid, info.model_path), machine_memory()
-    held = (memory.private_bytes or 0) if memory else 0
-    there = MachineMemory(machine.total_bytes, machine.available_bytes + held)
-    kv, flash = info.kv_type, info.flash_attention
+    there = memory_without(info.pid)
+    kv, flash = info.kv_type, bool(info.flash_attention)
     verdict = fit.verdict(layout, there, wanted, kv_type=kv, flash_attention=flash)
     larger = verdict.n_ctx_that_fits or 0
 
@@ -205,7 +205,8 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
         )
         return needed.private_bytes
 
-    if verdict.kind == "no" or (verdict.kind == "tight" and info.repacked):
+    fast = info.repacked or not layout.repackable_bytes
+    if verdict.kind == "no" or (verdict.kind == "tight" and fast):
         return 0, 0  # it would become slow
     return larger, private(larger) - private(info.n_ctx)
 

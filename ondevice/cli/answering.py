@@ -33,6 +33,8 @@ USED = (
     "presets",
     "sampling",
     "baseline",
+    "tariff_usd_per_kwh",
+    "watts",
 )
 """The settings that an option's absence leaves to the file."""
 

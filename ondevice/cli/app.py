@@ -15,7 +15,7 @@ from ondevice.chat import Chat
 from ondevice.cli.answering import adapter
 from ondevice.cli.storage import hash_of, most_state_bytes, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
-from ondevice.hardware import probe
+from ondevice.hardware.sampler import memory_without
 from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
@@ -23,6 +23,8 @@ from ondevice.storage.ledger import Ledger
 
 if TYPE_CHECKING:
     from ondevice.acquire import PullPlan
+    from ondevice.domain.generation import LoadOptions
+    from ondevice.domain.memory import MachineMemory
     from ondevice.hub.records import Records
     from ondevice.storage.database import Database
     from ondevice.tui.app import OnDeviceApp
@@ -43,9 +45,9 @@ def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
     reading = file.read()
     chosen = reading.settings
 
-    def n_ctx() -> int | None:
+    def usual() -> LoadOptions:
         """As the settings say by now."""
-        return file.read().settings.context or None
+        return file.read().settings.load_options
 
     @cache  # after the first paint, and once
     def known() -> catalog.Catalog:
@@ -58,9 +60,9 @@ def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
         price=lambda key: pricing.price(key, cache_dir=paths.cache),
         baseline=pricing.DEFAULT_BASELINE,
         frontier=pricing.FRONTIER_BASELINE,
-        shelf=lambda: _shelf(known(), paths, n_ctx()),
+        shelf=lambda: _shelf(known(), paths, usual(), _memory_for_another(chat)),
         accept_terms=lambda terms: _records(paths).accept(terms),
-        judge=lambda plan: _judge(plan, paths, n_ctx()),
+        judge=lambda plan: _judge(plan, paths, usual(), _memory_for_another(chat)),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
         settings=file,
@@ -106,25 +108,32 @@ def _records(paths: Paths) -> Records:
     return records.of(paths)
 
 
-def _shelf(known: catalog.Catalog, paths: Paths, n_ctx: int | None) -> list[PullPlan]:
+def _memory_for_another(chat: Chat) -> MachineMemory:
+    """What a model would find: loading it ends the engine of now first."""
+    return memory_without(chat.info.pid if chat.info else None)
+
+
+def _shelf(
+    known: catalog.Catalog, paths: Paths, usual: LoadOptions, machine: MachineMemory
+) -> list[PullPlan]:
     from ondevice import shelf
     from ondevice.hub.cache import HubCache
 
     cache = HubCache(local.hub_cache())
-    return shelf.read(known, cache, _records(paths), probe.machine_memory(), n_ctx)
+    return shelf.read(known, cache, _records(paths), machine, usual)
 
 
-def _judge(plan: PullPlan, paths: Paths, n_ctx: int | None) -> PullPlan:
+def _judge(plan: PullPlan, paths: Paths, usual: LoadOptions, machine: MachineMemory) -> PullPlan:
     """The same plan as the hub completes it, the verdict by its file's header."""
     from ondevice import acquire
     from ondevice.hub import remote
     from ondevice.hub.cache import HubCache
 
-    cache, machine = HubCache(local.hub_cache()), probe.machine_memory()
+    cache = HubCache(local.hub_cache())
     try:
         with remote.from_environment() as hub:
             own = _records(paths)
-            return acquire.plan(hub, plan.spec, plan.file, cache, own, machine, n_ctx)
+            return acquire.plan(hub, plan.spec, plan.file, cache, own, machine, usual)
     except OnDeviceError as error:
         return replace(plan, problem=error.message)
 

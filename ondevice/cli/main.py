@@ -113,10 +113,12 @@ def _color() -> bool | None:
 
 
 def say_error(error: errors.OnDeviceError) -> None:
-    """One line and a hint on stderr."""
+    """One line and a hint on stderr; of an engine that ended also what it said last."""
     from ondevice.domain.text import clean_line
 
     click.echo(f"ondevice: {clean_line(error.message, 500)}", err=True)
+    for line in error.last_lines:
+        click.echo(f"  | {clean_line(line)}", err=True)
     if error.hint:
         click.echo(f"  {clean_line(error.hint, 500)}", err=True)
 

@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.hardware import probe
 from ondevice.hub import local, names, records, remote, wanted
+from ondevice.hub.by_path import no_such_file
 from ondevice.hub.cache import HubCache
 from ondevice.hub.patience import Patience, Told
 from ondevice.hub.pull import bytes_here
@@ -65,10 +67,11 @@ def _pull(model: str, options: dict[str, Any]) -> None:
     shown = EventLines() if options["events"] else ProgressLine()
     with _hub(shown.show) as hub:
         spec, file = _wanted(model, catalog.load(paths.user_catalogue), hub, options)
-        chosen = settings_for("context", "download_bytes_per_s")
-        n_ctx = options["ctx"] or chosen.context or None
+        chosen = settings_for("context", "kv_type", "download_bytes_per_s")
+        usual = chosen.load_options
+        usual = replace(usual, n_ctx=options["ctx"] or usual.n_ctx)
         options["limit_rate"] = options["limit_rate"] or chosen.download_bytes_per_s or None
-        plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), n_ctx)
+        plan = acquire.plan(hub, spec, file, cache, own, probe.machine_memory(), usual)
         _tell(plan, own, options)
         result = None if options["dry_run"] else _fetch(hub, plan, cache, own, options, shown)
     if options["as_json"]:
@@ -109,7 +112,7 @@ def _wanted(
 def _no_name(path: Path) -> errors.OnDeviceError:
     """What to raise where a path was given."""
     if not os.path.lexists(path):
-        return local.no_such_file(path, "Fetched is a catalogue name, or owner/name of a hub.")
+        return no_such_file(path, "Fetched is a catalogue name, or owner/name of a hub.")
     label = clean_line(str(path))
     return errors.UsageTrouble(
         f"{label} is a path on this machine, there is nothing to fetch",

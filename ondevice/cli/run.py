@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from ondevice.cli import answering
 from ondevice.cli.answering import Options, say, write_answer
 from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, settings_for
 from ondevice.domain.generation import (
+    COMPLETION_MODE,
     EngineInfo,
     EngineNotice,
     GenerationRequest,
@@ -57,8 +60,11 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
     engine = registry.in_child(file.engine)
     try:
         info = engine.load(file, answering.load_options(options, chosen))
+        if request.prompt.text is not None and not options["raw"]:
+            info = replace(info, notices=(*info.notices, COMPLETION_MODE))
         talk = sys.stderr.isatty() and not options["as_json"]
-        measured = _show(measure(engine, info, request, price), info, options["as_json"], talk)
+        events = measure(engine, info, request, price, power=chosen.power)
+        measured = _show(events, info, options["as_json"], talk)
     except KeyboardInterrupt:
         engine.cancel()
         raise
@@ -110,17 +116,23 @@ def _request(text: str, file: ModelFile, options: Options, chosen: Settings) -> 
     )
 
 
-def _show(events: Any, info: EngineInfo, quiet: bool, talk: bool) -> Measured:
+def _show(events: Iterable[MeasureEvent], info: EngineInfo, quiet: bool, talk: bool) -> Measured:
     """Print the answer as it comes; the last event is returned."""
     for notice in info.notices:
         say(notice.message, talk)
     measured: Measured | None = None
+    begun, late = False, list[str]()
     for event in events:
-        measured = _show_event(event, quiet, talk) or measured
+        begun = begun or isinstance(event, TextDelta)
+        if begun and isinstance(event, EngineNotice):  # it would stand in the answer's line
+            late.append(event.message)
+        else:
+            measured = _show_event(event, quiet, talk) or measured
     assert measured is not None  # measure ends with it, or raises
     if not quiet:
         click.echo()
-        say(_summary(info, measured), talk)
+        for line in (*late, _summary(info, measured)):
+            say(line, talk)
     return measured
 
 
@@ -145,14 +157,14 @@ def _summary(info: EngineInfo, measured: Measured) -> str:
         f"private {units.size(memory.peak_private_bytes)}",
         f"model pages {units.size(memory.model_pages_bytes)}",
     ]
-    if measured.cost:
-        price = measured.cost.price
-        parts.append(f"avoided {units.money(measured.cost.usd)} vs {price.title}")
+    if cost := measured.cost:
+        parts.append(f"{cost.label} {units.money(cost.net_usd)} vs {cost.price.title}")
     return " · ".join(parts)
 
 
 def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str, Any]:
     done, memory, cost = measured.done, measured.memory, measured.cost
+    power = measured.electricity.usd
     return {
         "text": measured.text,
         "model": file.name,
@@ -179,11 +191,16 @@ def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str
         "cost_avoided": cost
         and {
             "baseline": cost.price.baseline,
-            "usd": str(cost.usd),
+            "usd": f"{cost.usd:f}",
             "price_date": cost.price.price_date.isoformat(),
+            "electricity_usd": power if power is None else f"{power:f}",
+            "net_usd": f"{cost.net_usd:f}",
         },
         "threads": done.threads,
         "n_ctx": done.n_ctx,
+        "flash_attention": info.flash_attention,
+        "repacked": info.repacked,
+        "mapped": info.mapped,
         "lora": [{"file": storable(str(each.path)), "scale": each.scale} for each in info.adapters],
         "notices": [
             {"code": notice.code, "message": notice.message}

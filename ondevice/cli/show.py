@@ -10,6 +10,7 @@ import click
 from ondevice import acquire, catalog, fit, units
 from ondevice.cli.options import settings_for
 from ondevice.domain.fit import MemoryVerdict
+from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.text import clean_line
@@ -27,16 +28,16 @@ from ondevice.verdict import verdict_document, verdict_lines
 def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name, a GGUF file or an ONNX folder."""
     machine, paths = probe.machine_memory(), user_paths()
-    n_ctx = settings_for("context").context or None
+    options = settings_for("context", "kv_type").load_options
     known = catalog.load(paths.user_catalogue)
     if local.means_path(model, known):
-        file = local.resolve(model, catalog.Catalog(()))
+        file = local.locate(model, known)
         facts = _file_facts(file) if file.engine == "llama.cpp" else _folder_facts(file)
-        verdict = _file_verdict(file, machine, n_ctx)
+        verdict = _file_verdict(file, machine, options)
         why_unknown = acquire.FIRST_OF_SEVERAL if names.parts(file.path.name) else None
     else:
         spec = known.find(model)
-        facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, n_ctx)
+        facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, options)
         why_unknown = acquire.SIZE_ON_HUB if wanted.choose(spec).size_bytes is None else None
     if as_json:
         import json  # deferred: only for this
@@ -53,23 +54,23 @@ def show(model: str, as_json: bool) -> None:
 
 
 def _spec_verdict(
-    spec: ModelSpec, machine: MachineMemory, n_ctx: int | None
+    spec: ModelSpec, machine: MachineMemory, options: LoadOptions
 ) -> MemoryVerdict | None:
     """Of the form that would run."""
     file = wanted.choose(spec)
     here = local.find_file(file)
     if here is not None:
         file = replace(file, size_bytes=local.size_of(here, file))  # of all its parts
-    return acquire.verdict(spec, file, here, machine, n_ctx)
+    return acquire.verdict(spec, file, here, machine, options)
 
 
 def _file_verdict(
-    file: ModelFile, machine: MachineMemory, n_ctx: int | None
+    file: ModelFile, machine: MachineMemory, options: LoadOptions
 ) -> MemoryVerdict | None:
     path = file.path
     if file.engine != "llama.cpp" or names.parts(path.name):
         return None
-    return fit.verdict_of(read_header(path), path.stat().st_size, machine, n_ctx)
+    return fit.verdict_of(read_header(path), path.stat().st_size, machine, options)
 
 
 def _words(name: str, value: Any) -> str:

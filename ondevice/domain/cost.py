@@ -43,6 +43,7 @@ class CostAvoided:
 
     price: Price
     usd: Decimal
+    """Before electricity."""
     cached_tokens_priced: int
     """How many reused tokens were priced at the provider's cached rate."""
     electricity_usd: Decimal | None = None
@@ -52,6 +53,11 @@ class CostAvoided:
     def net_usd(self) -> Decimal:
         """What was avoided after known electricity; below zero when running it here cost more."""
         return self.usd - (self.electricity_usd or Decimal(0))
+
+    @property
+    def label(self) -> str:
+        """What `net_usd` is called: `net` where electricity is known, so taken off."""
+        return "avoided" if self.electricity_usd is None else "net avoided"
 
 
 def cost_avoided(usage: Usage, price: Price, electricity_usd: Decimal | None = None) -> CostAvoided:

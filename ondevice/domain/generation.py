@@ -111,14 +111,16 @@ class EngineInfo:
     backend: str
     """Where it computes: `cpu`, or the device's name."""
     build: str
-    model_path: str
-    """The engine's own path of the file, as its memory mappings show it."""
+    model_paths: tuple[str, ...]
+    """The engine's own paths of the model's files, as its memory mappings show them."""
     n_ctx: int
     n_ctx_train: int
     threads: int
     threads_fixed: bool
-    flash_attention: bool
+    flash_attention: bool | None
+    """None where the engine has no such choice."""
     repacked: bool
+    """Whether weights are held in a form for faster arithmetic."""
     has_template: bool
     pid: int
     """The process that holds the model, for the memory sampler."""
@@ -133,6 +135,18 @@ class EngineInfo:
     """Its state does not grow with what it reads, so n_ctx bounds nothing."""
     thinking: ThinkingStyle = USUAL
     """How this model marks what it thinks before it answers."""
+    mapped: bool | None = None
+    """Whether weights are read as pages of the file; None where the engine does not say."""
+
+    @property
+    def loaded_as(self) -> str:
+        """`flash attention off, weights repacked, file mapped`, as far as it is known."""
+        said = [f"weights {'' if self.repacked else 'not '}repacked"]
+        if self.flash_attention is not None:
+            said.insert(0, f"flash attention {'on' if self.flash_attention else 'off'}")
+        if self.mapped is not None:
+            said.append(f"file {'' if self.mapped else 'not '}mapped")
+        return ", ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +190,11 @@ class EngineNotice:
     code: str
     """Stable: `threads`, `cache_miss`, `completion_mode`, `memory`, `schema`, ..."""
     message: str
+
+
+COMPLETION_MODE = EngineNotice(
+    "completion_mode", "a base model: it continues the text, without a template"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ ModelFile  a file on this machine that an engine can open
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,18 @@ Use = Literal["chat", "base", "embed"]
 Recurrent = Literal["ssm", "rwkv", "shortconv"]
 NO_LICENCE = "none named"
 """The licence of a model whose repository names none."""
+MOST_PARTS = 1000
+"""More than any model has."""
+_SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.I | re.A)
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """All parts of the split GGUF that `path` is a part of; none for a file that is whole."""
+    found = _SPLIT.fullmatch(path)
+    if not found or not 1 < int(found["count"]) <= MOST_PARTS:
+        return ()
+    stem, count, suffix = found["stem"], found["count"], found["suffix"]
+    return tuple(f"{stem}-{n:05d}-of-{count}{suffix}" for n in range(1, int(count) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,7 @@ class ModelFile:
     """A model file on this machine."""
 
     path: Path
+    """The file or folder; of a split GGUF its first part."""
     engine: EngineName
     name: str
     """For people: the catalogue's name, or the file's own."""
@@ -147,6 +161,11 @@ class ModelFile:
     use: Use = "chat"
     random_weights: bool = False
     """A stand-in of a real shape: its speed is true, its text is noise."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All that is opened with it: every part of a split GGUF, or the one file or folder."""
+        return tuple(self.path.with_name(each) for each in parts(self.path.name)) or (self.path,)
 
     @property
     def counts(self) -> bool:

@@ -27,6 +27,8 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.model import ModelFile
 
+SMALLER_CONTEXT = "Choose a smaller context: the setting `context`, or -c of `run` and `chat`."
+"""The hint where there is no room for a context; whoever reads it may be in the app, too."""
 LoadProgress = Callable[[float], None]
 
 

@@ -42,7 +42,7 @@ class Child:
 
     def __init__(self, engine: str, file: ModelFile) -> None:
         self.file = file
-        self.file_mark = mark_of(file.path)
+        self.file_mark = mark_of(*file.paths)
         self.turn = threading.Lock()
         """Held by whoever has a request open."""
         self.stop_by = math.inf
@@ -188,20 +188,19 @@ def _gone(process: subprocess.Popen[bytes], within_s: float) -> bool:
 FileMark = tuple[str, int, int, int]
 
 
-def mark_of(path: Path) -> FileMark:
-    """The path, and what changes when its file is replaced or rewritten; zeros when it is gone.
+def mark_of(path: Path, *others: Path) -> FileMark:
+    """The path, and what changes when a file is replaced or rewritten; zeros when one is gone.
 
-    Of a folder: the bytes of all files below it, and the latest change to one of them.
+    Of several, or of a folder: the bytes of all files, and the latest change to one of them.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+        found = [each.stat() for each in (path, *others)]
     except (OSError, ValueError):
         return str(path), 0, 0, 0
-    files = list(_statuses(path))
+    inodes = sum(each.st_ino for each in found)
+    files = list(_statuses(path)) if stat.S_ISDIR(found[0].st_mode) else found
     latest = max((each.st_mtime_ns for each in files), default=0)
-    return str(path), status.st_ino, sum(each.st_size for each in files), latest
+    return str(path), inodes, sum(each.st_size for each in files), latest
 
 
 def _statuses(folder: Path) -> Iterator[os.stat_result]:

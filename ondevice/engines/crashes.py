@@ -25,7 +25,7 @@ class Crashes:
 
     def refuse_if_blocked(self, file: ModelFile) -> None:
         """Raises ModelBlocked. A file that was replaced or mended since counts as another one."""
-        mark = mark_of(file.path)
+        mark = mark_of(*file.paths)
         since = time.monotonic() - CRASH_WINDOW_S
         recent = [at for at in self._at.pop(mark, ()) if at > since]
         if recent:
@@ -40,7 +40,7 @@ class Crashes:
 def crashed(child: Child) -> EngineCrashed:
     """What to say of an engine that has ended."""
     reason, said = child.exit_reason(), child.last_words()
-    if child.file_mark != mark_of(child.file.path):
+    if child.file_mark != mark_of(*child.file.paths):
         message = f"the engine stopped ({reason}): the model file changed while it was loaded"
     else:
         last = clean_line(said.splitlines()[-1]) if said else ""
@@ -48,5 +48,5 @@ def crashed(child: Child) -> EngineCrashed:
     hint = "Load the model again to go on"
     # also what llama.cpp does where it was compiled wrongly for this processor (see the Makefile)
     faulty = "SIGSEGV" in reason or "SIGILL" in reason
-    hint += "; if it stops again, try --repack off." if faulty else "."
+    hint += "; if it stops again, try `ondevice chat --repack off`." if faulty else "."
     return EngineCrashed(message, hint=hint, log_tail=said)

@@ -21,6 +21,7 @@ import msgspec
 from ondevice import errors
 from ondevice.domain.generation import (
     EngineInfo,
+    EngineNotice,
     FinishReason,
     GenerationDone,
     GenerationEvent,
@@ -59,6 +60,8 @@ class EchoScript:
     """Sent to the engine's own process instead of token `signal_at`."""
     hang_at: int | None = None
     """Wait forever instead of this token; only killing ends it."""
+    notice_at: int | None = None
+    """Say that something changed before this token."""
     load_signal: str | None = None
     load_hangs: bool = False
     stderr: str = ""
@@ -94,7 +97,7 @@ class EchoEngine:
             engine="echo",
             backend="none",
             build="echo",
-            model_path=str(file.path),
+            model_paths=(str(file.path),),
             n_ctx=self._n_ctx,
             n_ctx_train=0,
             threads=1,
@@ -139,6 +142,8 @@ class EchoEngine:
                 finish = "cancelled"
                 break
             self._misbehave(script, made)
+            if made == script.notice_at:
+                yield EngineNotice("echo", "something changed")
             made, last = made + 1, time.monotonic()
             first = last if made == 1 else first
             text = stream.feed(piece)

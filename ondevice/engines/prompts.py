@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ondevice import errors
-from ondevice.domain.generation import EngineNotice, Prompt, PromptTokens
+from ondevice.domain.generation import COMPLETION_MODE, EngineNotice, Prompt, PromptTokens
 from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines import parts
 from ondevice.engines.kept import KeptPrefix
@@ -122,7 +122,8 @@ class Prompts:
             return
         larger = ""
         if context.n_ctx < context.n_ctx_train:
-            larger = f"raise the context (--ctx, up to {context.n_ctx_train}), "
+            how = f"the setting `context`, or -c, up to {context.n_ctx_train}"
+            larger = f"raise the context ({how}), "
         raise errors.ContextOverflow(
             f"the prompt has {len(ids):,} tokens; the context holds {context.n_ctx:,}",
             hint=f"Nothing was cut. You can {larger}shorten the text or start a new conversation.",
@@ -140,8 +141,7 @@ class Prompts:
         text = prompt.text
         if text is None:
             text = "\n\n".join(message.shown for message in prompt.messages)
-            said = "a base model without a template: it continues text"
-            notices.append(EngineNotice("completion_mode", said))
+            notices.append(COMPLETION_MODE)
         self._check_length(text)
         ids = self._context.tokenize(text, True) if text else []
         return ReadPrompt(ids, None, notices)

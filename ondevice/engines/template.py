@@ -21,7 +21,7 @@ from ondevice.hardware.system import memory_limit
 MAX_TEMPLATE_CHARACTERS = 1 << 20
 MAX_RENDERED_CHARACTERS = 64 << 20
 MAX_EXTRA_MEMORY_BYTES = 512 << 20
-_HINT = "Try another file of this model, or `--raw` to send the text without a template."
+_HINT = "Try another file of this model, or `ondevice run --raw`, which needs no template."
 
 
 class ChatTemplate:

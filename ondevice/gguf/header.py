@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ondevice.domain.model import Use
 from ondevice.errors import ModelNotHere, NotAModelFile, UnsupportedModel
 from ondevice.gguf.cursor import DAMAGED, Cursor, Readable, damaged, shown
 from ondevice.gguf.metadata import Metadata, Scalar, read_metadata
@@ -73,6 +74,15 @@ class Header:
     """Written by `ondevice.gguf.shapes`: its speed is true, its text is noise."""
     data_offset: int
     """Where the weights begin."""
+
+    @property
+    def use(self) -> Use:
+        """What it is made for: an embedding model looks both ways, or pools what it computed."""
+        if self.of_architecture("attention.causal") is False:
+            return "embed"
+        if self.of_architecture("pooling_type"):
+            return "embed"
+        return "chat" if self.has_chat_template else "base"
 
     def of_architecture(self, key: str) -> Scalar | None:
         """A scalar of the file's own architecture: `ssm.state_size` for `mamba.ssm.state_size`."""

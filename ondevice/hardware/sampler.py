@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
-from ondevice.domain.memory import MemoryUse, ProcessMemory
-from ondevice.hardware import system
+from ondevice.domain.memory import MachineMemory, MemoryUse, ProcessMemory
+from ondevice.hardware import probe, system
 
 PERIOD_S = 0.25
 
 
-def read_process(pid: int, model_path: str, pages: bool = True) -> ProcessMemory | None:
-    """One reading of process `pid`; None when it is gone.
+def read_process(
+    pid: int, model_paths: tuple[str, ...], pages: bool = True
+) -> ProcessMemory | None:
+    """One reading of process `pid`; None when it is gone. `model_paths` are all of its model.
 
     `pages=False` leaves the model pages out: counting them walks the page table of the mapping,
     milliseconds for a file of gigabytes. Only Linux tells the two kinds apart; elsewhere only the
@@ -26,10 +29,18 @@ def read_process(pid: int, model_path: str, pages: bool = True) -> ProcessMemory
         resident = _kilobytes(status, "VmRSS:")
         if private is None or resident is None:  # a zombie has no memory
             return None
-        mapped = _model_pages(_read(f"/proc/{pid}/smaps"), model_path) if pages else None
+        mapped = _model_pages(_read(f"/proc/{pid}/smaps"), model_paths) if pages else None
     except OSError:
         return None
     return ProcessMemory(resident, private, mapped)
+
+
+def memory_without(pid: int | None) -> MachineMemory:
+    """The machine's memory once process `pid` has ended: what it alone holds is free again."""
+    there = probe.machine_memory()
+    found = read_process(pid, (), pages=False) if pid is not None else None
+    held = (found.private_bytes or 0) if found else 0
+    return replace(there, available_bytes=there.available_bytes + held)
 
 
 def _read(path: str) -> str:
@@ -53,15 +64,15 @@ def _kilobytes(status: str, name: str) -> int | None:
     return None
 
 
-def _model_pages(smaps: str, model_path: str) -> int:
-    """Sum of Rss over the mappings of `model_path`. Fields: address perms offset dev inode path."""
-    written = model_path.replace("\n", "\\012")
-    names = ([written], [f"{written} (deleted)"])  # unlinked or replaced, it is still in use
+def _model_pages(smaps: str, model_paths: tuple[str, ...]) -> int:
+    """Sum of Rss over the mappings of the files. Fields: address perms offset dev inode path."""
+    written = {path.replace("\n", "\\012") for path in model_paths}
+    names = written | {f"{name} (deleted)" for name in written}  # it is still in use
     total, inside = 0, False
     for line in smaps.split("\n"):  # a name may hold what splitlines() splits at
         head, _, _ = line.partition(" ")
         if "-" in head and not head.endswith(":"):
-            inside = line.split(maxsplit=5)[5:] in names
+            inside = "".join(line.split(maxsplit=5)[5:]) in names
         elif inside and line.startswith("Rss:"):
             total += int(line.split()[1]) * 1024
     return total
@@ -70,8 +81,8 @@ def _model_pages(smaps: str, model_path: str) -> int:
 class PeakMemory:
     """Watches a process in a thread of its own between `with` and its end."""
 
-    def __init__(self, pid: int, model_path: str) -> None:
-        self._pid, self._model_path = pid, model_path
+    def __init__(self, pid: int, model_paths: tuple[str, ...]) -> None:
+        self._pid, self._model_paths = pid, model_paths
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
         self._peak: int | None = None
@@ -86,7 +97,7 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(PERIOD_S):
-            self._note(read_process(self._pid, self._model_path, pages=False))
+            self._note(read_process(self._pid, self._model_paths, pages=False))
 
     def _note(self, memory: ProcessMemory | None) -> None:
         if memory and memory.private_bytes is not None:
@@ -94,7 +105,7 @@ class PeakMemory:
 
     def use(self) -> MemoryUse:
         """The peak so far, and the model pages now."""
-        memory = read_process(self._pid, self._model_path)
+        memory = read_process(self._pid, self._model_paths)
         self._note(memory)
         if memory is None:
             return MemoryUse(self._peak, None, None)

@@ -10,6 +10,7 @@ from ondevice.domain.model import FileSpec
 from ondevice.domain.text import clean_line
 from ondevice.errors import UsageTrouble
 from ondevice.hub import local, names
+from ondevice.hub.by_path import no_such_file
 from ondevice.hub.cache import HubCache, Pointer, Snapshots, is_real_folder
 from ondevice.hub.records import Records
 
@@ -50,7 +51,7 @@ def named(
     if on_disk:
         raise _own_file(path, cache, of_ones_own)
     if local.looks_like_path(name):
-        raise local.no_such_file(path, "Give the name of a model: ondevice list --here")
+        raise no_such_file(path, "Give the name of a model: ondevice list --here")
     return list(catalog.find(name).files)
 
 

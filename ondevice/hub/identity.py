@@ -3,6 +3,7 @@
 The catalogue pins it, or the Hugging Face cache names the file by it; any other file is hashed
 once, which takes a second for each GB or two, and remembered as long as its path, size, time and
 inode stay the same. So ask `known_sha256` while somebody waits, and `sha256_of` when nobody does.
+A split GGUF has one hash, made of those of its parts.
 """
 
 from __future__ import annotations
@@ -40,26 +41,43 @@ def sha256_of(file: ModelFile, catalog: Catalog, cache: Path) -> str:
     found = known_sha256(file, catalog, cache)
     if found is not None:
         return found
-    with file.path.open("rb") as opened:
-        before = os.fstat(opened.fileno())
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        after = os.fstat(opened.fileno())
-    if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-        _remember(cache, file.path, _Remembered(*_mark(after), digest))
-    return digest
+    return _together([_known(path, cache) or _hashed(path, cache) for path in file.paths])
 
 
 def known_sha256(file: ModelFile, catalog: Catalog, cache: Path) -> str | None:
     """The hash of `file` where it is known without reading it; None otherwise."""
-    pinned = _pinned(file, catalog)
+    pinned = None if file.paths[1:] else _pinned(file, catalog)  # a pin is of one part alone
     if pinned is not None:
         return pinned
-    blob = Path(os.path.realpath(file.path))
+    known = [found for path in file.paths if (found := _known(path, cache))]
+    return _together(known) if len(known) == len(file.paths) else None
+
+
+def _together(digests: list[str]) -> str:
+    """One hash for all files of a model."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _hashed(path: Path, cache: Path) -> str:
+    with path.open("rb") as opened:
+        before = os.fstat(opened.fileno())
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        after = os.fstat(opened.fileno())
+    if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+        _remember(cache, path, _Remembered(*_mark(after), digest))
+    return digest
+
+
+def _known(path: Path, cache: Path) -> str | None:
+    """The hash of one file by the name of its blob, or as it was remembered."""
+    blob = Path(os.path.realpath(path))
     if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
         return blob.name
-    remembered = _read(cache).get(str(file.path))
+    remembered = _read(cache).get(str(path))
     try:
-        mark = _mark(file.path.stat())
+        mark = _mark(path.stat())
     except OSError:
         return None
     if remembered and (remembered.size, remembered.mtime_ns, remembered.inode) == mark:

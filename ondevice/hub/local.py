@@ -10,30 +10,43 @@ import contextlib
 import importlib.util
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from ondevice.catalog import Catalog
-from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec
-from ondevice.domain.text import clean_line
-from ondevice.errors import ModelNotHere, ModelTrouble, NotAModelFile, UnknownModel
-from ondevice.gguf.header import read_header
+from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec, Use
+from ondevice.errors import ModelNotHere, UnsupportedModel
 from ondevice.hub import names, records
+from ondevice.hub.by_path import from_folder, from_path
 from ondevice.hub.cache import PART
-from ondevice.onnx import chat
-from ondevice.onnx.folder import read_config
-
-Read = TypeVar("Read")
-_GIVE = "Give the path of a GGUF file, or of a folder for ONNX Runtime GenAI."
 
 
 def resolve(name: str, catalog: Catalog) -> ModelFile:
+    """What `name` means, of a model that writes text. Raises UnsupportedModel for another one, and
+    what `locate` raises.
+    """
+    if spec := catalog.get(name):
+        _refuse_vectors(spec.name, spec.use)  # before it is fetched for nothing
+    found = locate(name, catalog)
+    _refuse_vectors(found.name, found.use)
+    return found
+
+
+def _refuse_vectors(name: str, use: Use) -> None:
+    if use == "embed":
+        raise UnsupportedModel(
+            f"{name} is an embedding model: it turns text into vectors and does not chat",
+            hint="Choose another one: ondevice list",
+        )
+
+
+def locate(name: str, catalog: Catalog) -> ModelFile:
     """The file that `name` means: a path, a catalogue name, or `owner/name[/file]` of a hub.
 
     Raises UnknownModel, ModelNotHere, and for a path NotAModelFile or UnsupportedModel.
     """
-    if catalog.get(name) is None and not _exists(name) and (found := from_repository(name)):
+    unknown = catalog.get(name) is None and not _exists(name)
+    if unknown and (found := from_repository(name, catalog)):
         return found
     if means_path(name, catalog):
         return from_path(expand(name))
@@ -44,20 +57,25 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
     return found
 
 
-def from_repository(name: str) -> ModelFile | None:
-    """What was fetched as `owner/name`, or as a file in it; None when nothing was."""
+def from_repository(name: str, catalog: Catalog) -> ModelFile | None:
+    """What is here of `owner/name`, or of a file in it; None when nothing is.
+
+    What the catalogue knows of it holds by that name, too.
+    """
     parts = names.split(name)
     if parts is None:
         return None
     repository, path = parts
-    paths = [path] if path else fetched_from(repository)
-    for each in paths:
+    for spec, listed in catalog.in_repository(repository):
+        if path in ("", listed.path) and (known := _of_entry(spec, listed)):
+            return known
+    for each in [path] if path else fetched_from(repository):
         file = FileSpec(engine_of(each), "", repository, each)
         found = find_file(file)
         if found and file.engine == "llama.cpp":
             return from_path(found)
         if found and found.is_dir():
-            return _from_folder(found, repository.partition("/")[2])
+            return from_folder(found, repository.partition("/")[2])
     return None
 
 
@@ -67,65 +85,16 @@ def fetched_from(repository: str) -> list[str]:
     return own.fetched_from(repository) if own else []
 
 
-def from_path(path: Path) -> ModelFile:
-    """A GGUF file or an ONNX folder by its path.
-
-    Its header, or the folder's config, is read, so that a wrong one is named early.
-    """
-    label = clean_line(str(path))
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        on_hub = names.split(str(path)) is not None
-        hint = "Check the path." if not on_hub else f"Check the path, or: ondevice pull {label}"
-        raise no_such_file(path, hint) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnknownModel(f"{label} cannot be read: {reason}", hint="Check the path.") from error
-    if stat.S_ISDIR(mode):
-        return _from_folder(path, path.resolve().name)
-    if not stat.S_ISREG(mode):
-        raise NotAModelFile(f"{label} is not a regular file", hint=_GIVE)
-    header = _said_of(label, read_header, path)
-    name = clean_line(header.name or path.stem, 80)
-    return ModelFile(
-        path=path.absolute(),
-        engine="llama.cpp",
-        name=name,
-        quantization=header.quantization,
-        use="chat" if header.has_chat_template else "base",
-        random_weights=header.random_weights,
-    )
-
-
-def _from_folder(path: Path, name: str) -> ModelFile:
-    label = clean_line(str(path))
-    if not os.path.lexists(path / names.MARKER):
-        raise NotAModelFile(f"{label} is a folder without {names.MARKER}", hint=_GIVE)
-    _said_of(label, read_config, path)
-    return ModelFile(
-        path=path.absolute(),
-        engine="onnx",
-        name=clean_line(name, 80),
-        quantization=names.quantization(path.resolve().name),
-        use="chat" if _said_of(label, chat.template, path) is not None else "base",
-    )
-
-
-def _said_of(label: str, read: Callable[[Path], Read], path: Path) -> Read:
-    """What `read` finds at `path`; its errors speak of "the file"."""
-    try:
-        return read(path)
-    except ModelTrouble as error:
-        raise type(error)(f"{label}: {error.message}", error.hint) from error
-
-
 def find(spec: ModelSpec) -> ModelFile | None:
     """The first of the model's forms that is on this machine and that an engine opens."""
-    for file in spec.files:
-        if is_opened(file) and (path := find_file(file)):
-            return ModelFile(path, file.engine, spec.name, file.quantization, spec.use)
-    return None
+    return next(filter(None, (_of_entry(spec, file) for file in spec.files)), None)
+
+
+def _of_entry(spec: ModelSpec, file: FileSpec) -> ModelFile | None:
+    path = find_file(file) if is_opened(file) else None
+    if path is None:
+        return None
+    return ModelFile(path, file.engine, spec.name, file.quantization, spec.use)
 
 
 def is_opened(file: FileSpec) -> bool:
@@ -255,11 +224,6 @@ def _is_model(name: str) -> bool:
     """Whether a file is there, or a folder that an engine opens."""
     path = expand(name)
     return os.path.isfile(path) or os.path.isfile(path / names.MARKER)  # noqa: PTH113 - as above
-
-
-def no_such_file(path: Path, hint: str) -> UnknownModel:
-    """What to raise where a path was given and nothing is there."""
-    return UnknownModel(f"there is no file {clean_line(str(path))}", hint)
 
 
 def means_path(name: str, catalog: Catalog) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from ondevice.domain.model import parts as parts
 from ondevice.domain.text import clean_line
 from ondevice.errors import HubMisbehaved
 
@@ -31,7 +32,6 @@ _QUANTIZATION = re.compile(
     r"(?![A-Za-z0-9])",
     re.I | re.A,
 )
-_SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.I | re.A)
 
 
 def repository(name: str) -> str:
@@ -69,15 +69,6 @@ def is_usable(name: str) -> bool:
         return bool(file_path(name))
     except HubMisbehaved:
         return False
-
-
-def parts(path: str) -> tuple[str, ...]:
-    """All parts of the split GGUF that `path` is a part of; none for a file that is whole."""
-    found = _SPLIT.fullmatch(path)
-    if not found or not 1 < int(found["count"]) <= MOST_FILES:
-        return ()
-    stem, count, suffix = found["stem"], found["count"], found["suffix"]
-    return tuple(f"{stem}-{n:05d}-of-{count}{suffix}" for n in range(1, int(count) + 1))
 
 
 def quantization(path: str) -> str:

@@ -56,12 +56,7 @@ def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | N
     What the catalogue knows, terms and hashes, holds by whatever name a model is asked for.
     """
     repository, path = names.split(name) or ("", "")
-    found = [
-        (spec, file)
-        for spec in catalog.models
-        for file in spec.files
-        if file.repository.lower() == repository.lower()
-    ]
+    found = catalog.in_repository(repository)
     exact = next((pair for pair in found if pair[1].path == path), None)
     return exact or (found and (found[0][0], None)) or None
 
@@ -147,7 +142,7 @@ def uncatalogued(
         name=name,
         family="",
         title=name,
-        use="chat" if header is None or header.has_chat_template else "base",
+        use=header.use if header else "chat",
         parameters=parameters,
         active_parameters=parameters,
         context=(header.context_length or 0) if header else 0,

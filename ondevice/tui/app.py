@@ -213,7 +213,8 @@ class OnDeviceApp(App[int]):
         keyed = getattr(self.screen, "keyed", (type(self.screen),))
         named = named_bindings(*keyed, OnDeviceApp, keys=self.keys)
         offered = [each for each in named if self.check_action(each.action, ())]
-        self.push_screen(HelpScreen(offered, numbers))
+        info = self._chat.info
+        self.push_screen(HelpScreen(offered, numbers, info.loaded_as if info else ""))
 
     def action_models(self) -> None:
         """Look at all models: choose one, get one."""

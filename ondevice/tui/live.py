@@ -34,8 +34,9 @@ class Live:
         self.threads: int | None = None
         self.price: Price | None = None
         self.frontier: Price | None = None
-        self.usages: tuple[Usage, ...] = ()
-        """Of the answers since the start that a cloud would have billed."""
+        self.spent: tuple[tuple[Usage, Decimal | None], ...] = ()
+        """Of the answers since the start: what a cloud would have billed, and the cost of the
+        electricity, None where that is unknown."""
         self.context: ContextParts | None = None
         """Its parts; None while a turn is made, and where they are unknown."""
         self.reuse, self.reuse_total = Reuse(), Reuse()
@@ -67,8 +68,9 @@ class Live:
         """Keep the numbers of the finished turn."""
         self.last = measured
         self.threads = measured.done.threads
-        if measured.billable:
-            self.usages = (*self.usages, measured.done.usage)
+        if not measured.random_weights:
+            usage = measured.done.usage if measured.billable else Usage(0, 0, 0)
+            self.spent = (*self.spent, (usage, measured.electricity.usd))
 
     @property
     def reading(self) -> PrefillProgress | None:
@@ -76,5 +78,6 @@ class Live:
         return self.prefill if self.delta is None and self.last is None else None
 
     def avoided(self, price: Price) -> Decimal:
-        """What all answers since the start would have cost at `price`."""
-        return sum((cost_avoided(usage, price).usd for usage in self.usages), Decimal(0))
+        """What all answers since the start would have cost at `price`, after known electricity."""
+        costs = (cost_avoided(usage, price, power) for usage, power in self.spent)
+        return sum((cost.net_usd for cost in costs), Decimal(0))

@@ -62,7 +62,7 @@ def read_memory(live: Live) -> None:
     live.machine = machine_memory()
     info = live.info
     if info is not None:
-        live.memory = read_process(info.pid, info.model_path)
+        live.memory = read_process(info.pid, info.model_paths)
 
 
 def _pass_on(event: ChatEvent, feed: TextFeed, live: Live, post: Post) -> None:

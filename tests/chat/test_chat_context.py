@@ -12,6 +12,7 @@ import onnx
 import pytest
 from chatting import LONG, last, load, notices, open_chat, say, until_text
 from onnx_folder import write_tiny
+from splitting import split_gguf
 from templates import CHATML, IN_THE_FIRST_QUESTION, REFUSING
 from tiny import TINY, with_template
 
@@ -140,6 +141,20 @@ class TestTheParts:
     def test_of_what_does_not_grow_leave_nothing_free_and_are_never_full(self) -> None:
         unbounded = ContextParts(PromptTokens(history=10_000), None)
         assert (unbounded.free, unbounded.fits, unbounded.nearly_full) == (None, True, False)
+
+
+def test_of_a_split_model_nobody_says_that_a_larger_context_fits(
+    database: Database, tmp_path: Path
+) -> None:
+    """Its first part tells of a fraction of the weights."""
+    whole = tmp_path / "whole.gguf"
+    write_shape(TINY, "F16", whole)
+    offered = []
+    for path in (whole, split_gguf(whole, tmp_path)[0]):
+        with open_chat(Sessions(database)) as chat:
+            chat.load(ModelFile(path, "llama.cpp", "tiny"), LoadOptions(n_ctx=256))
+            offered.append([offer.kind for offer in room.offers(chat, QUESTION)])
+    assert offered == [["raise"], []]
 
 
 def test_a_larger_cache_takes_what_the_numbers_of_its_graph_take(

@@ -88,6 +88,6 @@ class TestALoad:
             chat.load(first, LoadOptions(n_ctx=256))
         assert chat.file is second
         assert chat.info is not None
-        assert chat.info.model_path == str(second.path)
+        assert chat.info.model_paths == (str(second.path),)
         list(say(chat))
         assert last(chat).content == "second"

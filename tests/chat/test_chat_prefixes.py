@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from chatting import last, notices, states
 from echoing import PRICE, echo_file
+from splitting import split_gguf
 from tiny import TINY
 
 from ondevice import catalog
@@ -414,6 +415,25 @@ class TestAnotherModelUnderTheSameName:
             ask(chat, "Say yes.")
             chat.leave()
         assert states(tmp_path) == []
+
+    def test_in_a_later_part_of_a_split_model_is_noticed_as_well(
+        self, start: Start, tmp_path: Path, model: Path, other: Path
+    ) -> None:
+        parts, later = split_gguf(model, tmp_path), split_gguf(other, tmp_path, "other")
+        first = start(512, model=parts[0])
+        ask(first, "Say yes.")
+        session = first.conversation.session
+        first.save()
+        assert states(tmp_path) == ["1.state"]
+        first.leave()
+        second = start(512, model=parts[0])
+        second.open(session)
+        assert cached(ask(second, "And then?")) > 0
+        later[1].replace(parts[1])
+        second.leave()
+        third = start(512, model=parts[0])
+        third.open(session)
+        assert cached(ask(third, "And then?")) == 0
 
 
 class TestAStateThatIsRefused:

@@ -10,8 +10,14 @@ from loopback import PATH, REPOSITORY, Loopback
 
 from ondevice import catalog
 from ondevice.acquire import PullPlan
+from ondevice.chat import Chat
 from ondevice.cli import app
+from ondevice.domain.generation import LoadOptions
+from ondevice.domain.memory import MachineMemory
+from ondevice.domain.model import ModelFile
 from ondevice.gguf.shapes import write_shape
+from ondevice.hardware import probe, system
+from ondevice.hardware.sampler import read_process
 from ondevice.paths import Paths, user_paths
 
 ENTRY = f"""
@@ -30,6 +36,8 @@ quantization = 'Q4_0'
 repository = '{REPOSITORY}'
 path = '{PATH}'
 """
+
+MACHINE = MachineMemory(16 << 30, 11 << 30)
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def paths(hub: Loopback) -> Paths:
 
 def row(paths: Paths) -> PullPlan:
     """The model as the table has it before anybody is asked."""
-    rows = app._shelf(catalog.load(paths.user_catalogue), paths, None)
+    rows = app._shelf(catalog.load(paths.user_catalogue), paths, LoadOptions(), MACHINE)
     return next(each for each in rows if each.spec.name == "small-model")
 
 
@@ -67,16 +75,17 @@ def test_a_model_without_a_shape_is_judged_by_the_header_of_its_file(
     hub.offer(content)
     plan = row(paths)
     assert (plan.verdict, plan.bytes_total) == (None, None)
-    judged = app._judge(plan, paths, 256)
+    judged = app._judge(plan, paths, LoadOptions(n_ctx=256, kv_type="q8_0"), MACHINE)
     assert judged.verdict is not None
     assert (judged.verdict.kind, judged.verdict.estimate.n_ctx) == ("well", 256)
+    assert judged.verdict.estimate.kv_type == "q8_0"
     assert judged.bytes_total == len(content)
 
 
 def test_why_it_cannot_be_judged_is_said(hub: Loopback, paths: Paths) -> None:
-    assert "has no" in (app._judge(row(paths), paths, None).problem or "")
+    assert "has no" in (app._judge(row(paths), paths, LoadOptions(), MACHINE).problem or "")
     hub.offer(b"no model at all")
-    judged = app._judge(row(paths), paths, None)
+    judged = app._judge(row(paths), paths, LoadOptions(), MACHINE)
     assert (judged.fits, judged.verdict) == (False, None)
     assert "not GGUF" in (judged.problem or "")
 
@@ -85,5 +94,26 @@ def test_offline_nobody_is_asked(
     hub: Loopback, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE" in (app._judge(row(paths), paths, None).problem or "")
+    assert "HF_HUB_OFFLINE" in (app._judge(row(paths), paths, LoadOptions(), MACHINE).problem or "")
     assert hub.requests == []
+
+
+@pytest.mark.skipif(not system.is_linux(), reason="only Linux tells what a process holds alone")
+def test_a_model_is_judged_as_if_the_one_of_now_were_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading another one ends its engine first."""
+    monkeypatch.setattr(probe, "machine_memory", lambda: MACHINE)
+    write_shape("tiny-llama", "Q4_0", tmp_path / "tiny.gguf")
+    chat = Chat(None)
+    assert app._memory_for_another(chat) == MACHINE
+    info = chat.load(ModelFile(tmp_path / "tiny.gguf", "llama.cpp", "tiny"), LoadOptions(n_ctx=64))
+    held = read_process(info.pid, ())
+    there = app._memory_for_another(chat)
+    chat.close()
+    assert held is not None
+    assert held.private_bytes
+    assert there.available_bytes - MACHINE.available_bytes == pytest.approx(
+        held.private_bytes, rel=0.1
+    )
+    assert app._memory_for_another(chat) == MACHINE

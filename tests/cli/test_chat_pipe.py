@@ -83,7 +83,8 @@ class TestWithAModel:
     def test_power_is_counted_where_it_is_stated(self, cli: Cli, home: Path) -> None:
         (home / "config").mkdir(parents=True)
         (home / "config" / "settings.toml").write_text("watts = 30\ntariff_usd_per_kwh = 0.30\n")
-        assert cli(*SHORT, piped=b"Hello\n").code == 0
+        outcome = cli(*SHORT, piped=b"Hello\n")
+        assert "net avoided " in outcome.err
         assert json.loads(cli("costs", "--json").out)["total"]["joules"] > 0
 
     def test_an_answer_keeps_to_a_schema(self, cli: Cli, tmp_path: Path) -> None:
@@ -358,6 +359,7 @@ class TestCommands:
         outcome = echo_chat.piped("hi", f"/model {other}", "hi", "/model")
         assert outcome.out == "hi\nsquawk\n"
         assert "Model: parrot" in outcome.err
+        assert "Loaded: flash attention off, weights not repacked." in outcome.err
 
     def test_that_name_a_model_which_does_not_load_leave_the_one_in_use(
         self, echo_chat: EchoChat, tmp_path: Path
@@ -396,6 +398,17 @@ class TestTrouble:
             ("one", "complete"), ("half ", "interrupted"),
             ("two", "complete"), ("half ", "interrupted"),
         ]  # fmt: skip
+
+    def test_of_the_engine_tells_what_it_said_last(self, echo_chat: EchoChat) -> None:
+        said = "CUDA error: out of memory\n  current device: 0\nerror"
+        outcome = echo_chat.piped("one", signal_at=0, stderr=said)
+        lines = outcome.err.splitlines()
+        begin = lines.index("Error: the engine stopped: signal SIGKILL (error)")
+        assert lines[begin + 1 : begin + 4] == [
+            "  | CUDA error: out of memory",
+            "  | current device: 0",
+            "  | error",
+        ]
 
     def test_of_a_prompt_that_does_not_fit_says_how_to_go_on(self, cli: Cli) -> None:
         outcome = cli("chat", "-n", "4", "-c", "64", piped=b"word " * 999 + b"\nHello\n")

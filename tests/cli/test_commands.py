@@ -127,14 +127,13 @@ class TestShow:
         assert "pinned, sha256 b179c9523d0e…" in outcome.out
         assert "\nspeed           unknown until profiled\n" in outcome.out
 
-    def test_judges_at_the_context_of_the_settings(
-        self, cli: Cli, home: Path, starter_path: Path
-    ) -> None:
+    def test_judges_as_the_settings_say(self, cli: Cli, home: Path, starter_path: Path) -> None:
         (home / "config").mkdir(parents=True)
-        (home / "config" / "settings.toml").write_text("context = 1024\n")
+        (home / "config" / "settings.toml").write_text("context = 1024\nkv_type = 'q8_0'\n")
         for name in ("starter", starter_path, "gemma-2b-it"):
             memory = json.loads(cli("show", name, "--json").out)["memory"]
             assert memory["estimate"]["n_ctx"] == 1024
+            assert memory["estimate"]["kv_type"] == "q8_0"
 
     def test_of_every_model_is_text_and_data(self, cli: Cli) -> None:
         for model in catalog.load().models[:3]:

@@ -112,8 +112,11 @@ class TestAModelOfTheCatalogue:
         assert pulled.code == 0, pulled.err
         path = Path(pulled.out.strip())
         assert path.read_bytes() == tiny
-        ran = cli("run", "-m", "small-model", "-n", "2", "-c", "64", "hi")
-        assert ran.code == 0, ran.err
+        for name in ("small-model", f"{REPOSITORY}/{PATH}", REPOSITORY):
+            ran = cli("run", "-m", name, "-n", "2", "-c", "64", "hi")
+            assert ran.code == 0, ran.err
+        shown = cli("show", "--json", f"{REPOSITORY}/{PATH}")
+        assert json.loads(shown.out)["name"] == "small-model"
 
     def test_says_first_what_it_takes(self, hub: Loopback, cli: Cli, home: Path) -> None:
         offer_model(home, hub.offer(CONTENT))
@@ -134,6 +137,10 @@ class TestAModelOfTheCatalogue:
         plan = json.loads(told)["plan"]
         assert (plan["memory"]["kind"], plan["memory"]["estimate"]["n_ctx"]) == ("well", 256)
         assert plan["memory"]["machine"]["total_bytes"] > 0
+        (home / "config" / "settings.toml").write_text("context = 128\nkv_type = 'q8_0'\n")
+        said = cli("pull", "small-model", "--dry-run").out
+        assert "a context of 128 tokens takes" in said
+        assert " KV cache q8_0, " in said
         parts = ("repacked", "kv", "recurrent", "compute", "runtime")
         estimate = plan["memory"]["estimate"]
         whole = sum(estimate[f"{part}_bytes"] for part in parts)

@@ -6,6 +6,7 @@ import json
 import select
 import signal
 import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ import pexpect
 import psutil
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
+from echoing import echo
+
+from ondevice.cli.run import _show
+from ondevice.domain.generation import GenerationRequest, Prompt
+from ondevice.measure import measure
 
 KEYS = {
     "text": str,
@@ -31,9 +37,18 @@ KEYS = {
         "decode_tok_per_s": float,
     },
     "memory": {"peak_private_bytes": int, "model_pages_bytes": int},
-    "cost_avoided": {"baseline": str, "usd": str, "price_date": str},
+    "cost_avoided": {
+        "baseline": str,
+        "usd": str,
+        "price_date": str,
+        "electricity_usd": type(None),
+        "net_usd": str,
+    },
     "threads": int,
     "n_ctx": int,
+    "flash_attention": bool,
+    "repacked": bool,
+    "mapped": bool,
     "lora": list,
     "notices": list,
 }
@@ -65,6 +80,8 @@ def test_one_document_holds_every_number(cli: Cli, starter_path: Path) -> None:
     assert kinds(document) == KEYS
     assert (document["engine"], document["backend"]) == ("llama.cpp", "cpu")
     assert (document["threads"], document["n_ctx"]) == (1, 512)
+    chosen = [document[name] for name in ("flash_attention", "repacked", "mapped")]
+    assert chosen == [False, False, True]  # Q4_1 has no faster form
     usage, timings = document["usage"], document["timings"]
     assert usage["completion_tokens"] <= 8
     assert usage["cached_tokens"] == 0
@@ -75,13 +92,35 @@ def test_one_document_holds_every_number(cli: Cli, starter_path: Path) -> None:
     size = starter_path.stat().st_size
     assert 0.5 * size < document["memory"]["model_pages_bytes"] < 1.1 * size
     assert document["memory"]["peak_private_bytes"] > 10 << 20
-    assert Decimal(document["cost_avoided"]["usd"]) > 0
-    assert document["cost_avoided"]["price_date"].startswith("20")
+    cost = document["cost_avoided"]
+    assert Decimal(cost["usd"]) > 0
+    assert set(cost["usd"]) <= set("0123456789.")  # also of less than a millionth
+    assert cost["net_usd"] == cost["usd"]
+    assert cost["price_date"].startswith("20")
+
+
+def test_what_is_asked_of_attention_is_in_it(cli: Cli) -> None:
+    document = answered(cli, "--raw", "--flash-attention", "on", "-n", "1", FRANCE)
+    assert document["flash_attention"]
+
+
+def test_a_notice_waits_for_the_end_of_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal both are in one place, and it would be read as a part of the sentence."""
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    with echo(tmp_path, pieces=["one ", "two ", "three"], notice_at=1) as loaded:
+        request = GenerationRequest(Prompt.chat("hi"))
+        _show(measure(loaded.engine, loaded.info, request, None), loaded.info, False, True)
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["one two three", "something changed"]
+    assert said[2].startswith("decode ")
 
 
 def test_an_onnx_folder_gives_the_same_document(cli: Cli, onnx_path: Path) -> None:
     document = answered(cli, "-m", onnx_path, "-t", "0", "-n", "8", "--threads", "1", "Say hello.")
-    assert kinds(document) == KEYS
+    unsaid = {"flash_attention": type(None), "mapped": type(None)}
+    assert kinds(document) == KEYS | unsaid
     assert (document["engine"], document["backend"]) == ("onnx", "cpu")
     assert (document["threads"], document["n_ctx"]) == (1, 512)
     assert document["memory"]["model_pages_bytes"] > 10 << 20
@@ -158,6 +197,33 @@ class TestTheAnswer:
         assert document["timings"]["decode_tok_per_s"] is None
 
 
+class TestWithElectricity:
+    """So dear that it costs more than any cloud."""
+
+    @pytest.fixture(autouse=True)
+    def dear(self, home: Path) -> None:
+        (home / "config").mkdir(parents=True)
+        settings = "watts = 100000\ntariff_usd_per_kwh = 900\n"
+        (home / "config" / "settings.toml").write_text(settings)
+
+    def test_it_is_taken_off_what_was_avoided(self, cli: Cli) -> None:
+        document = answered(cli, "--raw", "-t", "0", "-n", "4", FRANCE)
+        cost, timings = document["cost_avoided"], document["timings"]
+        electricity = Decimal(cost["electricity_usd"])
+        assert float(electricity) == pytest.approx(
+            (timings["ttft_s"] + timings["decode_s"]) * 100_000 * 900 / 3_600_000
+        )
+        assert Decimal(cost["net_usd"]) == Decimal(cost["usd"]) - electricity < 0
+
+    def test_a_negative_saving_is_shown_as_negative(self, environment: dict[str, str]) -> None:
+        arguments = ["run", "--raw", "-t", "0", "-n", "4", FRANCE]
+        command = pexpect.spawn(str(SCRIPT), arguments, env=environment, timeout=PATIENCE_S)
+        command.expect("net avoided -\\$[0-9.,]+ vs ")
+        command.expect(pexpect.EOF)
+        command.close()
+        assert command.exitstatus == 0
+
+
 class TestASchema:
     def test_is_kept_to(self, cli: Cli, tmp_path: Path) -> None:
         schema = tmp_path / "schema.json"
@@ -189,6 +255,17 @@ class TestASchema:
         assert len(outcome.err.splitlines()) == 2
 
 
+@pytest.mark.parametrize("command", ["run", "chat"])
+def test_an_embedding_model_is_refused_in_one_line(command: str, cli: Cli) -> None:
+    outcome = cli(command, "-m", "nomic-embed-text-v1.5", *(["Hi"] if command == "run" else []))
+    assert (outcome.code, outcome.out) == (3, "")
+    what = "is an embedding model: it turns text into vectors and does not chat"
+    assert outcome.err.splitlines() == [
+        f"ondevice: nomic-embed-text-v1.5 {what}",
+        "  Choose another one: ondevice list",
+    ]
+
+
 class TestAnAdapter:
     @pytest.mark.parametrize(
         ("name", "code", "said"),
@@ -213,6 +290,16 @@ class TestABaseModel:
         document = answered(cli, "-m", gemma_path, "-t", "0", "-n", "3", FRANCE)
         assert document["text"].strip()
         assert document["usage"]["prompt_tokens"] == 6  # five words and the beginning
+        assert codes(document).count("completion_mode") == 1
+
+    def test_says_so_unless_it_was_asked_for(
+        self, cli: Cli, gemma_path: Path, environment: dict[str, str]
+    ) -> None:
+        arguments = ["run", "-m", str(gemma_path), "-c", "64", "-n", "1", FRANCE]
+        with pexpect.spawn(str(SCRIPT), arguments, env=environment, timeout=PATIENCE_S) as command:
+            command.expect_exact("a base model: it continues the text, without a template")
+            command.expect(pexpect.EOF)
+        document = answered(cli, "-m", gemma_path, "--raw", "-n", "1", FRANCE)
         assert "completion_mode" not in codes(document)
 
     def test_says_so_when_a_chat_was_asked(self, cli: Cli, gemma_path: Path) -> None:

@@ -149,6 +149,12 @@ def test_what_cannot_be_is_refused_with_the_nearest_or_the_range(
     assert not home.exists()
 
 
+def test_an_embedding_model_is_not_kept(cli: Cli) -> None:
+    outcome = cli("settings", "set", "model", "nomic-embed-text-v1.5")
+    assert outcome.code == 3
+    assert "it turns text into vectors and does not chat" in outcome.err
+
+
 def test_a_model_is_known_before_it_is_kept(cli: Cli, home: Path) -> None:
     outcome = cli("settings", "set", "model", "no-such-model")
     assert outcome.code == Exit.MODEL

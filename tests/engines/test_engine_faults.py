@@ -49,7 +49,8 @@ def test_a_crash_in_an_answer_names_the_signal_and_the_last_words(
     assert text_of(events) == "ab"
     assert isinstance(error, errors.EngineCrashed)
     assert error.message == f"the engine stopped: signal {name} (GGML_ASSERT(n > 0) failed)"
-    assert error.log_tail == "loading\nGGML_ASSERT(n > 0) failed"
+    assert error.last_lines == ["loading", "GGML_ASSERT(n > 0) failed"]
+    assert ("ondevice chat --repack off" in error.hint) == (name == "SIGSEGV")
 
 
 def test_control_characters_in_the_last_words_are_not_in_the_message(
@@ -57,6 +58,7 @@ def test_control_characters_in_the_last_words_are_not_in_the_message(
 ) -> None:
     engine = start_echo(signal_at=0, stderr="\x1b]52;c;evil\x07 done")
     _, error = until_error(engine)
+    assert error.last_lines == []  # the message has it
     assert error.message == "the engine stopped: signal SIGKILL (]52;c;evil done)"
 
 

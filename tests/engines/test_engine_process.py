@@ -198,7 +198,7 @@ def test_a_model_file_of_any_name_loads(tmp_path: Path, name: str | bytes) -> No
     file = echo_file(tmp_path / os.fsdecode(name), pieces=["here"])
     engine = EngineProcess("echo")
     info = engine.load(file, LoadOptions())
-    assert info.model_path == str(file.path)
+    assert info.model_paths == (str(file.path),)
     assert text_of(say(engine)) == "here"
     engine.close()
 

@@ -134,6 +134,9 @@ def test_a_file_cut_off_while_loaded_is_a_crash_that_says_the_file_changed(
 
 def test_a_context_larger_than_memory_is_refused_with_the_numbers(starter_path: Path) -> None:
     engine = EngineProcess("llama.cpp")
-    with pytest.raises(errors.ModelLoadFailed, match=r"900,000,000 tokens needs .* are free"):
-        engine.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=900_000_000))
+    options = LoadOptions(n_ctx=900_000_000)
+    refused = pytest.raises(errors.ModelLoadFailed, match=r"900,000,000 tokens needs .* are free")
+    with refused as caught:
+        engine.load(ModelFile(starter_path, "llama.cpp", "starter"), options)
     engine.close()
+    assert "the setting `context`" in caught.value.hint

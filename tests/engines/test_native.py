@@ -220,7 +220,7 @@ def test_an_overflow_is_refused_before_anything_is_touched(either: EngineProcess
     with pytest.raises(errors.ContextOverflow, match="the context holds 2,048") as caught:
         next(either.generate(GenerationRequest(Prompt.chat("word " * 3000))))
     assert "Nothing was cut" in caught.value.hint
-    assert "up to 8192" in caught.value.hint
+    assert "the setting `context`, or -c, up to 8192" in caught.value.hint
     events = greedy(either, CAPITAL)
     assert text_of(events) == expected
     assert done_of(events).usage.cached_tokens > 0

@@ -194,7 +194,7 @@ def test_weights_inside_the_graph_are_as_good(folder: Path, engine: EngineProces
     (folder / "model.onnx.data").unlink()
     onnx.save_model(model, str(folder / "model.onnx"))
     info = load(engine, folder)
-    assert info.model_path == str((folder / "model.onnx").resolve())
+    assert info.model_paths == (str((folder / "model.onnx").resolve()),)
     assert done_of(say(engine, "hi", max_tokens=2, ignore_eos=True)).usage.completion_tokens == 2
 
 
@@ -223,8 +223,10 @@ def test_a_context_larger_than_memory_is_refused_with_the_numbers(
     folder: Path, engine: EngineProcess
 ) -> None:
     edit_config(folder, lambda d: d["model"].update(context_length=2_000_000_000))
-    with pytest.raises(errors.ModelLoadFailed, match=r"2,000,000,000 tokens needs .* are free"):
+    refused = pytest.raises(errors.ModelLoadFailed, match=r"2,000,000,000 tokens needs .* are free")
+    with refused as caught:
         load(engine, folder, n_ctx=2_000_000_000)
+    assert "the setting `context`" in caught.value.hint
 
 
 def test_without_a_size_the_context_is_what_other_engines_take(

@@ -105,7 +105,7 @@ def test_a_hostile_template_is_one_short_named_error(source: str) -> None:
     with pytest.raises(TemplateFailed, match=r"^the chat template ") as caught:
         render(source)
     assert len(caught.value.message) < 300
-    assert "--raw" in caught.value.hint
+    assert "ondevice run --raw" in caught.value.hint
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 

@@ -90,9 +90,9 @@ def start_holder(tmp_path: Path) -> Iterator[StartHolder]:
 @linux
 def test_the_two_kinds_of_memory_are_told_apart(start_holder: StartHolder) -> None:
     holder = start_holder()
-    empty = read_process(holder.pid, str(holder.path))
+    empty = read_process(holder.pid, (str(holder.path),))
     assert holder.next() == "full"
-    full = read_process(holder.pid, str(holder.path))
+    full = read_process(holder.pid, (str(holder.path),))
     assert empty is not None
     assert full is not None
     assert empty.model_pages_bytes == 0
@@ -107,7 +107,7 @@ def test_the_two_kinds_of_memory_are_told_apart(start_holder: StartHolder) -> No
 def test_only_the_pages_that_were_touched_count(start_holder: StartHolder) -> None:
     holder = start_holder(mapped=MAPPED // 3)
     assert holder.next() == "full"
-    memory = read_process(holder.pid, str(holder.path))
+    memory = read_process(holder.pid, (str(holder.path),))
     assert memory is not None
     assert memory.model_pages_bytes is not None
     # the kernel maps up to 16 pages around a touched one
@@ -130,7 +130,7 @@ def test_only_the_pages_that_were_touched_count(start_holder: StartHolder) -> No
 def test_a_file_is_known_by_any_name(name: str, start_holder: StartHolder) -> None:
     holder = start_holder(name, private=0)
     assert holder.next() == "full"
-    memory = read_process(holder.pid, str(holder.path))
+    memory = read_process(holder.pid, (str(holder.path),))
     assert memory is not None
     assert memory.model_pages_bytes == pytest.approx(MAPPED, rel=0.1)
 
@@ -139,10 +139,10 @@ def test_a_file_is_known_by_any_name(name: str, start_holder: StartHolder) -> No
 def test_a_name_that_is_no_text_harms_nothing(start_holder: StartHolder, tmp_path: Path) -> None:
     holder = start_holder(os.fsdecode(b"latin-\xe9.gguf"), private=0)
     assert holder.next() == "full"
-    memory = read_process(holder.pid, str(holder.path))
+    memory = read_process(holder.pid, (str(holder.path),))
     assert memory is not None
     assert memory.model_pages_bytes == pytest.approx(MAPPED, rel=0.1)
-    another = read_process(holder.pid, str(tmp_path / "another.gguf"))
+    another = read_process(holder.pid, (str(tmp_path / "another.gguf"),))
     assert another is not None
     assert another.model_pages_bytes == 0
 
@@ -152,7 +152,7 @@ def test_a_file_that_was_deleted_meanwhile_is_still_counted(start_holder: StartH
     holder = start_holder(private=0)
     assert holder.next() == "full"
     holder.path.unlink()
-    memory = read_process(holder.pid, str(holder.path))
+    memory = read_process(holder.pid, (str(holder.path),))
     assert memory is not None
     assert memory.model_pages_bytes == pytest.approx(MAPPED, rel=0.1)
 
@@ -160,7 +160,7 @@ def test_a_file_that_was_deleted_meanwhile_is_still_counted(start_holder: StartH
 @linux
 def test_model_pages_can_be_left_out(start_holder: StartHolder) -> None:
     holder = start_holder()
-    memory = read_process(holder.pid, str(holder.path), pages=False)
+    memory = read_process(holder.pid, (str(holder.path),), pages=False)
     assert memory is not None
     assert memory.model_pages_bytes is None
     assert memory.private_bytes
@@ -169,7 +169,7 @@ def test_model_pages_can_be_left_out(start_holder: StartHolder) -> None:
 def test_a_process_that_is_gone_has_none(start_holder: StartHolder) -> None:
     holder = start_holder()
     holder.end()
-    assert read_process(holder.pid, str(holder.path)) is None
+    assert read_process(holder.pid, (str(holder.path),)) is None
 
 
 @linux
@@ -177,7 +177,7 @@ def test_a_process_nobody_waited_for_has_none() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert read_process(child.pid, "x") is None
+    assert read_process(child.pid, ("x",)) is None
     child.communicate()
 
 
@@ -189,7 +189,7 @@ class TestElsewhere:
     def test_only_the_resident_total_is_known(self, start_holder: StartHolder) -> None:
         holder = start_holder()
         assert holder.next() == "full"
-        memory = read_process(holder.pid, str(holder.path))
+        memory = read_process(holder.pid, (str(holder.path),))
         assert memory is not None
         assert memory.resident_bytes == psutil.Process(holder.pid).memory_info().rss
         assert (memory.private_bytes, memory.model_pages_bytes) == (None, None)
@@ -197,11 +197,11 @@ class TestElsewhere:
     def test_a_process_that_is_gone_has_none(self, start_holder: StartHolder) -> None:
         holder = start_holder()
         holder.end()
-        assert read_process(holder.pid, "x") is None
+        assert read_process(holder.pid, ("x",)) is None
 
     def test_a_peak_is_unknown_there(self, start_holder: StartHolder) -> None:
         holder = start_holder()
-        with PeakMemory(holder.pid, str(holder.path)) as memory:
+        with PeakMemory(holder.pid, (str(holder.path),)) as memory:
             use = memory.use()
         assert use.peak_private_bytes is None
         assert use.resident_bytes
@@ -213,12 +213,12 @@ def test_the_peak_outlives_the_memory(
 ) -> None:
     monkeypatch.setattr(sampler, "PERIOD_S", 0.01)
     holder = start_holder()
-    with PeakMemory(holder.pid, str(holder.path)) as memory:
+    with PeakMemory(holder.pid, (str(holder.path),)) as memory:
         holder.next()
         high = memory.use().peak_private_bytes
         assert holder.next() == "less"
         assert memory.use().peak_private_bytes == high
-    now = read_process(holder.pid, str(holder.path))
+    now = read_process(holder.pid, (str(holder.path),))
     assert now is not None
     assert now.private_bytes is not None
     assert high is not None
@@ -229,7 +229,7 @@ def test_the_peak_outlives_the_memory(
 def test_the_peak_of_a_process_that_ended_is_kept(start_holder: StartHolder) -> None:
     holder = start_holder()
     holder.next()
-    with PeakMemory(holder.pid, str(holder.path)) as memory:
+    with PeakMemory(holder.pid, (str(holder.path),)) as memory:
         before = memory.use()
         holder.end()
         after = memory.use()

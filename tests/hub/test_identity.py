@@ -93,6 +93,18 @@ def test_what_cannot_be_remembered_is_hashed_all_the_same(file: ModelFile, tmp_p
     assert identity.known_sha256(file, CATALOG, damaged) == sha256(b"some bytes")
 
 
+def test_a_split_model_has_a_hash_of_all_its_parts(tmp_path: Path) -> None:
+    cache, paths = tmp_path / "cache", [tmp_path / f"m-0000{n}-of-00002.gguf" for n in (1, 2)]
+    for path in paths:
+        path.write_bytes(b"some bytes")
+    file = ModelFile(paths[0], "llama.cpp", "m")
+    first = identity.sha256_of(file, CATALOG, cache)
+    assert identity.known_sha256(file, CATALOG, cache) == first != sha256(b"some bytes")
+    rewrite(paths[1])
+    assert identity.known_sha256(file, CATALOG, cache) is None
+    assert identity.sha256_of(file, CATALOG, cache) != first
+
+
 def test_not_more_than_a_few_hundred_are_remembered(
     file: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

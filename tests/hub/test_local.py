@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 from onnx_folder import write_tiny
+from tiny import with_pair
 
 from ondevice import catalog
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.model import FileSpec, ModelSpec
-from ondevice.errors import ModelNotHere, NotAModelFile, OnDeviceError, UnknownModel
+from ondevice.errors import (
+    ModelNotHere,
+    NotAModelFile,
+    OnDeviceError,
+    UnknownModel,
+    UnsupportedModel,
+)
 from ondevice.gguf.shapes import write_shape
 from ondevice.hub import local, records
 
@@ -315,6 +322,40 @@ class TestAName:
         assert local.looks_like_path(name) == is_path
 
 
+class TestAnEmbeddingModel:
+    def test_of_the_catalogue_is_refused_before_it_is_fetched(self) -> None:
+        known = catalog.load()
+        (model, *_) = [each for each in known.models if each.use == "embed"]
+        with pytest.raises(UnsupportedModel, match="turns text into vectors and does not chat"):
+            local.resolve(model.name, known)
+        with pytest.raises(ModelNotHere):
+            local.locate(model.name, known)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            pytest.param("attention.causal", False, id="looks both ways"),
+            pytest.param("pooling_type", 3, id="pools"),
+        ],
+    )
+    def test_by_path_is_known_by_its_header(
+        self, key: str, value: bool | int, tiny: Path, tmp_path: Path
+    ) -> None:
+        path = with_pair(tiny, tmp_path / "embedder.gguf", f"llama.{key}", value)
+        with pytest.raises(UnsupportedModel, match="is an embedding model"):
+            local.resolve(str(path), catalog.load())
+        assert local.locate(str(path), catalog.load()).use == "embed"
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [("attention.causal", True), ("pooling_type", 0)], ids=["causal", "none"]
+    )
+    def test_is_not_seen_in_a_header_that_says_it_is_none(
+        self, key: str, value: bool | int, tiny: Path, tmp_path: Path
+    ) -> None:
+        path = with_pair(tiny, tmp_path / "model.gguf", f"llama.{key}", value)
+        assert local.resolve(str(path), catalog.load()).use == "chat"
+
+
 class TestANameOfTheHub:
     NAME = "owner/name-GGUF/quants/model.gguf"
 
@@ -330,6 +371,14 @@ class TestANameOfTheHub:
         path = self.put(cache, tiny)
         found = local.resolve(self.NAME, catalog.load())
         assert (found.path, found.quantization) == (path, "Q4_0")
+
+    @pytest.mark.parametrize("name", ["owner/name-GGUF", "Owner/name-GGUF/model.gguf"])
+    def test_of_the_catalogue_is_what_that_pins(self, name: str, cache: Path) -> None:
+        path, known = put(cache), catalog.Catalog((spec(),))
+        found = local.resolve(name, known)
+        assert (found.path, found.name, found.quantization) == (path, "some-model", "Q4_0")
+        with pytest.raises(UnknownModel):
+            local.resolve("owner/name-GGUF/other.gguf", known)
 
     def test_is_a_path_first(
         self, cache: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -349,7 +398,7 @@ class TestANameOfTheHub:
     @pytest.mark.parametrize("name", ["a/../b.gguf", "a/b/../../c.gguf", "a--b/c/x.gguf"])
     def test_never_leads_out_of_the_cache(self, name: str, cache: Path, tiny: Path) -> None:
         self.put(cache, tiny)
-        assert local.from_repository(name) is None
+        assert local.from_repository(name, catalog.load()) is None
 
 
 class TestAnUnfinishedDownload:

@@ -109,14 +109,15 @@ async def test_text_stays_in_the_composer_while_an_answer_is_made(make_stage: Ma
 
 async def test_a_crash_says_why_and_f5_goes_on_with_the_session(make_stage: MakeStage) -> None:
     stage = make_stage(
-        pieces=["part "], repeat=9, signal_at=8, delay_s=0.02, stderr="GGML_ASSERT failed"
+        pieces=["part "], repeat=9, signal_at=8, delay_s=0.02, stderr="why\nGGML_ASSERT failed"
     )
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
         trouble = person.bubbles()[-1][1]
         assert "signal SIGKILL" in trouble
-        assert "GGML_ASSERT failed" in trouble
+        assert "(GGML_ASSERT failed)" in trouble
+        assert "| why" in trouble.splitlines()
         assert "Load the model again" in trouble
         assert stage.stored()[1].state == "interrupted"
         assert stage.stored()[1].content.startswith("part")

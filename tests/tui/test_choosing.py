@@ -193,6 +193,7 @@ async def test_help_lists_every_named_key_with_what_it_does(make_stage: MakeStag
             assert binding.tooltip in words
         assert terms[:5] == ["Enter", "Shift+Enter, Ctrl+J", "PgUp", "PgDn", "Esc"]
         assert {"TTFT", "decode tok/s", "model pages", "cost avoided", "unknown"} <= set(terms)
+        assert words[terms.index("loaded")] == "flash attention off, weights not repacked"
         await person.press("escape")
         assert person.app.focused is person.composer
 

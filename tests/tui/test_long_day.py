@@ -62,7 +62,7 @@ class Day:
     def held(self) -> Held:
         self._new_session()
         process = self._terminal.process
-        private = read_process(process.pid, "").private_bytes
+        private = read_process(process.pid, ()).private_bytes
         assert private is not None
         files = frozenset(str(path) for path in self._folder.rglob("*"))
         return Held(private, process.num_fds(), len(process.children(recursive=True)), files)

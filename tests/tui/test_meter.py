@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from echoing import PRICE
 from hypothesis import given
 from hypothesis import strategies as st
-from stage import BASELINES, Person, Stage
+from stage import BASELINES, SETTINGS, Person, Stage
 
+from ondevice import units
 from ondevice.domain.context import ContextParts
 from ondevice.domain.generation import GenerationDone, PromptTokens, Timings, Usage
 from ondevice.domain.measured import Measured
@@ -69,6 +71,41 @@ async def test_a_blank_answer_avoids_nothing_on_the_screen_as_in_the_store(
         assert [amount.split()[-1] for amount in amounts] == ["$0"] * 4
         (row,) = stage.database.rows("SELECT usd FROM answer")
         assert row["usd"] == "0"
+
+
+DEAR = "watts = 100000\ntariff_usd_per_kwh = 900\n"
+
+
+@pytest.mark.parametrize("pieces", [["word "], [""]], ids=["an answer", "a blank one"])
+async def test_what_electricity_cost_is_taken_off_and_shown_below_zero(
+    make_stage: MakeStage, pieces: list[str]
+) -> None:
+    stage = make_stage(pieces=pieces, settings=SETTINGS + DEAR)
+    stage.chat.use(stage.settings.read().settings)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await priced(Person(stage, pilot))
+        await person.ask("question")
+        await person.until(lambda: "net avoided   -$" in person.text("#panel"))
+        rows = [line.split() for line in person.text("#panel").splitlines() if "$" in line]
+        assert [" ".join(row[:-1]) for row in rows] == [
+            "net avoided",
+            "since start",
+            "frontier",
+            "since start",
+        ]
+        assert all(row[-1].startswith("-$") for row in rows)
+        (kept,) = stage.database.rows("SELECT usd, electricity_usd FROM answer")
+        net = Decimal(kept["usd"]) - Decimal(kept["electricity_usd"])
+        assert rows[0][-1] == rows[1][-1] == units.money(net)
+
+
+async def test_the_line_shows_a_negative_saving_as_negative(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["word "], settings=SETTINGS + DEAR)
+    stage.chat.use(stage.settings.read().settings)
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        await person.until(lambda: "saved -$" in person.text("#line"))
 
 
 async def test_noise_of_random_weights_has_no_cost(make_stage: MakeStage) -> None:

@@ -26,10 +26,7 @@ from ondevice.hub import local
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
-USED = (
-    *answering.USED,
-    *("tariff_usd_per_kwh", "watts", *KEPT),
-)
+USED = (*answering.USED, *KEPT)
 
 
 def hold(session: int | None, private: bool, options: Options) -> int:
@@ -68,7 +65,9 @@ def _furnish(options: Options, chosen: Settings) -> Desk:
         interrupts=Interrupts(stay=lines.terminal),
         model_hash=lambda file, read: hash_of(file, read, known(), paths),
         resolve=lambda name: local.resolve(name, known()),
-        models=lambda: [each.name for each in known().models if local.find(each)],
+        models=lambda: [
+            each.name for each in known().models if each.use != "embed" and local.find(each)
+        ],
         price=partial(answering.price, options["baseline"] or chosen.baseline),
         load_options=answering.load_options(options, chosen),
         sampling=answering.sampling(options, chosen),

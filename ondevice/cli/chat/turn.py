@@ -47,7 +47,8 @@ def answer(desk: Desk, begin: Begin) -> None:
             for event in events:
                 shown.note(event)
         except ENGINE_GONE as error:
-            raise type(error)(error.message, hint=f"{error.hint} {RELOADS}".strip()) from error
+            error.hint = f"{error.hint} {RELOADS}".strip()
+            raise
         except ContextOverflow as error:
             desk.refused = error.question
             raise ContextOverflow(error.message, hint=SHORTENS) from error
@@ -156,12 +157,14 @@ def numbers(measured: Measured) -> str:
     ]
     if measured.cost is not None:
         cost = measured.cost
-        parts.append(f"avoided {units.money(cost.usd)} vs {cost.price.title}")
+        parts.append(f"{cost.label} {units.money(cost.net_usd)} vs {cost.price.title}")
     return " · ".join(parts)
 
 
 def failed(error: OnDeviceError) -> None:
-    """One line and a hint; the conversation goes on."""
+    """One line and a hint, what an engine said last between them; the conversation goes on."""
     click.echo(f"Error: {clean_line(error.message, 500)}", err=True)
+    for line in error.last_lines:
+        click.echo(f"  | {clean_line(line)}", err=True)
     if error.hint:
         click.echo(f"  {clean_line(error.hint, 500)}", err=True)

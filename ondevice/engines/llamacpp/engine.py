@@ -80,13 +80,13 @@ class LlamaCppEngine:
             engine="llama.cpp",
             backend="cpu",
             build=binding.build(),
-            model_path=os.path.realpath(file.path),
+            model_paths=tuple(os.path.realpath(each) for each in file.paths),
             n_ctx=context.n_ctx,
             n_ctx_train=context.n_ctx_train,
             threads=choices.threads,
             threads_fixed=choices.threads_fixed,
             flash_attention=choices.flash_attention,
-            repacked=choices.repack,
+            repacked=log.repacked,
             has_template=prompts.has_template,
             pid=os.getpid(),
             notices=choices.notices + loading.fallbacks(lib, options),
@@ -95,6 +95,7 @@ class LlamaCppEngine:
             capabilities=("snapshots", "schema", "lora"),
             unbounded=context.unbounded,
             thinking=prompts.thinking,
+            mapped=log.mapped,
         )
 
     def count_tokens(self, prompt: Prompt) -> PromptTokens:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ondevice import errors, units
+from ondevice import errors, fit, units
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
 from ondevice.domain.memory import KvType
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
-from ondevice.engines.base import LoadProgress
+from ondevice.engines.base import SMALLER_CONTEXT, LoadProgress
 from ondevice.engines.llamacpp import adapters
 from ondevice.engines.llamacpp.bound import state_binding
 from ondevice.engines.llamacpp.choices import Choices
 from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
 from ondevice.engines.statefile import Binding
+from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
 
 KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
@@ -28,6 +31,9 @@ MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
 FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
 WARNING, ERROR = 3, 4
+_WEIGHTS = re.compile(r"(\S+) +model buffer size = ")
+FASTER_BUFFERS = frozenset({"CPU_REPACK", "AMX", "CPU_KLEIDIAI", "CPU_RISCV64_SPACEMIT"})
+"""llama.cpp's names of those with weights in a form for faster arithmetic."""
 
 
 def choose(file: ModelFile, options: LoadOptions) -> Choices:
@@ -68,9 +74,19 @@ def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bo
     """Repacked weights are a second copy in private memory, beside the pages of the file."""
     if may_repack(size_of(file), probe.machine_memory().available_bytes):
         return True
-    said = "weights are not repacked: little memory is free; decoding is slower"
-    notices.append(EngineNotice("memory", said))
+    if _has_faster_form(file):
+        said = "weights are not repacked: little memory is free; decoding is slower"
+        notices.append(EngineNotice("memory", said))
     return False
+
+
+def _has_faster_form(file: ModelFile) -> bool:
+    """Whether there is anything to repack; of a split GGUF its first part says so."""
+    try:
+        layout = fit.from_header(read_header(file.path), size_of(file))
+    except errors.ModelTrouble:
+        return False  # llama.cpp has the last word on the file
+    return layout is not None and layout.repackable_bytes > 0
 
 
 def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
@@ -81,12 +97,14 @@ def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
 
 
 def size_of(file: ModelFile) -> int:
-    """Bytes of the file. Raises ModelLoadFailed."""
+    """Bytes of all its parts. Raises ModelLoadFailed."""
     try:
-        return file.path.stat().st_size
+        return sum(path.stat().st_size for path in file.paths)
     except OSError as error:
+        part = f": {clean_line(Path(error.filename).name, 80)}" if file.paths[1:] else ""
         raise errors.ModelLoadFailed(
-            f"{file.name} cannot be read: {error.strerror}", hint="Has it been moved or deleted?"
+            f"{file.name} cannot be read{part}: {error.strerror}",
+            hint="Has it been moved or deleted?",
         ) from error
 
 
@@ -96,15 +114,27 @@ class Log:
 
     lib: Any
     errors: list[str] = field(default_factory=list)
+    buffers: set[str] = field(default_factory=set)
+    """What holds the weights, by its own names; it has no function that tells."""
 
     def __post_init__(self) -> None:
         self._callback = self.lib.llama_log_callback(self._line)  # kept alive by this object
         self.lib.llama_log_set(self._callback, None)
 
+    @property
+    def repacked(self) -> bool:
+        return not self.buffers.isdisjoint(FASTER_BUFFERS)
+
+    @property
+    def mapped(self) -> bool:
+        return any(name.endswith("_Mapped") for name in self.buffers)
+
     def _line(self, level: int, text: bytes, _data: Any) -> None:
-        if level not in (WARNING, ERROR):
-            return
         line = text.decode("utf-8", "replace").rstrip()
+        if level not in (WARNING, ERROR):
+            if found := _WEIGHTS.search(line):
+                self.buffers.add(found[1])
+            return
         if level == ERROR and line:
             self.errors.append(line)
         print(line, file=sys.stderr, flush=True)
@@ -123,6 +153,7 @@ def open_context(
     Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
     """
     lib.llama_backend_init()
+    model_bytes = size_of(file)  # first: it names a part that is missing
     model = _load_weights(lib, log, file, choices, progress)
     trained = lib.llama_model_n_ctx_train(model)
     wanted = options.n_ctx or default_n_ctx(trained)
@@ -137,7 +168,7 @@ def open_context(
         lib.llama_model_free(model)
         raise errors.ModelLoadFailed(
             f"no context of {wanted} tokens could be made for {file.name}: {_reason(log)}",
-            hint="Try a smaller context with --ctx.",
+            hint=SMALLER_CONTEXT,
         )
     context = Context(lib, model, handle)
     try:
@@ -145,7 +176,7 @@ def open_context(
     except errors.AdapterRefused:
         context.close()
         raise
-    return context, state_binding(context, choices, size_of(file), applied)
+    return context, state_binding(context, choices, model_bytes, applied)
 
 
 def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:
@@ -158,7 +189,7 @@ def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:
         sizes = f"needs {units.size(needed)}; {units.size(free)} are free"
         raise errors.ModelLoadFailed(
             f"a context of {n_ctx:,} tokens {sizes}",
-            hint="Choose a smaller context with --ctx.",
+            hint=SMALLER_CONTEXT,
         )
 
 

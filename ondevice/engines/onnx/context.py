@@ -172,10 +172,6 @@ class Context:
         if self._stopped:
             self._go_on()
 
-    @property
-    def is_stopped(self) -> bool:
-        return self._stopped
-
     def _go_on(self) -> None:
         with self._running:
             self._stopped = False

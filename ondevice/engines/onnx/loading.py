@@ -12,6 +12,7 @@ from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.layout import default_n_ctx
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
+from ondevice.engines.base import SMALLER_CONTEXT
 from ondevice.engines.onnx import binding
 from ondevice.engines.onnx.binding import Library, NativeError
 from ondevice.engines.onnx.context import Context
@@ -71,7 +72,7 @@ def _context_size(folder: ModelFolder, options: LoadOptions, notices: list[Engin
         raise errors.ModelLoadFailed(
             f"a context of {n_ctx:,} tokens needs {units.size(needed)}; "
             f"{units.size(free)} are free",
-            hint="Choose a smaller context with --ctx.",
+            hint=SMALLER_CONTEXT,
         )
     return n_ctx
 

@@ -176,7 +176,7 @@ class ChatScreen(ComposingScreen):
         if isinstance(error, ContextOverflow):
             room = f"{key_of(self, 'chat.room')} makes room"
             hint = f"Nothing was cut, and the question is back below: shorten it, or {room}."
-        await self._conversation.add(Trouble(error.message, hint))
+        await self._conversation.add(Trouble(error, hint))
 
     @on(messages.Noticed)
     def _show_notice(self, event: messages.Noticed) -> None:

@@ -35,9 +35,10 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,f1,q", "dismiss", "Back", id="help.back", tooltip="Leave the help."),
     ]
 
-    def __init__(self, bindings: list[Binding], numbers: Numbers) -> None:
+    def __init__(self, bindings: list[Binding], numbers: Numbers, loaded: str = "") -> None:
+        """`loaded` says how the model was, where there is one."""
         super().__init__()
-        self._listed, self._numbers = bindings, numbers
+        self._listed, self._numbers, self._loaded = bindings, numbers, loaded
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:
@@ -46,6 +47,9 @@ class HelpScreen(ModalScreen[None]):
             yield Static("Keys", classes="heading")
             for binding in self._listed:
                 yield _row(self._keys(binding), binding.tooltip or binding.description)
+            if self._loaded:
+                yield Static("The model", classes="heading")
+                yield _row("loaded", self._loaded)
             yield Static("What the numbers mean", classes="heading")
             for term, words in definitions(self._numbers):
                 yield _row(term, words)

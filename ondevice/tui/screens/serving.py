@@ -107,7 +107,7 @@ class ServingScreen(Screen[None]):
         if failed is not None and before is not None and before is not failed:
             hint += f" {before.name} is loaded again."
             self._begin_loading(before, self._chat.options)
-        await self._conversation.add(Trouble(event.error.message, hint.strip()))
+        await self._conversation.add(Trouble(event.error, hint.strip()))
 
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""

@@ -15,6 +15,7 @@ from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Places, StoredMessage
 from ondevice.domain.text import clean, clean_line
 from ondevice.domain.thinking import USUAL, ThinkingStream, ThinkingStyle, style_of
+from ondevice.errors import OnDeviceError
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.thinking import Thinking
 
@@ -98,10 +99,12 @@ class Question(Bubble):
 
 
 class Trouble(Bubble):
-    """Something went wrong: what, and what to do."""
+    """Something went wrong: what, what an engine said last, and what to do."""
 
-    def __init__(self, message: str, hint: str) -> None:
-        self._text = "\n".join(clean_line(line, 500) for line in (message, hint) if line)
+    def __init__(self, error: OnDeviceError, hint: str) -> None:
+        last = [f"| {line}" for line in error.last_lines]
+        lines = [each for each in (error.message, *last, hint) if each]
+        self._text = "\n".join(clean_line(line, 500) for line in lines)
         super().__init__("ondevice", Static(Content(self._text), classes="body"), "trouble")
 
     @property

@@ -11,6 +11,8 @@ missed         why tokens that had been read before were read again
 machine        memory that programs can still get, of all there is
 threads        those that decode now, of those to start with; "adapted" while other programs
                take cores, "fixed" by the settings
+net avoided    cost avoided where the electricity used here is known, so that it is taken off;
+               below zero where running it here cost more
 frontier       cost avoided against a frontier model; a small model does not replace one
 since start    the same of all answers since the app was started
 against        the cloud model that is compared with; another can be chosen

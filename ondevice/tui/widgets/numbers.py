@@ -138,11 +138,11 @@ def _cost_rows(live: Live, scarce: Scarcity) -> Rows:
     if price is None:
         return [("avoided", NOT_YET)]
     space = [] if scarce else [SPACE]
-    rows = _price_rows("avoided", live, price)
+    rows = _price_rows(live, price)
     if frontier is not None and frontier.baseline != price.baseline:
         same_day = frontier.price_date == price.price_date
         rows += [] if same_day else [_day("  price of", price)]
-        rows += [*space, *_price_rows("frontier", live, frontier)]
+        rows += [*space, *_price_rows(live, frontier, "frontier")]
         rows.append(_day("  prices of" if same_day else "  price of", frontier))
     else:
         rows.append(_day("  price of", price))
@@ -153,11 +153,12 @@ def _day(label: str, price: Price) -> tuple[str, str]:
     return label, price.price_date.isoformat()
 
 
-def _price_rows(label: str, live: Live, price: Price) -> Rows:
+def _price_rows(live: Live, price: Price, label: str = "") -> Rows:
     """Of the last answer, and of all since the start."""
     last = live.last.cost_at(price) if live.last else None
+    amount = units.money(last.net_usd) if last else NOT_YET
     return [
-        (label, units.money(last.usd) if last else NOT_YET),
+        (label or (last.label if last else "avoided"), amount),
         ("  since start", units.money(live.avoided(price))),
         ("  against", clean_line(price.title, 20)),
     ]
