@@ -74,6 +74,18 @@ class Catalog:
             raise UnknownModel(f"no model is called {clean_line(name, 80)!r}", self._nearest(name))
         return spec
 
+    def of_repository(self, repository: str) -> list[tuple[ModelSpec, FileSpec]]:
+        """What lies in `owner/name` of a hub, where capitals do not matter.
+
+        What is known of it, terms and hashes, holds by whatever name it is asked for.
+        """
+        return [
+            (spec, file)
+            for spec in self.models
+            for file in spec.files
+            if file.repository.lower() == repository.lower()
+        ]
+
     def _nearest(self, name: str) -> str:
         from difflib import get_close_matches  # deferred: only a mistyped name needs it
 

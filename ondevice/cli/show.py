@@ -30,7 +30,7 @@ def show(model: str, as_json: bool) -> None:
     n_ctx = settings_for("context").context or None
     known = catalog.load(paths.user_catalogue)
     if local.means_path(model, known):
-        file = local.resolve(model, catalog.Catalog(()))
+        file = local.resolve(model, known)
         facts = _file_facts(file) if file.engine == "llama.cpp" else _folder_facts(file)
         verdict = _file_verdict(file, machine, n_ctx)
         why_unknown = acquire.FIRST_OF_SEVERAL if names.parts(file.path.name) else None

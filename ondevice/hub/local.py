@@ -33,8 +33,10 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
 
     Raises UnknownModel, ModelNotHere, and for a path NotAModelFile or UnsupportedModel.
     """
-    if catalog.get(name) is None and not _exists(name) and (found := from_repository(name)):
-        return found
+    if catalog.get(name) is None and not _exists(name):
+        found = from_repository(name, catalog)
+        if found is not None:
+            return found
     if means_path(name, catalog):
         return from_path(expand(name))
     spec = catalog.find(name)
@@ -44,14 +46,20 @@ def resolve(name: str, catalog: Catalog) -> ModelFile:
     return found
 
 
-def from_repository(name: str) -> ModelFile | None:
-    """What was fetched as `owner/name`, or as a file in it; None when nothing was."""
+def from_repository(name: str, catalog: Catalog) -> ModelFile | None:
+    """What was fetched as `owner/name`, or as a file in it; None when nothing was.
+
+    Where the catalogue has it, by whatever name it was fetched.
+    """
     parts = names.split(name)
     if parts is None:
         return None
     repository, path = parts
-    paths = [path] if path else fetched_from(repository)
-    for each in paths:
+    for spec, file in catalog.of_repository(repository):
+        here = find_file(file) if path in ("", file.path) and is_opened(file) else None
+        if here is not None:
+            return ModelFile(here, file.engine, spec.name, file.quantization, spec.use)
+    for each in [path] if path else fetched_from(repository):
         file = FileSpec(engine_of(each), "", repository, each)
         found = find_file(file)
         if found and file.engine == "llama.cpp":
@@ -230,8 +238,9 @@ def _file_size(path: Path) -> int | None:
 
 
 def _folder_sizes(folder: Path) -> list[int | None]:
-    """Of all files below; None for a link that leads nowhere."""
-    return [_file_size(Path(where) / name) for where, _, found in os.walk(folder) for name in found]
+    """Of all files below that are the folder's; None for a link that leads nowhere."""
+    below = [Path(where) / name for where, _, found in os.walk(folder) for name in found]
+    return [_file_size(each) for each in below if each.suffix.lower() != ".gguf"]
 
 
 def hub_cache() -> Path:

@@ -22,6 +22,8 @@ SUFFIXES = (
     ".gguf", ".onnx", ".onnx_data", ".onnx.data", ".json", ".jinja", ".txt", ".model", ".md",
 )  # fmt: skip
 """Files a model may consist of; nothing that could be run."""
+FOLDER_SUFFIXES = tuple(each for each in SUFFIXES if each != ".gguf")
+"""Of an ONNX folder: a GGUF file beside it is a form of its own."""
 MARKER = "genai_config.json"
 """What makes a folder with ONNX files one that an engine opens."""
 MOST_FILES = 1000
@@ -78,6 +80,14 @@ def parts(path: str) -> tuple[str, ...]:
         return ()
     stem, count, suffix = found["stem"], found["count"], found["suffix"]
     return tuple(f"{stem}-{n:05d}-of-{count}{suffix}" for n in range(1, int(count) + 1))
+
+
+def first_part(path: str) -> str:
+    """The first part of the split GGUF that `path` is a part of; itself where it is whole."""
+    found = _SPLIT.fullmatch(path)
+    if not found or not 1 < int(found["count"]) <= MOST_FILES:
+        return path
+    return f"{found['stem']}-00001-of-{found['count']}{found['suffix']}"
 
 
 def quantization(path: str) -> str:

@@ -349,7 +349,7 @@ class TestANameOfTheHub:
     @pytest.mark.parametrize("name", ["a/../b.gguf", "a/b/../../c.gguf", "a--b/c/x.gguf"])
     def test_never_leads_out_of_the_cache(self, name: str, cache: Path, tiny: Path) -> None:
         self.put(cache, tiny)
-        assert local.from_repository(name) is None
+        assert local.from_repository(name, catalog.load()) is None
 
 
 class TestAnUnfinishedDownload:
@@ -406,6 +406,13 @@ class TestAFolder:
         marker = put(cache, replace(FILE, path="cpu/genai_config.json"))
         assert local.find_file(self.FOLDER) == marker.parent
         assert local.find_file(replace(self.FOLDER, size_bytes=15)) is None
+
+    def test_is_as_large_as_its_own_files(self, cache: Path) -> None:
+        whole = replace(self.FOLDER, path=".")
+        for name in ("model.onnx", "genai_config.json"):
+            put(cache, replace(FILE, path=name))
+        path = put(cache, replace(FILE, path="a-form-of-its-own.gguf")).parent
+        assert local.size_of(path, whole) == 14
 
     def test_with_a_link_that_leads_nowhere_is_not_here(self, cache: Path) -> None:
         marker = put(cache, replace(FILE, path="cpu/genai_config.json"), size=99)
