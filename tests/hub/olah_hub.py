@@ -2,8 +2,9 @@
 
 As Folder it serves a git repository whose large files are beside it, as git-lfs lays them, and
 has no network. As Mirror it keeps blocks of what another hub has: here of the first one. So nothing
-of what a client meets is ours. What it cannot do, the real hub can: Folder knows no ranges, neither
-knows the sizes of a listing, searches, gates or redirects to a second host.
+of what a client meets is ours. What it cannot do, the real hub can: Folder knows no ranges, Mirror
+lists nothing of a hub without a network, and neither knows the sizes of a listing, searches, gates
+or redirects to a second host.
 """
 
 from __future__ import annotations

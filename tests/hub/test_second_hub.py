@@ -88,8 +88,11 @@ class TestAHubWrittenByOthers:
         assert isinstance(last, Downloaded)
         assert last.path.read_bytes() == README
 
-    def test_says_what_a_revision_has_and_its_licence(self, other: Olah, others: Others) -> None:
-        with Hub(other.address) as hub:
+    def test_says_what_a_revision_has_and_its_licence(
+        self, others: Others, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with Hub(others.folder.address) as hub:
             found = listing.describe(hub, REPOSITORY, others.folder.commit)
         assert (found.commit, found.licence) == (others.folder.commit, "mit")
         assert [(form.path, form.quantization) for form in found.forms] == [(PATH, "Q4_0")]
