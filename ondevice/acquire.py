@@ -207,7 +207,7 @@ def _kept(
         if file.revision is None:
             remember_main(plan.remote[0], cache)
         try:
-            records.pin(file, plan.remote)
+            records.pin(file, plan.remote, plan.spec.licence)
         except UsageTrouble as error:  # the model is whole all the same
             yield DownloadNotice("unrecorded", f"its hash is not kept: {error.message}")
     yield replace(event, path=local.find_file(file) or event.path)

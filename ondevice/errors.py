@@ -27,7 +27,8 @@ OnDeviceError
 │   └── StateNotSaved      the state could not be written
 ├── DownloadTrouble        getting a model from a hub
 │   ├── HubUnreachable     no connection, or none is allowed
-│   │   └── NoNetwork      its name, or the way to it, is not to be found from here
+│   │   ├── NoNetwork      its name, or the way to it, is not to be found from here
+│   │   └── EnvironmentUnusable  a hub, proxy or certificates that variables name are none
 │   ├── HubBusy            it asks to come back later
 │   ├── HubRefused         it wants an account, a token, or terms accepted
 │   ├── NotOnHub           it has no such file
@@ -183,6 +184,10 @@ class HubUnreachable(DownloadTrouble):
 
 class NoNetwork(HubUnreachable):
     """The name of the hub's host, or the way to it, is not to be found from here."""
+
+
+class EnvironmentUnusable(HubUnreachable):
+    """What the environment names as hub, proxy or certificates cannot be used."""
 
 
 class HubBusy(DownloadTrouble):

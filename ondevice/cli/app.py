@@ -96,7 +96,7 @@ def fetching(form: Form) -> list[str]:
     """The command that fetches `form` and tells of it line by line."""
     chosen = ["--engine", form.engine, "--quant", form.quantization, "--file", form.path]
     pull = [sys.executable, "-P", "-m", "ondevice.cli.main", "pull"]
-    return [*pull, form.name, *chosen, "--events", "-y"]
+    return [*pull, form.name, *chosen, "--events", "-y", "--parent", str(os.getpid())]
 
 
 # The rest is imported when somebody looks at models: it takes 100 ms.
@@ -124,18 +124,23 @@ def _shelf(
 
 
 def _judge(plan: PullPlan, paths: Paths, usual: LoadOptions, machine: MachineMemory) -> PullPlan:
-    """The same plan as the hub completes it, the verdict by its file's header."""
+    """The same plan as the hub completes it, the verdict by its file's header. Never raises: who
+    asked waits in a thread whose errors nobody sees.
+    """
     from ondevice import acquire
+    from ondevice.cli import bug
     from ondevice.hub import remote
     from ondevice.hub.cache import HubCache
 
-    cache = HubCache(local.hub_cache())
     try:
+        cache = HubCache(local.hub_cache())
         with remote.from_environment() as hub:
             own = _records(paths)
             return acquire.plan(hub, plan.spec, plan.file, cache, own, machine, usual)
     except OnDeviceError as error:
         return replace(plan, problem=error.message)
+    except Exception as error:
+        return replace(plan, problem=bug.told(error).message)
 
 
 def _remove(plan: PullPlan, paths: Paths) -> int:

@@ -17,9 +17,12 @@ from ondevice.domain.text import clean_line
 from ondevice.engines import registry
 from ondevice.errors import OnDeviceError
 from ondevice.hardware import probe, system
-from ondevice.hub import local
+from ondevice.hub import local, records, wanted
+from ondevice.hub.cache import HubCache
 from ondevice.paths import user_paths
 from ondevice.settings import SettingsFile
+
+NOT_BUILT = "not built for Macs with Intel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def _machine() -> list[Finding]:
     memory = probe.machine_memory()
     quota = system.cgroup_cpu_quota()
     cores = f"{probe.usable_cores()} usable of {os.cpu_count()}"
-    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    from ondevice.hub.remote import is_offline  # deferred: 150 ms
+
     return [
         Finding("ondevice", __version__),
         Finding("python", f"{platform.python_version()} at {clean_line(sys.executable)}"),
@@ -66,7 +70,9 @@ def _machine() -> list[Finding]:
             "memory",
             f"{units.size(memory.available_bytes)} free of {units.size(memory.total_bytes)}",
         ),
-        Finding("network", "never used in chat" + (", HF_HUB_OFFLINE is set" if offline else "")),
+        Finding(
+            "network", "never used in chat" + (", HF_HUB_OFFLINE is set" if is_offline() else "")
+        ),
     ]
 
 
@@ -86,6 +92,8 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, version(name))
     except PackageNotFoundError:
+        if name == "onnxruntime-genai" and probe.is_intel_mac():
+            return Finding(name, NOT_BUILT)
         return Finding(name, "not installed", ok=False, mend=f"pip install {name}")
 
 
@@ -96,7 +104,9 @@ def _engines() -> list[Finding]:
             "llamacpp",
             "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python",
         ),
-        _engine("onnx", "onnx", "pip install --force-reinstall onnxruntime-genai"),
+        Finding("onnx", NOT_BUILT)
+        if probe.is_intel_mac()
+        else _engine("onnx", "onnx", "pip install --force-reinstall onnxruntime-genai"),
     ]
 
 
@@ -118,8 +128,11 @@ def _engine(name: str, room: str, mend: str) -> Finding:
 
 
 def _models() -> list[Finding]:
-    known = catalog.load(user_paths().user_catalogue)
+    paths = user_paths()
+    known = catalog.load(paths.user_catalogue)
     here = [spec.name for spec in known.models if local.find(spec)]
+    beside = wanted.beside(known, HubCache(local.hub_cache()), records.of(paths))
+    here += [clean_line(spec.name) for spec, _ in beside]
     bad = [Finding("catalogue", clean_line(line), ok=False) for line in known.problems]
     starter = known.get(catalog.STARTER)
     mend = "" if here or starter is None else local.how_to_get(starter)

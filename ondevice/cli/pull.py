@@ -25,6 +25,7 @@ from ondevice.domain.download import Downloaded, DownloadEvent
 from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.hardware import probe
+from ondevice.hardware.parents import end_with_parent
 from ondevice.hub import local, names, records, remote, wanted
 from ondevice.hub.by_path import no_such_file
 from ondevice.hub.cache import HubCache
@@ -48,11 +49,14 @@ from ondevice.verdict import verdict_document, verdict_lines
 @click.option("--dry-run", is_flag=True, help="Only say what it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--events", is_flag=True, help="Print what happens, one JSON document a line.")
+@click.option("--parent", type=int, hidden=True, help="End with this process, which holds stdin.")
 def pull(model: str, **options: Any) -> None:
     """Fetch MODEL: a catalogue name, or owner/name or owner/name/file.gguf of a hub.
 
     An interrupted download goes on where it ended.
     """
+    if options["parent"] is not None:
+        end_with_parent(options["parent"])
     try:
         _pull(model, options)
     except errors.OnDeviceError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 from pathlib import Path
 
 from ondevice.domain.memory import MachineMemory
@@ -27,6 +28,11 @@ def usable_cores() -> int:
     if quota is not None:
         cores = min(cores, math.ceil(quota))
     return max(1, cores)
+
+
+def is_intel_mac() -> bool:
+    """Whether this is a Mac for which nobody builds ONNX Runtime GenAI (pyproject.toml)."""
+    return sys.platform == "darwin" and platform.machine() != "arm64"
 
 
 def machine_memory() -> MachineMemory:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 
 import httpx2 as httpx
 
+from ondevice import units
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.text import clean_line
 from ondevice.errors import (
+    DownloadStalled,
+    DownloadTrouble,
     HubBusy,
     HubMisbehaved,
     HubRefused,
@@ -23,6 +26,7 @@ from ondevice.errors import (
     NoNetwork,
     NotOnHub,
 )
+from ondevice.hub.deadline import Deadline
 
 READ_BYTES = 1 << 18
 MOST_ANSWER_BYTES = 16 << 20
@@ -31,6 +35,8 @@ NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 """One in a header. Python refuses to read one of 5,000 digits."""
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _SERVER_ERRORS = range(500, 600)
+_BAD_TOKEN = "Invalid credentials"
+"""How the hub's words for a token begin that it does not know, as its own library has them."""
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 CHECK = "Check the connection."
 
@@ -43,11 +49,16 @@ class Body:
     etag: str | None
     """Of the host that serves the bytes, where it is a strong one."""
     response: httpx.Response
+    deadline: Deadline
+    piece_s: float
+    """So long may a piece take: chunks without end could make none."""
 
     def chunks(self) -> Iterator[bytes]:
-        """As they come. Raises HubUnreachable when the connection breaks."""
+        """As they come. Raises HubUnreachable when the connection breaks or ends early, and
+        DownloadStalled when no piece comes.
+        """
         try:
-            pieces = self.response.iter_raw()
+            pieces = self._pieces()
             first = next(pieces, b"")
             yield first
             left = int(self.response.headers.get("Content-Length", 0)) - len(first)
@@ -61,7 +72,22 @@ class Body:
                 left -= len(data)
                 yield data
         except (httpx.HTTPError, OSError) as error:
+            if self.deadline.is_over:
+                stalled = f"hardly a byte in {units.duration(self.piece_s)}"
+                raise DownloadStalled(stalled, CHECK) from error
             raise HubUnreachable(f"the connection broke: {reason(error)}", CHECK) from error
+        if left > 0:
+            raise HubUnreachable("the connection ended early", CHECK)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Through the client's parser, each in time."""
+        pieces = self.response.iter_raw()
+        while True:
+            with self.deadline.within(self.piece_s):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     def _socket(self) -> socket.socket | None:
         """Where the body comes from; None where only the client can read it (TLS inside TLS)."""
@@ -120,17 +146,13 @@ def bounded(body: Body) -> bytes:
 
 def check_status(response: httpx.Response, label: str, endpoint: str, repository: str) -> None:
     """Raises what another status than success means."""
-    status, code = response.status_code, response.headers.get("X-Error-Code", "")
+    status, page = response.status_code, f"{endpoint}/{repository}"
     if status < 400:
         return
-    page = f"{endpoint}/{repository}"
-    if status in (401, 403) and code != "RepoNotFound":
-        raise HubRefused(
-            f"{label} is given only to those who accepted its terms",
-            hint=f"Accept them at {page}, then set HF_TOKEN to a token of that account.",
-        )
-    if status in (401, 403, 404, 410):
-        raise NotOnHub(f"the hub has no {label}", hint=f"See {page}; a private one needs HF_TOKEN.")
+    if status in (401, 403):
+        raise _refusal(response, label, endpoint, page)
+    if status in (404, 410):
+        raise _not_there(label, page)
     if status == 429 or status in _SERVER_ERRORS:
         after = response.headers.get("Retry-After", "")
         wait = float(after) if NUMBER.fullmatch(after) else None
@@ -138,13 +160,47 @@ def check_status(response: httpx.Response, label: str, endpoint: str, repository
     raise HubMisbehaved(f"the hub answers {status} for {label}")
 
 
-def no_answer(error: httpx.HTTPError, host: str) -> HubUnreachable:
+def _refusal(response: httpx.Response, label: str, endpoint: str, page: str) -> DownloadTrouble:
+    """What 401 and 403 mean: only the hub knows of terms and tokens, not what stands before it."""
+    said, url, hub = response.headers, response.request.url, httpx.URL(endpoint)
+    code = said.get("X-Error-Code", "")
+    if code == "RepoNotFound":
+        return _not_there(label, page)
+    if code != "GatedRepo":
+        if (url.scheme, url.host, url.port) != (hub.scheme, hub.host, hub.port):
+            return HubRefused(
+                f"{clean_line(url.host, 100)}, where the hub sends us, refuses {label}",
+                hint="A firewall or proxy of this network may stand between; or try again later.",
+            )
+        if said.get("X-Error-Message", "").startswith(_BAD_TOKEN):
+            return HubRefused(
+                "the hub does not know the token that it was shown",
+                hint="It may have expired: set HF_TOKEN to another one, or log in again.",
+            )
+        if response.status_code == 401:
+            return HubRefused(
+                f"the hub wants to know who asks for {label}",
+                hint=f"Set HF_TOKEN to a token of an account that may see {page}.",
+            )
+    return HubRefused(
+        f"{label} is given only to those who accepted its terms",
+        hint=f"Accept them at {page}, then set HF_TOKEN to a token of that account.",
+    )
+
+
+def _not_there(label: str, page: str) -> NotOnHub:
+    return NotOnHub(f"the hub has no {label}", hint=f"See {page}; a private one needs HF_TOKEN.")
+
+
+def no_answer(error: Exception, host: str) -> HubUnreachable:
     """What it means that `host` was not reached, or did not answer."""
     hint = "Is the network up? Otherwise check HF_ENDPOINT and the proxy variables."
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, socket.gaierror):
+    if isinstance(error, OverflowError):
+        return HubUnreachable(f"{clean_line(host, 100)} has no such port", hint)
+    if isinstance(cause, socket.gaierror) or isinstance(error, UnicodeError):  # or no name at all
         return NoNetwork(f"cannot find the host {clean_line(host, 100)}", hint)
     if cause is not None and cause.errno in _NO_WAY:
         return NoNetwork(f"cannot reach the host {clean_line(host, 100)}", hint)

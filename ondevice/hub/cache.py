@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ondevice.domain.download import RemoteFile
+from ondevice.hardware.system import make_private_folder
 from ondevice.hub import names
 
 PART = ".part"
@@ -85,7 +86,7 @@ class HubCache:
     def make_folders(self, file: RemoteFile) -> None:
         """Raises OSError where that cannot be."""
         for folder in (self.blob(file).parent, self.lock(file).parent, self.snapshot(file).parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(folder)
 
     def publish(self, file: RemoteFile) -> None:
         """Make the whole partial a blob; an interruption leaves it a blob, or still a partial."""
@@ -97,7 +98,7 @@ class HubCache:
         """Let the snapshot's name lead to the blob."""
         blob, name = self.blob(file), self.snapshot(file)
         # Somebody may have deleted another file there, and with it a folder that was empty.
-        name.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(name.parent)
         goal = os.path.relpath(blob, name.parent)
         if name.is_symlink() and os.readlink(name) == goal:  # noqa: PTH115 - as text
             return name

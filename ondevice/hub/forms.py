@@ -24,7 +24,8 @@ def belongs(file: FileSpec, path: str) -> bool:
     if file.engine != "onnx" or names.is_usable(file.path):
         return path in (names.parts(file.path) or (file.path,))
     below = "" if file.path == "." else f"{file.path}/"
-    return path.startswith(below) and names.is_usable(path) and not path.lower().endswith(".gguf")
+    of_a_folder = path.lower().endswith(names.FOLDER_SUFFIXES)
+    return path.startswith(below) and of_a_folder and names.is_usable(path)
 
 
 def pointers(file: FileSpec, snapshots: Snapshots) -> list[Pointer]:
@@ -47,7 +48,8 @@ def named(
     if not on_disk and (found := names.split(name)):
         repository, inside = found
         paths = [inside] if inside else fetched_from(repository, cache, own)
-        return [_listed(repository, each, catalog) or _unnamed(repository, each) for each in paths]
+        listed = {file.path: file for _, file in catalog.of_repository(repository)}
+        return [listed.get(each) or _unnamed(repository, each) for each in paths]
     if on_disk:
         raise _own_file(path, cache, of_ones_own)
     if local.looks_like_path(name):
@@ -85,19 +87,7 @@ def fetched_from(repository: str, cache: HubCache, own: Records) -> list[str]:
     """What was fetched from `repository`: by us, or a GGUF file by whatever tool."""
     found = cache.snapshots(cache.folder(repository)).pointers
     ggufs = [each.path for each in found if each.path.lower().endswith(".gguf")]
-    return list(dict.fromkeys([*own.fetched_from(repository), *map(_first_part, ggufs)]))
-
-
-def _first_part(path: str) -> str:
-    return (names.parts(path) or (path,))[0]
-
-
-def _listed(repository: str, path: str, catalog: Catalog) -> FileSpec | None:
-    """What the catalogue knows of it holds by whatever name it is asked for."""
-    files = [file for spec in catalog.models for file in spec.files]
-    return next(
-        (each for each in files if (each.repository, each.path) == (repository, path)), None
-    )
+    return list(dict.fromkeys([*own.fetched_from(repository), *map(names.first_part, ggufs)]))
 
 
 def _unnamed(repository: str, path: str) -> FileSpec:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import BeingFetched, NotChanged
+from ondevice.hardware.system import make_private_folder
 from ondevice.hub.cache import LOCK, HubCache, entries, is_real_folder, real_file
 
 
@@ -27,7 +28,7 @@ def holding(cache: HubCache, folder: Path, hashes: Iterable[str]) -> Iterator[No
     try:
         with contextlib.ExitStack() as held:
             for each in sorted(set(hashes)):
-                locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(locks)
                 path = locks / f"{each}{LOCK}"
                 lock = filelock.FileLock(path, mode=0o600, thread_local=False)
                 lock.acquire(timeout=0)

@@ -11,9 +11,10 @@ import re
 from urllib.parse import urlsplit
 
 _OPEN = re.compile(
-    r"(?!.*-n[cd](?:-|$))"  # neither for trade nor changed: terms to know of
-    r"(?:apache|mit|bsd|0bsd|isc|cc0|cc-by|cc|unlicense|zlib|mpl|lgpl|gpl|agpl|wtfpl|odc|pddl|ms-pl"
-    r"|cdla|artistic|afl|ecl|epl|eupl|osl|postgresql|ncsa|bsl-1\.0)(?:-[-.0-9a-z]*)?"
+    r"(?:apache|mit|bsd|0bsd|isc|cc0|cc|unlicense|zlib|mpl|lgpl|gpl|agpl|wtfpl|odc|pddl|ms-pl"
+    r"|cdla|artistic|afl|ecl|epl|eupl|osl|postgresql|ncsa|bsl-1\.0)"
+    # no other words: a Commons Clause, or "not for trade", are terms to know of
+    r"(?:-(?:[.0-9]+|by|sa|clause|clear|only|or-later|lr|permissive|sharing))*"
 )
 _TERMS = {
     "gemma": "https://ai.google.dev/gemma/terms",
@@ -29,17 +30,20 @@ _TERMS = {
 }
 
 
-def terms_of(licence: str | None, link: str | None, page: str) -> str | None:
+def terms_of(
+    licence: str | None, link: str | None, page: str, own_words: bool = False
+) -> str | None:
     """Address of the terms of `licence`, or where they would be; None for an open one.
 
-    `link` is what the repository gives as its address, `page` the repository's own.
+    `link` is what the repository gives as its address, `page` the repository's own. A licence in
+    its author's `own_words` is none of the hub's list, so it is never open, whatever its name.
     """
     if licence is None:
         return page
     name = licence.lower()
     if name in _TERMS:
         return _TERMS[name]
-    if _OPEN.fullmatch(name):
+    if _OPEN.fullmatch(name) and not own_words:
         return None
     return link if link and _is_address(link) else page
 

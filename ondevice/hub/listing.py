@@ -6,8 +6,9 @@ answers read whole into memory and without a time limit; so the requests are `re
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +24,8 @@ from ondevice.hub.remote import Hub
 
 _NO_MODEL = ("mmproj", "imatrix")
 """GGUF files that go with a model and are none."""
+MOST_LISTED = 20_000
+"""Files of a repository that is looked at; those with models have hundreds at most."""
 
 _T = TypeVar("_T")
 
@@ -97,7 +100,9 @@ def search(hub: Hub, text: str, limit: int) -> list[HubModel]:
         query = {"search": text, "filter": kind, "sort": "downloads", "direction": "-1"}
         answer = hub.ask("models", **query, limit=str(limit), full="true")
         for listed in _decoded(answer, list[_Repository]):
-            if any(_form_paths(listed.siblings)) and names.split(listed.id) == (listed.id, ""):
+            if len(listed.siblings) > MOST_LISTED or names.split(listed.id) != (listed.id, ""):
+                continue
+            if any(_form_paths(listed.siblings)):
                 found[listed.id] = listed
     best = sorted(found.values(), key=lambda each: -(each.downloads or 0))[:limit]
     return list(_with_sizes(hub, best))
@@ -124,6 +129,11 @@ def _ask(hub: Hub, repository: str, revision: str | None) -> _Repository:
         path += f"/revision/{names.commit(revision)}"
     found = _decoded(hub.ask(path, blobs="true"), _Repository)
     names.commit(found.sha or "")
+    if len(found.siblings) > MOST_LISTED:
+        raise HubMisbehaved(
+            f"{repository} has {len(found.siblings)} files",
+            hint=f"Repositories of at most {MOST_LISTED} files are looked at.",
+        )
     found.id = repository  # not what the answer says: names of the cache come from what was asked
     return found
 
@@ -142,7 +152,8 @@ def _folder(found: _Repository, file: FileSpec) -> tuple[RemoteFile, ...]:
     chosen = [
         each
         for each in found.siblings
-        if each.rfilename.startswith(below) and each.rfilename.lower().endswith(names.SUFFIXES)
+        if each.rfilename.startswith(below)
+        and each.rfilename.lower().endswith(names.FOLDER_SUFFIXES)
     ]
     if not any(each.rfilename == f"{below}{names.MARKER}" for each in chosen):
         raise NotOnHub(
@@ -190,12 +201,12 @@ def _remote(found: _Repository, sibling: _Sibling) -> RemoteFile:
 
 def _model(found: _Repository, endpoint: str) -> HubModel:
     repository = names.repository(found.id)
-    licence, link = _licence(found)
+    licence, link, own_words = _licence(found)
     return HubModel(
         repository=repository,
         commit=found.sha,
         licence=licence,
-        terms=terms_of(licence, link, f"{endpoint}/{repository}"),
+        terms=terms_of(licence, link, f"{endpoint}/{repository}", own_words),
         gated=bool(found.gated),
         downloads=found.downloads,
         modified=found.modified[:10] if found.modified else None,
@@ -203,21 +214,22 @@ def _model(found: _Repository, endpoint: str) -> HubModel:
     )
 
 
-def _licence(found: _Repository) -> tuple[str | None, str | None]:
-    """Its name, and where the repository says it is written."""
+def _licence(found: _Repository) -> tuple[str | None, str | None, bool]:
+    """Its name, where the repository says it is written, and whether the name is its own."""
     card = found.card or _Card()
     tagged = [tag.removeprefix("license:") for tag in found.tags if tag.startswith("license:")]
     said = card.license[0] if isinstance(card.license, list) and card.license else card.license
     name = said if isinstance(said, str) else (tagged[0] if tagged else None)
-    if name in ("other", None) and isinstance(card.license_name, str):
+    own_words = name in ("other", None) and isinstance(card.license_name, str)
+    if own_words:
         name = card.license_name
     link = card.license_link if isinstance(card.license_link, str) else None
-    return (clean_line(name, 60) if name else None), link
+    return (clean_line(name, 60) if name else None), link, own_words
 
 
 def _forms(siblings: list[_Sibling]) -> Iterator[HubForm]:
     sizes = {each.rfilename: each.lfs.size if each.lfs else each.size for each in siblings}
-    for path, members in _form_paths(siblings):
+    for path, members in islice(_form_paths(siblings), names.MOST_FILES):
         known = [sizes.get(name) for name in members]
         size = None if None in known else sum(each or 0 for each in known)
         gguf = path.lower().endswith(".gguf")
@@ -229,15 +241,24 @@ def _form_paths(siblings: list[_Sibling]) -> Iterator[tuple[str, list[str]]]:
     """What could be fetched, each with the files that belong to it."""
     usable = [each.rfilename for each in siblings if names.is_usable(each.rfilename)]
     for path in usable:
-        if not path.lower().endswith(".gguf") or any(word in path.lower() for word in _NO_MODEL):
+        lower = path.lower()
+        if not lower.endswith(".gguf") or any(word in lower for word in _NO_MODEL):
             continue
-        parts = names.parts(path)
-        if not parts:
-            yield path, [path]
-        elif path == parts[0]:
-            yield path, list(parts)
+        if path == names.first_part(path):
+            yield path, list(names.parts(path) or (path,))
+    yield from _folders(sorted(p for p in usable if p.lower().endswith(names.FOLDER_SUFFIXES)))
+
+
+def _folders(usable: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Folders with a marker. `usable` is sorted, so what is in one stands together."""
     for path in usable:
-        folder = PurePosixPath(path).parent
-        members = [name for name in usable if folder in PurePosixPath(name).parents]
-        if PurePosixPath(path).name == names.MARKER and any(n.endswith(".onnx") for n in members):
-            yield str(folder), members
+        folder, _, name = path.rpartition("/")
+        if name != names.MARKER:
+            continue
+        below = f"{folder}/" if folder else ""
+        begin, end = (bisect_left(usable, below + last) for last in ("", "\x7f"))  # all are ASCII
+        if end - begin > names.MOST_FILES:
+            continue
+        members = usable[begin:end]
+        if any(each.endswith(".onnx") for each in members):
+            yield folder or ".", members

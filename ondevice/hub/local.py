@@ -199,8 +199,9 @@ def _file_size(path: Path) -> int | None:
 
 
 def _folder_sizes(folder: Path) -> list[int | None]:
-    """Of all files below; None for a link that leads nowhere."""
-    return [_file_size(Path(where) / name) for where, _, found in os.walk(folder) for name in found]
+    """Of all files below that are the folder's; None for a link that leads nowhere."""
+    below = [Path(where) / name for where, _, found in os.walk(folder) for name in found]
+    return [_file_size(each) for each in below if each.suffix.lower() != ".gguf"]
 
 
 def hub_cache() -> Path:

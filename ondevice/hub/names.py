@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from ondevice.domain.model import first_part as first_part
 from ondevice.domain.model import parts as parts
 from ondevice.domain.text import clean_line
 from ondevice.errors import HubMisbehaved
@@ -23,6 +24,8 @@ SUFFIXES = (
     ".gguf", ".onnx", ".onnx_data", ".onnx.data", ".json", ".jinja", ".txt", ".model", ".md",
 )  # fmt: skip
 """Files a model may consist of; nothing that could be run."""
+FOLDER_SUFFIXES = tuple(each for each in SUFFIXES if each != ".gguf")
+"""Of an ONNX folder: a GGUF file beside it is a form of its own."""
 MARKER = "genai_config.json"
 """What makes a folder with ONNX files one that an engine opens."""
 MOST_FILES = 1000

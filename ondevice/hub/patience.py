@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from ondevice import units
 from ondevice.domain.download import DownloadNotice
-from ondevice.errors import DownloadStalled, DownloadTrouble, HubBusy, HubUnreachable, NoNetwork
+from ondevice.errors import (
+    DownloadStalled,
+    DownloadTrouble,
+    EnvironmentUnusable,
+    HubBusy,
+    HubUnreachable,
+    NoNetwork,
+)
 
 PASSING = (HubBusy, HubUnreachable, DownloadStalled)
 """Trouble that may be over in a moment."""
@@ -42,8 +49,11 @@ class Patience:
     def is_over(self, error: DownloadTrouble, failures: int, came: int = 0) -> bool:
         """Whether so many failures in a row, `error` the last, are enough.
 
-        No network is told after one more attempt, except where bytes `came` a moment ago.
+        No network is told after one more attempt, except where bytes `came` a moment ago; an
+        environment that cannot be used at once.
         """
+        if isinstance(error, EnvironmentUnusable):
+            return True
         soon = isinstance(error, NoNetwork) and not came
         return failures >= (min(2, self.attempts) if soon else self.attempts)
 

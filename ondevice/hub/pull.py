@@ -18,6 +18,7 @@ from ondevice.domain.download import (
     RemoteFile,
 )
 from ondevice.errors import DiskTooSmall
+from ondevice.hardware.system import make_private_folder
 from ondevice.hub import names
 from ondevice.hub.cache import HubCache
 from ondevice.hub.patience import Patience
@@ -73,7 +74,7 @@ def remember_main(file: RemoteFile, cache: HubCache) -> None:
     ref = cache.blob(file).parent.parent / "refs" / "main"
     fresh = ref.with_name(f"main.{os.getpid()}.new")
     with contextlib.suppress(OSError):
-        ref.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(ref.parent)
         fresh.write_text(names.commit(file.commit), encoding="ascii")
         fresh.replace(ref)
 

@@ -48,6 +48,8 @@ class _PinnedFile(msgspec.Struct, frozen=True):
 class _Pinned(msgspec.Struct, frozen=True):
     revision: str
     files: list[_PinnedFile]
+    licence: str | None = None
+    """As the hub or the catalogue named it."""
 
 
 class _Content(msgspec.Struct):
@@ -82,10 +84,17 @@ class Records:
         """The files that an unfinished first fetch of `file` is of; None where there is none."""
         return _files(file, self._read().begun)
 
-    def pin(self, file: FileSpec, files: tuple[RemoteFile, ...]) -> None:
-        """Remember `files` as what `file` is."""
+    def licence(self, file: FileSpec) -> str | None:
+        """What its licence was called at its first fetch; None where that is not known."""
+        found = self._read().pinned.get(_key(file))
+        return found.licence if found else None
+
+    def pin(
+        self, file: FileSpec, files: tuple[RemoteFile, ...], licence: str | None = None
+    ) -> None:
+        """Remember `files` as what `file` is, and what its licence is called."""
         with self._changing() as content:
-            content.pinned[_key(file)] = _rows(files)
+            content.pinned[_key(file)] = _rows(files, licence)
             content.begun.pop(_key(file), None)
 
     def begin(self, file: FileSpec, files: tuple[RemoteFile, ...]) -> None:
@@ -180,9 +189,9 @@ def _key(file: FileSpec) -> str:
     return f"{file.repository}/{file.path}"
 
 
-def _rows(files: tuple[RemoteFile, ...]) -> _Pinned:
+def _rows(files: tuple[RemoteFile, ...], licence: str | None = None) -> _Pinned:
     rows = [_PinnedFile(each.path, each.size_bytes, each.content_hash) for each in files]
-    return _Pinned(files[0].commit, rows)
+    return _Pinned(files[0].commit, rows, licence)
 
 
 def _files(file: FileSpec, kept: dict[str, _Pinned]) -> tuple[RemoteFile, ...] | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Literal
 
 from ondevice.domain.download import DownloadProgress, RemoteFile
 from ondevice.domain.model import FileSpec
+from ondevice.hardware.files import drop_pages, open_regular
 from ondevice.hub import forms, local, names
 from ondevice.hub.cache import HubCache, Pointer
 from ondevice.hub.holding import holding
@@ -207,7 +207,8 @@ class _Run:
         before = self._done
         size = _size(file)
         try:
-            with _open(file.path) as opened:
+            with open_regular(file.path) as opened:
+                drop_pages(opened)  # what is on the disk counts, not what memory holds of it
                 size = os.fstat(opened.fileno()).st_size
                 finding = yield from self._look(file, opened, size)
         except FileNotFoundError:
@@ -246,15 +247,3 @@ class _Run:
         seconds = self._told - self._began
         done = min(self._done, self._total)
         return DownloadProgress(done, self._total, done / seconds if seconds > 0 else None)
-
-
-def _open(path: Path) -> FileIO:
-    """A regular file for reading; a pipe in its place is no reason to wait for it."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    opened = FileIO(os.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-        opened.close()
-        raise OSError("it is not a file")
-    if hasattr(os, "posix_fadvise"):  # what is on the disk counts, not what memory holds of it
-        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return opened

@@ -15,12 +15,13 @@ from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
 
-from ondevice import __version__
+from ondevice import __version__, units
 from ondevice.domain.download import RemoteFile
 from ondevice.domain.text import clean_line
-from ondevice.errors import HubMisbehaved, HubUnreachable
+from ondevice.errors import DownloadStalled, EnvironmentUnusable, HubMisbehaved, HubUnreachable
 from ondevice.hub import answers, credentials, names
 from ondevice.hub.answers import Body, RangeRefused
+from ondevice.hub.deadline import Deadline
 from ondevice.hub.patience import QUESTION, Patience, Told, again
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -31,7 +32,10 @@ _T = TypeVar("_T")
 
 
 class Hub:
-    """One hub, over one pool of connections; closes with `with`."""
+    """One hub, over one pool of connections, for one thread; closes with `with`.
+
+    Its client is made when something is asked: what is here takes none, nor a proxy that works.
+    """
 
     def __init__(
         self,
@@ -41,13 +45,13 @@ class Hub:
         patience: Patience = QUESTION,
         told: Told = lambda _notice: None,
     ) -> None:
-        """`patience` is for questions, whose retries are `told`; bytes have their own."""
+        """`patience` is for questions, whose retries are `told`; bytes have their own.
+
+        `read_s` is for every read, and twice that for all until the headers are here.
+        """
         address = _parsed(endpoint)
-        try:
-            timeout = httpx.Timeout(read_s, connect=CONNECT_S)
-            self._client = httpx.Client(timeout=timeout, follow_redirects=False)
-        except (httpx.InvalidURL, ValueError):  # a proxy that is none
-            raise _unusable() from None
+        self._read_s, self._deadline = read_s, Deadline()
+        self._client: httpx.Client | None = None
         self.endpoint = str(address.copy_with(userinfo=b""))
         """Without name and password, so that it may be shown and kept."""
         self._origin = _origin(address)
@@ -63,7 +67,9 @@ class Hub:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._client.close()
+        self._deadline.close()
+        if self._client is not None:
+            self._client.close()
 
     def look_up(self, repository: str, path: str, revision: str) -> RemoteFile:
         """What the hub says `path` is at `revision`, a branch or a commit.
@@ -113,7 +119,10 @@ class Hub:
             strong = found if found.startswith('"') else None
             if begin and etag and strong != etag:
                 raise RangeRefused("the file changed on the server")
-            yield Body(begin, strong, response)
+            yield self._body(response, begin, strong)
+
+    def _body(self, response: httpx.Response, begin: int = 0, etag: str | None = None) -> Body:
+        return Body(begin, etag, response, self._deadline, self._read_s)
 
     def _address(self, repository: str, path: str, revision: str) -> str:
         names.repository(repository), names.file_path(path)
@@ -142,10 +151,18 @@ class Hub:
         own = {}
         if self._secret and _origin(url) == self._origin:
             own["Authorization"] = self._secret
+        if self._client is None:
+            self._client = _client(self._read_s)
+        heard = {"trace": self._deadline.note}
+        request = self._client.build_request(method, url, headers=headers | own, extensions=heard)
         try:
-            request = self._client.build_request(method, url, headers=headers | own)
-            response = self._client.send(request, stream=True, auth=None)
-        except httpx.HTTPError as error:
+            with self._deadline.within(2 * self._read_s):
+                response = self._client.send(request, stream=True, auth=None)
+        except (httpx.HTTPError, UnicodeError, OverflowError) as error:
+            if self._deadline.is_over:
+                late = f"{clean_line(url.host, 100)} does not answer"
+                late += f" within {units.duration(2 * self._read_s)}"
+                raise DownloadStalled(late, answers.CHECK) from error
             raise answers.no_answer(error, url.host) from error
         try:
             yield response
@@ -175,7 +192,7 @@ class Hub:
             if response.is_redirect:
                 raise HubMisbehaved("the hub wants its own answers to be fetched elsewhere")
             answers.check_form(response, "its answer")
-            return answers.bounded(Body(0, None, response))
+            return answers.bounded(self._body(response))
 
     @contextlib.contextmanager
     def beginning(self, file: RemoteFile, most_bytes: int) -> Iterator[Body]:
@@ -186,7 +203,7 @@ class Hub:
             label = f"{file.repository}/{file.path}"
             answers.check_status(response, label, self.endpoint, file.repository)
             answers.check_form(response, file.path)
-            yield Body(0, None, response)
+            yield self._body(response)
 
 
 def is_offline() -> bool:
@@ -221,9 +238,37 @@ def _parsed(endpoint: str) -> httpx.URL:
     return address
 
 
-def _unusable() -> HubUnreachable:
+def _client(read_s: float) -> httpx.Client:
+    """Raises EnvironmentUnusable for proxies and certificates that the environment names."""
+    timeout = httpx.Timeout(read_s, connect=CONNECT_S)
+    try:
+        return httpx.Client(timeout=timeout, follow_redirects=False)
+    except ImportError:
+        unset = _given(lambda name, value: name.endswith("_PROXY") and value.startswith("socks"))
+        raise EnvironmentUnusable(
+            "a SOCKS proxy takes a package that is not installed",
+            hint='pip install "httpx2[socks]"' + (f", or unset {unset}." if unset else ""),
+        ) from None
+    except OSError as error:
+        named = _given(lambda name, _: name in ("SSL_CERT_FILE", "SSLKEYLOGFILE"))
+        why = clean_line(error.strerror or str(error), 100)
+        raise EnvironmentUnusable(
+            f"what TLS is to use cannot be read: {why}",
+            hint=f"Check {named}." if named else "Check the certificates of this system.",
+        ) from None
+    except (httpx.InvalidURL, ValueError):  # a proxy that is none
+        raise _unusable() from None
+
+
+def _given(is_it: Callable[[str, str], bool]) -> str:
+    """Names of variables that are set, by NAME and value."""
+    given = {name: value.lower() for name, value in os.environ.items() if value}
+    return " and ".join(name for name, value in given.items() if is_it(name.upper(), value))
+
+
+def _unusable() -> EnvironmentUnusable:
     """What is wrong with it is not told: the words could hold a password."""
-    return HubUnreachable(
+    return EnvironmentUnusable(
         "the hub's address is not usable", hint="Check HF_ENDPOINT and the proxy variables."
     )
 

@@ -12,7 +12,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
-from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +25,7 @@ from ondevice.errors import (
     HubMisbehaved,
     HubUnreachable,
 )
+from ondevice.hardware.files import drop_pages, open_private
 from ondevice.hub.answers import CHECK, RangeRefused
 from ondevice.hub.patience import PASSING, Patience, retrying
 from ondevice.hub.remote import Hub
@@ -82,7 +82,10 @@ class _Transfer:
     ) -> None:
         self._hub, self._file, self._patience = hub, file, patience
         self._before, self._total = before, total
-        self._out = _open_private(part, before)
+        try:
+            self._out = open_private(part)
+        except OSError as error:
+            raise disk_trouble(error, part.name, before) from error
         self.hash = content_hash(file)
         self.came = 0
         """Bytes of this run, those included that were thrown away."""
@@ -190,9 +193,7 @@ class _Transfer:
 
         What is not yet on the disk cannot be dropped from memory, so the advice only starts it.
         """
-        if hasattr(os, "posix_fadvise"):
-            window = self._done - self._flushed
-            os.posix_fadvise(self._out.fileno(), self._flushed, window, os.POSIX_FADV_DONTNEED)
+        drop_pages(self._out, self._flushed, self._done - self._flushed)
         self._flushed = self._done
 
     def _watch_speed(self) -> None:
@@ -230,16 +231,3 @@ def disk_trouble(error: OSError, name: str, bytes_here: int) -> DiskTooSmall:
     kept = "; what was fetched is kept" if bytes_here else ""
     hint = f"Make room and pull again{kept}." if full else "Check the folder."
     return DiskTooSmall(f"{name} cannot be written: {reason}", hint)
-
-
-def _open_private(path: Path, before: int) -> FileIO:
-    """Open `path` for reading and writing, unbuffered, only for us; made if it is not there.
-
-    `before` bytes of other files are here.
-    """
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    flags |= getattr(os, "O_NOFOLLOW", 0)  # a link in its place would lead elsewhere
-    try:
-        return FileIO(os.open(path, flags, 0o600), "r+b")
-    except OSError as error:
-        raise disk_trouble(error, path.name, before) from error

@@ -17,7 +17,7 @@ from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec, told_apart
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelTrouble, NotOnHub, UnknownModel, UsageTrouble
 from ondevice.gguf.header import Header, read_header
-from ondevice.hub import forms, local, names
+from ondevice.hub import forms, local, names, records
 from ondevice.hub.cache import HubCache
 from ondevice.hub.records import Records
 
@@ -51,10 +51,7 @@ def choose(
 
 
 def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | None:
-    """The entry whose repository `owner/name[/file]` names, with the file where it is in it.
-
-    What the catalogue knows, terms and hashes, holds by whatever name a model is asked for.
-    """
+    """The entry whose repository `owner/name[/file]` names, with the file where it is in it."""
     repository, path = names.split(name) or ("", "")
     found = catalog.in_repository(repository)
     exact = next((pair for pair in found if pair[1].path == path), None)
@@ -109,18 +106,18 @@ def on_disk(name: str) -> tuple[ModelSpec, FileSpec] | None:
             header = read_header(found) if file.engine == "llama.cpp" else None
             if header is not None:
                 file = replace(file, quantization=clean_line(header.quantization, 40))
-            return uncatalogued(name, (file,), "unknown", None, False, header), file
+            own = records.of_user()
+            licence = (own and own.licence(file)) or "unknown"
+            return uncatalogued(name, (file,), clean_line(licence, 60), None, False, header), file
     return None
 
 
-def beside(
-    catalog: Catalog, cache: HubCache, records: Records
-) -> Iterator[tuple[ModelSpec, FileSpec]]:
+def beside(catalog: Catalog, cache: HubCache, own: Records) -> Iterator[tuple[ModelSpec, FileSpec]]:
     """What is here and in no entry: fetched by its name on a hub, by whatever tool."""
     files = [file for spec in catalog.models for file in spec.files]
     known = {lies.resolve() for file in files if (lies := local.find_file(file))}
     for repository in forms.repositories(cache):
-        for path in forms.fetched_from(repository, cache, records):
+        for path in forms.fetched_from(repository, cache, own):
             with contextlib.suppress(ModelTrouble):  # what no engine opens is no model
                 found = on_disk(f"{repository}/{path}")
                 here = local.find_file(found[1]) if found else None

@@ -176,6 +176,7 @@ class OnDeviceApp(App[int]):
         """Leave after a bug. Textual's own report shows local variables: what people write."""
         self.bug = self._exception if isinstance(self._exception, Exception) else None
         threading.Thread(target=self._chat.close, daemon=True).start()
+        self.downloads.close()
         self._close_messages_no_wait()
 
     @on(messages.LeaveAsked)

@@ -35,7 +35,10 @@ class Form(NamedTuple):
 
 
 Command = Callable[[Form], list[str]]
-"""What fetches a form and writes its events to stdout, as JSON Lines."""
+"""What fetches a form and writes its events to stdout, as JSON Lines. Its stdin is a pipe that ends
+with us."""
+PASSING = ("retry", "waiting")
+"""Notices that do not hold any more once bytes come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Download:
     progress: DownloadProgress | None = None
     said: str = ""
     """The newest notice, or why it failed."""
+    passing: bool = False
+    """Whether that is over with the next bytes."""
 
     @property
     def words(self) -> str:
@@ -172,13 +177,14 @@ class Downloads:
                 return
             self._process = process = subprocess.Popen(
                 self._command(form),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
         lower_priority(process.pid)
+        assert process.stdin is not None
         assert process.stdout is not None
-        with process.stdout as lines:
+        with process.stdin, process.stdout as lines:
             for line in lines:
                 self._note(form, json.loads(line))
         process.wait()
@@ -201,9 +207,10 @@ def _after(had: Download, event: dict[str, object]) -> Download:
         case {"event": "progress", "done_bytes": int(done), "total_bytes": int(total), **rest}:
             rate = rest.get("rate_bytes_per_s")
             known = float(rate) if isinstance(rate, int | float) else None
-            return Download(had.form, had.state, DownloadProgress(done, total, known), had.said)
-        case {"event": "notice", "message": str(message)}:
-            return Download(had.form, had.state, had.progress, message)
+            said = "" if had.passing else had.said
+            return Download(had.form, had.state, DownloadProgress(done, total, known), said)
+        case {"event": "notice", "code": code, "message": str(message)}:
+            return Download(had.form, had.state, had.progress, message, code in PASSING)
         case {"event": "done"}:
             return Download(had.form, "done", had.progress)
         case {"event": "error", "message": str(message), "hint": str(hint)}:

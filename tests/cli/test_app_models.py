@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,30 @@ def test_why_it_cannot_be_judged_is_said(hub: Loopback, paths: Paths) -> None:
     judged = app._judge(row(paths), paths, LoadOptions(), MACHINE)
     assert (judged.fits, judged.verdict) == (False, None)
     assert "not GGUF" in (judged.problem or "")
+
+
+def test_a_bug_does_not_look_like_waiting(
+    hub: Loopback, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = row(paths)
+
+    def broken() -> None:
+        raise ZeroDivisionError("what people write")
+
+    monkeypatch.setattr(probe, "machine_memory", broken)
+    problem = app._judge(plan, paths, None).problem or ""
+    assert problem.startswith("a bug of ondevice ended it: ZeroDivisionError in test_app_models.py")
+    assert (paths.cache / "bug.txt").exists()
+
+
+def test_a_proxy_of_socks_is_named(
+    hub: Loopback, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("socksio"):
+        pytest.skip("SOCKS works here")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    problem = app._judge(row(paths), paths, None).problem
+    assert problem == "a SOCKS proxy takes a package that is not installed"
 
 
 def test_offline_nobody_is_asked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pexpect
@@ -11,6 +12,7 @@ import pytest
 from command import PATIENCE_S, SCRIPT, Cli
 
 from ondevice import __version__, catalog
+from ondevice.cli import doctor
 from ondevice.cli.main import COMMANDS
 
 GOOD = """
@@ -184,6 +186,29 @@ class TestDoctor:
         outcome = cli("doctor")
         assert outcome.code == 1
         assert "!!  catalogue" in outcome.out
+
+    @pytest.mark.parametrize("value", ["1", "true", "YES"])
+    def test_says_that_the_network_is_forbidden(self, value: str, cli: Cli) -> None:
+        outcome = cli("doctor", env={"HF_HUB_OFFLINE": value})
+        assert "never used in chat, HF_HUB_OFFLINE is set\n" in outcome.out
+
+    @pytest.mark.parametrize(
+        ("platform", "machine", "ok"),
+        [("darwin", "x86_64", True), ("darwin", "arm64", False), ("linux", "x86_64", False)],
+    )
+    def test_asks_for_onnx_where_it_is_built(
+        self, platform: str, machine: str, ok: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(_name: str) -> str:
+            raise PackageNotFoundError
+
+        monkeypatch.setattr("sys.platform", platform)
+        monkeypatch.setattr("platform.machine", lambda: machine)
+        monkeypatch.setattr(doctor, "version", missing)
+        monkeypatch.setattr(doctor, "_engine", lambda name, *_: doctor.Finding(name, "", ok=False))
+        found = {each.name: each.ok for each in (*doctor._packages(), *doctor._engines())}
+        assert (found["onnxruntime-genai"], found["onnx"]) == (ok, ok)
+        assert (found["onnxruntime"], found["llama.cpp"]) == (False, False)
 
     def test_makes_no_folder(self, cli: Cli, home: Path) -> None:
         cli("doctor")

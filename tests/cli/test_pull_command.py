@@ -87,6 +87,12 @@ def offer_model(
     (home / "config" / "models.toml").write_text(text)
 
 
+def doctor(cli: Cli) -> list[dict[str, str]]:
+    """What it finds."""
+    found: list[dict[str, str]] = json.loads(cli("doctor", "--json").out)
+    return found
+
+
 def parts_in(environment: dict[str, str]) -> list[Path]:
     return list((Path(environment["HF_HOME"]) / "hub").rglob("*.part"))
 
@@ -256,6 +262,30 @@ class TestAnUnpinnedFile:
         assert Path(cli("pull", "small-model").out.strip()).read_bytes() == CONTENT
 
 
+class TestAModelOfTheCatalogueByItsNameOnTheHub:
+    @pytest.mark.parametrize("pinned", [True, False], ids=["pinned", "pinned locally"])
+    @pytest.mark.parametrize(
+        "name", [REPOSITORY, f"{REPOSITORY}/{PATH}", f"{REPOSITORY.upper()}/{PATH}"]
+    )
+    def test_runs_and_is_shown(
+        self, name: str, pinned: bool, hub: Loopback, cli: Cli, home: Path, tiny: bytes
+    ) -> None:
+        file = hub.offer(tiny)
+        offer_model(home, file if pinned else None)
+        before = cli("run", "-m", name, "hi")
+        assert_refused(before, Exit.MODEL, f"or: ondevice pull {name}")
+        pulled = cli("pull", "small-model")
+        assert pulled.code == 0, pulled.err
+        ran = cli("run", "-m", name, "-n", "2", "-c", "64", "--json", "hi")
+        assert ran.code == 0, ran.err
+        shown = cli("show", name)
+        assert (shown.code, shown.err) == (0, "")
+        assert "llama" in shown.out
+        again = cli("pull", f"{REPOSITORY}/{PATH}", env={"HF_HUB_OFFLINE": "1"})
+        assert (again.code, again.out) == (0, pulled.out)
+        assert "It is here already." in again.err
+
+
 class TestTerms:
     def test_are_needed_before_a_byte_is_fetched(self, hub: Loopback, cli: Cli, home: Path) -> None:
         offer_model(home, hub.offer(CONTENT), more=f"terms = '{TERMS}'")
@@ -301,7 +331,7 @@ class TestTerms:
 
 
 REFUSED = {
-    "gated, no account": (answers(401), ["accepted its terms", "HF_TOKEN"]),
+    "another host": (answers(401), ["127.0.0.1, where the hub sends us, refuses", "firewall"]),
     "gated, no access": (answers(403, X_Error_Code="GatedRepo"), [REPOSITORY, "HF_TOKEN"]),
     "not there": (answers(404), ["has no"]),
     "a web page": (web_page, ["web page", "login page"]),
@@ -509,7 +539,9 @@ class TestANameOnTheHub:
             if row["path"] == pulled.out.strip()
         ]
         assert (listed["name"], listed["pin"]) == (f"{REPOSITORY}/{PATH}", "pinned locally")
-        assert listed["size_bytes"] == len(tiny)
+        assert (listed["size_bytes"], listed["licence"]) == (len(tiny), "mit")
+        (here,) = [each for each in doctor(cli) if each["name"] == "models here"]
+        assert here["value"].split(", ")[-1] == f"{REPOSITORY}/{PATH}"
         offline = cli("pull", name, env={"HF_HUB_OFFLINE": "1"})
         assert (offline.code, offline.out) == (0, pulled.out)
 
@@ -592,6 +624,26 @@ class TestANameOnTheHub:
         assert_refused(cli("pull", "nobody/nothing"), Exit.DOWNLOAD, "has no nobody/nothing")
         outcome = cli("pull", f"{REPOSITORY}/other.gguf")
         assert_refused(outcome, Exit.DOWNLOAD, "has no other.gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "socks5://127.0.0.1:9"), ("SSL_CERT_FILE", "/nope")]
+)
+def test_an_environment_that_reaches_no_hub_is_told_where_one_is_asked(
+    name: str, value: str, hub: Loopback, cli: Cli, home: Path, tiny: bytes
+) -> None:
+    offer_model(home, hub.offer(tiny))
+    env = {name: value, "NO_PROXY": ""}
+    for command in (["pull", REPOSITORY, "--file", "x"], ["pull", "small-model"], ["search", "x"]):
+        outcome = cli(*command, env=env)
+        assert_refused(outcome, Exit.DOWNLOAD, name)
+        assert "bug" not in outcome.err
+        assert "trying again" not in outcome.err
+    told = cli("pull", "small-model", "--events", env=env).out.splitlines()
+    assert json.loads(told[-1])["error"] == "EnvironmentUnusable"
+    assert cli("pull", "small-model").code == 0
+    here = cli("pull", "small-model", env=env)
+    assert here.code == 0, here.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -140,7 +141,7 @@ class _Server(ThreadingHTTPServer):
 class Loopback:
     """Serves `files` until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: deque[Fault] = deque()
         self.said: dict[str, str] = {}
@@ -161,10 +162,13 @@ class Loopback:
         self._lock = threading.Lock()
         handler = type("Handler", (Answering,), {"hub": self})
         self._servers = [_Server(("127.0.0.1", 0), handler) for _ in range(2)]
+        scheme = "https" if tls else "http"
         self.address, self.bytes_address = (
-            f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers
+            f"{scheme}://127.0.0.1:{server.server_address[1]}" for server in self._servers
         )
         for server in self._servers:
+            if tls:
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def offer(self, content: bytes, path: str = PATH) -> RemoteFile:
@@ -251,6 +255,22 @@ def stop_after(count: int) -> Fault:
         request.hub.count(count)
         request.hub.closing.wait()
         request.close_connection = True
+        return True
+
+    return answer
+
+
+def drip(begin: bytes, drop: bytes = b"a", gap_s: float = 0.02) -> Fault:
+    """`begin` in place of an answer, and then `drop` now and then, as long as somebody listens."""
+
+    def answer(request: Answering) -> bool:
+        request.close_connection = True
+        try:
+            request.wfile.write(begin)
+            while not request.hub.closing.wait(gap_s):
+                request.wfile.write(drop)
+        except OSError:
+            return True
         return True
 
     return answer

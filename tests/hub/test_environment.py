@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -83,7 +84,14 @@ class TestAMirror:
 
     def test_that_is_no_address_is_one_line(self, hub: FileHub, store: HubCache) -> None:
         line = fail(ask_and_start(hub, store, HF_ENDPOINT="http://hub:port"))
-        assert line.startswith("HubUnreachable: the hub's address is not usable")
+        assert line.startswith("EnvironmentUnusable: the hub's address is not usable")
+
+    @pytest.mark.parametrize("host", ["a..b", ".", "l" * 70], ids=["a gap", "a dot", "too long"])
+    def test_whose_name_can_be_nobodys_is_one_line(
+        self, hub: FileHub, store: HubCache, host: str
+    ) -> None:
+        line = fail(ask_and_start(hub, store, HF_ENDPOINT=f"http://{host}"))
+        assert line.startswith(f"NoNetwork: cannot find the host {host} | ")
 
     @pytest.mark.parametrize(
         "address",
@@ -100,7 +108,7 @@ class TestAMirror:
         self, hub: FileHub, store: HubCache, address: str
     ) -> None:
         line = fail(ask_and_start(hub, store, HF_ENDPOINT=address))
-        assert line.startswith("HubUnreachable: the hub's address is not usable")
+        assert line.startswith("EnvironmentUnusable: the hub's address is not usable")
         assert "PASS" not in line
 
     def test_is_told_its_password_and_nobody_else_is(self, hub: FileHub, store: HubCache) -> None:
@@ -161,15 +169,40 @@ class TestAProxy:
 
     @pytest.mark.parametrize(
         ("address", "said"),
-        [("http://127.0.0.1:1", "does not answer"), ("gopher://x", "address is not usable")],
+        [
+            ("http://127.0.0.1:1", "HubUnreachable: 127.0.0.1 does not answer"),
+            ("gopher://x", "EnvironmentUnusable: the hub's address is not usable"),
+        ],
         ids=["absent", "of another kind"],
     )
     def test_that_is_none_is_one_line(
         self, hub: FileHub, store: HubCache, address: str, said: str
     ) -> None:
         line = fail(ask_and_start(hub, store, NO_PROXY="", HTTP_PROXY=address))
-        assert line.startswith("HubUnreachable: ")
-        assert said in line
+        assert line.startswith(said)
+        assert hub.requests == []
+
+    def test_of_socks_says_what_to_install_and_not_its_password(
+        self, hub: FileHub, store: HubCache
+    ) -> None:
+        if importlib.util.find_spec("socksio"):
+            pytest.skip("SOCKS works here")
+        told = ask_and_start(hub, store, NO_PROXY="", ALL_PROXY="socks5://me:PASSWORD@127.0.0.1:9")
+        assert fail(told) == (
+            "EnvironmentUnusable: a SOCKS proxy takes a package that is not installed | "
+            'pip install "httpx2[socks]", or unset ALL_PROXY.'
+        )
+
+
+class TestCertificates:
+    @pytest.mark.parametrize("name", ["absent", "no certificate"])
+    def test_that_cannot_be_read_are_one_line(
+        self, hub: FileHub, store: HubCache, tmp_path: Path, name: str
+    ) -> None:
+        (tmp_path / "no certificate").write_text("nothing of that kind")
+        line = fail(ask_and_start(hub, store, SSL_CERT_FILE=str(tmp_path / name)))
+        assert line.startswith("EnvironmentUnusable: what TLS is to use cannot be read: ")
+        assert line.endswith(" | Check SSL_CERT_FILE.")
         assert hub.requests == []
 
 

@@ -35,6 +35,7 @@ from ondevice.errors import (
     HubUnreachable,
     NotOnHub,
 )
+from ondevice.hub import listing
 from ondevice.hub.cache import HubCache
 from ondevice.hub.patience import Patience
 from ondevice.hub.pull import pull
@@ -43,6 +44,7 @@ from ondevice.hub.remote import Hub
 QUICK = Patience(attempts=3, backoff_s=0.0, longest_wait_s=0.0)
 CONTENT = random.Random(8).randbytes(100_000)
 SECRET = "hf_secret"
+UNKNOWN_TOKEN = "Invalid credentials in Authorization header"
 
 
 @pytest.fixture
@@ -238,7 +240,7 @@ LASTING = {
     "500": lasting(HubBusy, "500", *[answers(500)] * 9),
     "503 with Retry-After": lasting(HubBusy, "503", *[answers(503, Retry_After="7")] * 9),
     "429": lasting(HubBusy, "429", *[answers(429, Retry_After="60")] * 9),
-    "401": lasting(HubRefused, "terms", answers(401)),
+    "401 of another host": lasting(HubRefused, "where the hub sends us, refuses", answers(401)),
     "403 gated": lasting(HubRefused, "terms", answers(403, X_Error_Code="GatedRepo")),
     "404": lasting(NotOnHub, "has no", answers(404)),
     "a page": lasting(HubMisbehaved, "web page", web_page),
@@ -274,6 +276,43 @@ def test_an_answer_that_stays_wrong_has_a_name(
     assert raised.value.message.isprintable()
     assert not store.blob(file).exists()
     only_the_hub_saw_the_token(loopback)
+
+
+REFUSALS = {
+    "an expired token": (401, {"X-Error-Message": UNKNOWN_TOKEN}, "the token", "HF_TOKEN"),
+    "nobody in particular": (401, {}, "who asks for", "an account that may see"),
+    "terms": (403, {}, "accepted its terms", "Accept them at"),
+    "terms by their code": (401, {"X-Error-Code": "GatedRepo"}, "its terms", "Accept them at"),
+}
+
+
+@pytest.mark.parametrize(("status", "said", "why", "hint"), REFUSALS.values(), ids=REFUSALS)
+def test_a_hub_that_refuses_says_why(
+    loopback: Loopback, status: int, said: dict[str, str], why: str, hint: str
+) -> None:
+    headers = {name.replace("-", "_"): value for name, value in said.items()}
+    loopback.file_faults.append(answers(status, **headers))
+    loopback.api_faults.append(answers(status, **headers))
+    with Hub(loopback.address, token=SECRET) as hub:
+        for ask in (
+            lambda: hub.look_up(REPOSITORY, PATH, "main"),
+            lambda: listing.describe(hub, REPOSITORY),
+        ):
+            with pytest.raises(HubRefused) as raised:
+                ask()
+            assert why in raised.value.message
+            assert hint in raised.value.hint
+
+
+def test_another_host_that_refuses_is_named_and_knows_of_no_terms(
+    loopback: Loopback, store: HubCache
+) -> None:
+    loopback.offer(CONTENT)
+    loopback.bytes_address = loopback.bytes_address.replace("127.0.0.1", "localhost")
+    loopback.faults.append(answers(403, X_Error_Message=UNKNOWN_TOKEN))
+    with pytest.raises(HubRefused, match=r"^localhost, where the hub sends") as raised:
+        ask_and_pull(loopback, store)
+    assert "terms" not in raised.value.hint
 
 
 def test_a_busy_hub_says_when_to_come_back(loopback: Loopback, store: HubCache) -> None:

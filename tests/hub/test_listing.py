@@ -61,6 +61,21 @@ class TestAFolder:
         found = files(loopback, FileSpec("onnx", "int4", REPOSITORY, ".", COMMIT))
         assert sorted(each.path for each in found) == names
 
+    def test_that_is_the_whole_repository_leaves_its_gguf_files_to_themselves(
+        self, loopback: Loopback
+    ) -> None:
+        for name in ("genai_config.json", "model.onnx", "m-Q4_0.gguf", "more/m.GGUF"):
+            loopback.offer(b"x" * 10, name)
+        found = files(loopback, FileSpec("onnx", "int4", REPOSITORY, ".", COMMIT))
+        assert sorted(each.path for each in found) == ["genai_config.json", "model.onnx"]
+        with Hub(loopback.address) as hub:
+            forms = listing.describe(hub, REPOSITORY).forms
+        assert [(form.path, form.size_bytes) for form in forms] == [
+            ("m-Q4_0.gguf", 10),
+            ("more/m.GGUF", 10),
+            (".", 20),
+        ]
+
     def test_without_a_model_is_none(self, loopback: Loopback) -> None:
         loopback.offer(b"x", "cpu/README.md")
         with pytest.raises(NotOnHub, match="no ONNX model in cpu"):
@@ -155,6 +170,44 @@ def test_a_file_of_another_size_than_the_known_one_is_refused(loopback: Loopback
         files(loopback, FileSpec("llama.cpp", "Q4_0", REPOSITORY, PATH, size_bytes=6))
 
 
+def named(*paths: str) -> list[dict[str, object]]:
+    """Siblings as a search answers them."""
+    return [{"rfilename": path} for path in paths]
+
+
+class TestALongListing:
+    def test_is_read_in_one_go(self, loopback: Loopback) -> None:
+        """Work that grew with the square of its length would take hours here."""
+        many = [f"deep/er/{number}.json" for number in range(19_000)]
+        more = ["deep/model.onnx", "cpu/genai_config.json", "cpu/more/tokens.json"]
+        parts = [f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+        siblings = named(*many, *more, "cpu/model.onnx", "cpux/model.onnx", *parts)
+        loopback.repositories[REPOSITORY] = {"siblings": siblings}
+        with Hub(loopback.address) as hub:
+            (found,) = listing.search(hub, "small", 10)
+        assert [form.path for form in found.forms] == [parts[0], "cpu"]
+
+    def test_of_folders_in_folders_is_read_as_well(self, loopback: Loopback) -> None:
+        nested = ["a/" * deep + "genai_config.json" for deep in range(1, 1500)]
+        siblings = named(*nested, "a/" * 1500 + "model.onnx")
+        loopback.repositories[REPOSITORY] = {"siblings": siblings}
+        with Hub(loopback.address) as hub:
+            found = listing.describe(hub, REPOSITORY)
+        assert 0 < len(found.forms) <= 1000
+
+    def test_that_is_longer_than_any_models_is_refused_and_not_found(
+        self, loopback: Loopback
+    ) -> None:
+        loopback.offer(b"x")
+        siblings = named(PATH, *(f"{number}.json" for number in range(listing.MOST_LISTED)))
+        loopback.repositories["someone/small-endless"] = {"siblings": siblings}
+        with Hub(loopback.address) as hub:
+            with pytest.raises(HubMisbehaved, match="20001 files"):
+                listing.describe(hub, "someone/small-endless")
+            found = listing.search(hub, "small", 10)
+        assert [each.repository for each in found] == [REPOSITORY]
+
+
 class TestASplitModel:
     def test_with_a_known_hash_is_compared(self, loopback: Loopback) -> None:
         for number in (1, 2):
@@ -209,6 +262,12 @@ LFM = "https://huggingface.co/LiquidAI/LFM2-350M/blob/main/LICENSE"
         ("odd1.0", "https://x.org/\x1b[31m", "https://hub/page"),
         ("mitnichten", None, "https://hub/page"),
         ("cc-by-sa-4.0", None, None),
+        ("bsd-3-clause-clear", None, None),
+        ("agpl-3.0-or-later", None, None),
+        ("odc-by", None, None),
+        ("apache-2.0-commons-clause", None, "https://hub/page"),
+        ("mit-with-conditions", None, "https://hub/page"),
+        ("cc-by-nd-4.0", None, "https://hub/page"),
         ("cc-by-nc-4.0", None, "https://hub/page"),
         ("llama3.1", None, "https://www.llama.com/llama3_1/license/"),
     ],
@@ -217,6 +276,29 @@ def test_terms_follow_from_the_licence(
     licence: str | None, link: str | None, terms: str | None
 ) -> None:
     assert terms_of(licence, link, "https://hub/page") == terms
+
+
+@pytest.mark.parametrize(
+    ("card", "terms"),
+    [
+        ({"license": "other", "license_name": "apache-2.0-commons-clause"}, True),
+        ({"license": "other", "license_name": "mit"}, True),
+        ({"license": "other", "license_name": "mit", "license_link": "https://x.org/L"}, True),
+        ({"license_name": "apache-2.0"}, True),
+        ({"license": "other"}, True),
+        ({"license": "apache-2.0", "license_name": "whatever"}, False),
+    ],
+    ids=str,
+)
+def test_a_licence_in_its_authors_own_words_is_never_open(
+    card: dict[str, str], terms: bool, loopback: Loopback
+) -> None:
+    loopback.offer(b"x")
+    loopback.repositories[REPOSITORY] = {"tags": ["gguf"], "cardData": card}
+    with Hub(loopback.address) as hub:
+        found = listing.describe(hub, REPOSITORY)
+    page = card.get("license_link", f"{loopback.address}/{REPOSITORY}")
+    assert found.terms == (page if terms else None)
 
 
 @pytest.mark.parametrize(

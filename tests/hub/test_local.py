@@ -456,6 +456,13 @@ class TestAFolder:
         assert local.find_file(self.FOLDER) == marker.parent
         assert local.find_file(replace(self.FOLDER, size_bytes=15)) is None
 
+    def test_is_as_large_as_its_own_files(self, cache: Path) -> None:
+        whole = replace(self.FOLDER, path=".")
+        for name in ("model.onnx", "genai_config.json"):
+            put(cache, replace(FILE, path=name))
+        path = put(cache, replace(FILE, path="a-form-of-its-own.gguf")).parent
+        assert local.size_of(path, whole) == 14
+
     def test_with_a_link_that_leads_nowhere_is_not_here(self, cache: Path) -> None:
         marker = put(cache, replace(FILE, path="cpu/genai_config.json"), size=99)
         (marker.parent / "model.onnx").symlink_to(cache / "gone")

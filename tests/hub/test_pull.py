@@ -43,6 +43,7 @@ from ondevice.errors import (
     HubMisbehaved,
     HubRefused,
     HubUnreachable,
+    NoNetwork,
     NotAModelFile,
     NotOnHub,
 )
@@ -101,6 +102,9 @@ class TestAFile:
         path = done(events(loopback, file, store)).path
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
+        made = [store.root.parent, store.root, *store.root.rglob("*")]
+        folders = {each: each.stat().st_mode & 0o777 for each in made if each.is_dir()}
+        assert set(folders.values()) == {0o700}, folders
         assert files_in(store) == sorted([file.content_hash, PATH])
 
     def test_that_is_here_is_not_fetched_again(self, loopback: Loopback, store: HubCache) -> None:
@@ -271,7 +275,8 @@ def named(error: type[DownloadTrouble], said: str, fault: Fault) -> tuple[object
 
 
 REFUSED = {
-    "401": named(HubRefused, "terms", answers(401)),
+    "401 of another host": named(HubRefused, "where the hub sends us, refuses", answers(401)),
+    "403 of another host": named(HubRefused, "where the hub sends us, refuses", answers(403)),
     "403 gated": named(HubRefused, "terms", answers(403, X_Error_Code="GatedRepo")),
     "401 unknown": named(NotOnHub, "has no", answers(401, X_Error_Code="RepoNotFound")),
     "404": named(NotOnHub, "has no", answers(404)),
@@ -286,6 +291,18 @@ REFUSED = {
         HubMisbehaved, "unsafe", answers(302, Location="file:///etc/passwd")
     ),
     "redirect to nowhere": named(HubMisbehaved, "nowhere", answers(302)),
+    "redirect to an empty label": named(
+        NoNetwork, r"cannot find the host a\.\.b", answers(302, Location="http://a..b/x")
+    ),
+    "redirect to a dot": named(
+        NoNetwork, r"cannot find the host \.", answers(302, Location="http://./x")
+    ),
+    "redirect to a label of 70 letters": named(
+        NoNetwork, "cannot find the host lll", answers(302, Location=f"http://{'l' * 70}/x")
+    ),
+    "redirect to a port of 30 digits": named(
+        HubUnreachable, "has no such port", answers(302, Location=f"http://127.0.0.1:{'9' * 30}/x")
+    ),
     "always damaged": named(CorruptDownload, "promised", flip(9)),
     "always cut": named(HubUnreachable, "broke", cut_after(0)),
 }
@@ -382,9 +399,8 @@ def test_a_disk_without_room_is_refused_with_the_numbers(
 ) -> None:
     file = loopback.offer(CONTENT)
     huge = RemoteFile(file.repository, file.path, file.commit, 1 << 60, file.content_hash)
-    with pytest.raises(
-        DiskTooSmall, match=r"needs 1\.0 EB more; the disk has .* free|needs .* more"
-    ):
+    numbers = r"needs 1048576 TB more; the disk has [\d.]+ [KMGT]?B free"
+    with pytest.raises(DiskTooSmall, match=numbers):
         events(loopback, huge, store)
     assert loopback.sent == 0
 
@@ -501,6 +517,21 @@ class TestAQuestion:
                 remote_header(hub, file)
         assert [each.code for each in told] == ["retry"] * 6
         assert all("trying again in" in each.message for each in told)
+
+    def test_whose_answer_is_cut_in_the_middle_is_asked_again(self, loopback: Loopback) -> None:
+        def cut(request: Answering) -> bool:
+            whole = {"Content-Type": "application/json", "Content-Length": "4000"}
+            request.say(200, whole, b'{"id": "someone/small-GGUF", "sha": ')
+            return True
+
+        loopback.offer(CONTENT)
+        loopback.api_faults.extend([cut, cut])
+        told: list[DownloadNotice] = []
+        with Hub(loopback.address, patience=self.QUICK, told=told.append) as hub:
+            assert describe(hub, REPOSITORY).commit == COMMIT
+        assert [each.message.partition(";")[0] for each in told] == [
+            "the connection ended early"
+        ] * 2
 
     def test_is_given_up_after_its_last_attempt(self, loopback: Loopback) -> None:
         loopback.offer(CONTENT)

@@ -54,6 +54,19 @@ class TestAPin:
         assert records.fetched_from("owner/name") == ["m.gguf"]
         assert records.fetched_from("owner/nam") == []
 
+    def test_keeps_the_licence_of_that_day(self, records: Records) -> None:
+        assert records.licence(FILE) is None
+        records.begin(FILE, (REMOTE,))
+        records.pin(FILE, (REMOTE,), "mit")
+        assert records.licence(FILE) == "mit"
+
+    def test_of_before_licences_were_kept_holds(self, records: Records) -> None:
+        records.pin(FILE, (REMOTE,), "mit")
+        old = records.path.read_text().replace(',\n      "licence": "mit"', "")
+        assert "licence" not in old
+        records.path.write_text(old)
+        assert (records.pinned(FILE), records.licence(FILE)) == ((REMOTE,), None)
+
     def test_of_the_catalogue_goes_before(self, records: Records) -> None:
         records.pin(FILE, (REMOTE,))
         assert records.state(replace(FILE, sha256="a" * 64)) == "pinned"

@@ -126,6 +126,25 @@ def test_why_a_download_failed_is_kept(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "said"),
+    [("retry", ""), ("waiting", ""), ("token", "a notice"), ("resumed", "a notice")],
+)
+def test_a_notice_stands_as_long_as_it_holds(desk: Desk, code: str, said: str) -> None:
+    desk.says[FIRST] = [{"event": "notice", "code": code, "message": "a notice"}]
+    desk.holds.add(FIRST)
+    desk.queue.add(FIRST)
+    desk.until(lambda: (row := desk.queue.get(FIRST)) and row.said == "a notice")
+    desk.queue.pause(FIRST)
+    desk.says[SECOND] = [*desk.says[FIRST], progress(40), progress(41)]
+    desk.holds.add(SECOND)
+    desk.queue.add(SECOND)
+    desk.until(lambda: (row := desk.queue.get(SECOND)) and row.progress)
+    row = desk.queue.get(SECOND)
+    assert row is not None
+    assert row.said == said
+
+
+@pytest.mark.parametrize(
     "said", [[], ["no JSON"]], ids=["it says nothing", "it says what nobody understands"]
 )
 def test_a_process_that_only_ends_is_a_failure(desk: Desk, said: list[object]) -> None:
