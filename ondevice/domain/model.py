@@ -34,6 +34,14 @@ def parts(path: str) -> tuple[str, ...]:
     return tuple(f"{stem}-{n:05d}-of-{count}{suffix}" for n in range(1, int(count) + 1))
 
 
+def first_part(path: str) -> str:
+    """The first part of the split GGUF that `path` is a part of; itself where it is whole."""
+    found = _SPLIT.fullmatch(path)
+    if not found or not 1 < int(found["count"]) <= MOST_PARTS:
+        return path
+    return f"{found['stem']}-00001-of-{found['count']}{found['suffix']}"
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The dimensions memory depends on. Counts; None where a kind of model has no such thing."""

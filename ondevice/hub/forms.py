@@ -48,7 +48,7 @@ def named(
     if not on_disk and (found := names.split(name)):
         repository, inside = found
         paths = [inside] if inside else fetched_from(repository, cache, own)
-        listed = {file.path: file for _, file in catalog.of_repository(repository)}
+        listed = {file.path: file for _, file in catalog.in_repository(repository)}
         return [listed.get(each) or _unnamed(repository, each) for each in paths]
     if on_disk:
         raise _own_file(path, cache, of_ones_own)
