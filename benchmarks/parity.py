@@ -16,7 +16,14 @@ from common import ONDEVICE, conditions, starter
 from ondevice.hardware.temporary import temporary_folder
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+WRITE_FOLDER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from onnx_folder import write_smollm2
+write_smollm2(Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+"""In a process of its own, as beside this file another one is called `onnx`."""
 PROMPTS = (
     "What is the capital of France?",
     "Name three rivers in Europe.",
@@ -43,14 +50,13 @@ PROMPTS = (
 
 def main() -> None:
     """Make both, compare them, and say how far each is from the other over a text."""
-    from onnx_folder import write_smollm2
-
     conditions()
     with temporary_folder() as folder:
         gguf, onnx = folder / "starter-F32.gguf", folder / "starter-onnx-float32"
         quantize = [sys.executable, str(ROOT / "scripts" / "quantize.py"), "gguf"]
         subprocess.run([*quantize, str(starter()), str(gguf), "F32"], check=True)
-        write_smollm2(onnx, starter())
+        write = [sys.executable, "-P", "-c", WRITE_FOLDER, str(ROOT / "tests")]
+        subprocess.run([*write, str(onnx), str(starter())], check=True)
         prompts = folder / "prompts.txt"
         prompts.write_text("\n".join(PROMPTS) + "\n", encoding="utf-8")
         for command in (
