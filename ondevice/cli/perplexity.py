@@ -93,7 +93,9 @@ def _tell(event: QualityEvent, status: StatusLine) -> None:
 def _line(event: Progress) -> str:
     """`SmolLM2 Q4_0 · 512 of 1,701 tokens · 98.2 tok/s · 12 s left`."""
     done, total = units.count(event.done_tokens), units.count(event.total_tokens)
-    parts = [_name(event.file), f"{done} of {total} tokens", units.rate(event.tok_per_s)]
+    parts = [_name(event.file), f"{done} of {total} tokens"]
+    if event.tok_per_s is not None:
+        parts.append(units.rate(event.tok_per_s))
     if event.done_tokens < event.total_tokens and event.eta_s is not None:
         parts.append(f"{units.duration(event.eta_s)} left")
     return " · ".join(parts)

@@ -12,7 +12,7 @@ import pexpect
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
 
-QUICK = ("--window", "64", "-n", "100")
+QUICK = ("--window", "32", "-n", "40")
 
 
 def document(cli: Cli, *arguments: str | Path, **how: Any) -> dict[str, Any]:
@@ -28,13 +28,13 @@ class TestPerplexity:
         self, cli: Cli, starter_path: Path, onnx_path: Path
     ) -> None:
         made = document(cli, "perplexity", onnx_path, "-r", starter_path, *QUICK)
-        assert (made["window"], made["stride"], made["text"]["source"]) == (64, 32, "our own")
+        assert (made["window"], made["stride"], made["text"]["source"]) == (32, 16, "our own")
         assert len(made["text"]["sha256"]) == 64
         first, second = made["models"]
         assert (first["path"], second["path"]) == (str(starter_path), str(onnx_path))
         assert (first["engine"], second["engine"]) == ("llama.cpp", "onnx")
         assert first["quantization"] == "Q4_1"
-        assert first["tokens"] == second["tokens"] == 99
+        assert first["tokens"] == second["tokens"] == 39
         assert first["divergence"] is None
         assert first["perplexity"]["standard_error"] > 0
         apart = second["divergence"]
@@ -50,8 +50,8 @@ class TestPerplexity:
         ]
         assert "reference" in first
         assert second.split()[-4:] == ["0", "100", "%", "1"]
-        assert "19 MB of logits are kept on the disk until this ends" in outcome.err
-        assert "99 of 99 tokens" in outcome.err
+        assert "7.3 MB of logits are kept on the disk until this ends" in outcome.err
+        assert "39 of 39 tokens" in outcome.err
 
     def test_a_text_comes_from_a_file_or_a_pipe(
         self, cli: Cli, starter_path: Path, tmp_path: Path
