@@ -54,7 +54,9 @@ def main() -> None:
     with temporary_folder() as folder:
         gguf, onnx = folder / "starter-F32.gguf", folder / "starter-onnx-float32"
         quantize = [sys.executable, str(ROOT / "scripts" / "quantize.py"), "gguf"]
-        subprocess.run([*quantize, str(starter()), str(gguf), "F32"], check=True)
+        subprocess.run(
+            [*quantize, str(starter()), str(gguf), "F32"], check=True, capture_output=True
+        )
         write = [sys.executable, "-P", "-c", WRITE_FOLDER, str(ROOT / "tests")]
         subprocess.run([*write, str(onnx), str(starter())], check=True)
         prompts = folder / "prompts.txt"
