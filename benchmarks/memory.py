@@ -32,7 +32,7 @@ from ondevice.domain.model import ModelFile
 from ondevice.engines import registry
 from ondevice.gguf.header import read_header
 from ondevice.gguf.shapes import temporary_shape
-from ondevice.gguf.temporary import temporary_folder
+from ondevice.hardware.temporary import temporary_folder
 from ondevice.measure import measure
 
 MEDIAN_BAR, WORST_BAR = 0.05, 0.12

@@ -13,6 +13,7 @@ OnDeviceError
 │   ├── NotAModelFile      the file is not what its name says
 │   ├── UnsupportedModel   a valid file of a kind no engine here runs
 │   ├── AdapterRefused     the LoRA adapter does not go with the model
+│   ├── OtherVocabulary    two models whose tokens do not compare
 │   └── CatalogInvalid     models.toml cannot be read at all
 ├── EngineTrouble          loading and running a model
 │   ├── EngineMissing      the engine's library is not installed or does not load
@@ -120,6 +121,10 @@ class UnsupportedModel(ModelTrouble):
 
 class AdapterRefused(ModelTrouble):
     """The LoRA adapter cannot be used, or not with this model."""
+
+
+class OtherVocabulary(ModelTrouble):
+    """Two models have different vocabularies, so that probabilities of tokens do not compare."""
 
 
 class CatalogInvalid(ModelTrouble):

@@ -84,6 +84,25 @@ def short_count(value: int | None) -> str:
     return f"{amount:.1f}{unit}" if amount < 9.95 else f"{amount:.0f}{unit}"
 
 
+def share(value: float | None) -> str:
+    """A part of a whole: `97.1 %`; `100 %` and `0 %` only where it is all or nothing."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value in (0.0, 1.0):
+        return f"{value * 100:.0f} %"
+    return f"{min(max(value * 100, 0.1), 99.9):.1f} %"
+
+
+def estimate(value: float | None, standard_error: float | None) -> str:
+    """A mean and its standard error, to the error's second digit: `18.3 ± 1.2`."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if not standard_error or not math.isfinite(standard_error):
+        return f"{value:.4g}"
+    places = min(max(0, 1 - math.floor(math.log10(standard_error))), 9)
+    return f"{value:,.{places}f} ± {standard_error:,.{places}f}"
+
+
 def money(usd: Decimal | None) -> str:
     """US dollars, two significant digits below ten cents: `$1,204.50`, `$0.31`, `-$0.0031`."""
     if usd is None or not usd.is_finite():

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = {".py", ".toml", ".tcss", ".typed"}
+ALLOWED = {".py", ".toml", ".tcss", ".typed", ".txt"}
 LARGEST_FILE_BYTES = 200_000
 MAGIC = (b"GGUF", b"\x08\x00\x00\x00TFL3")
 
@@ -47,6 +47,7 @@ def check_contents(wheel: Path) -> None:
             assert not content.startswith(MAGIC), f"{path} is a model"
         names = set(archive.namelist())
     assert "ondevice/models.toml" in names, "the catalogue is missing"
+    assert "ondevice/quality/text.txt" in names, "the text that models are judged by is missing"
     print(f"wheel: {wheel.name}, {wheel.stat().st_size:,} bytes, {len(names)} files")
 
 

@@ -2,8 +2,8 @@
 
 quantize.py gguf INPUT OUTPUT TYPE [IMATRIX]   llama.cpp's quantizer
 quantize.py folder INPUT OUTPUT                a GGUF file as a Hugging Face folder, in float32
-quantize.py table RESULT...                    what each result costs, how fast it is,
-                                                   and its entry for a catalogue
+quantize.py table SOURCE RESULT...             what each result costs, how good and how fast it
+                                                   is, and its entry for a catalogue
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TYPES = {"Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_XS": 30}
-"""llama.cpp's numbers of them."""
+TYPES = {"Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_XS": 30, "F32": 0}
+"""llama.cpp's numbers of them; F32 is for comparing the very same weights in another engine."""
 PROMPT = "Rivers run to the sea, and the sea is never full. " * 24
 ANSWER = 64
 
@@ -84,26 +84,54 @@ def size_of(path: Path) -> int:
     return sum(each.stat().st_size for each in path.iterdir() if ".onnx" in each.name)
 
 
-def measured(path: Path) -> dict[str, Any]:
-    """One answer of `ondevice run`."""
-    options = ("--json", "--raw", "--ignore-eos", "-t", "0", "-n", str(ANSWER), "-c", "1024")
-    command = [sys.executable, "-m", "ondevice.cli.main", "run", "-m", str(path), *options, PROMPT]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        sys.exit(f"quantize: {path.name} does not answer: {done.stderr.strip()}")
-    document: dict[str, Any] = json.loads(done.stdout)
+def ondevice(*arguments: str) -> dict[str, Any] | None:
+    """The document of a command; None where it failed, of which it has said why."""
+    command = [sys.executable, "-m", "ondevice.cli.main", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    document: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     return document
 
 
-def table(paths: list[Path]) -> None:
-    """One row a result: bytes, bits per weight, decode and prefill tok/s of one run."""
-    parameters = next((count for each in paths if (count := parameters_of(each))), None)
-    print(f"{'result':<44} {'bytes':>15} {'bits/weight':>11} {'decode':>8} {'prefill':>8}")
-    for path in paths:
-        timings, size = measured(path)["timings"], size_of(path)
+def speed(path: Path) -> dict[str, Any]:
+    """The timings of one answer."""
+    options = ("--raw", "--ignore-eos", "-t", "0", "-n", str(ANSWER), "-c", "1024")
+    answer = ondevice("run", "-m", str(path), *options, PROMPT)
+    if answer is None:
+        sys.exit(f"quantize: {path.name} does not answer")
+    timings: dict[str, Any] = answer["timings"]
+    return timings
+
+
+def quality(source: Path, paths: list[Path]) -> list[dict[str, Any]]:
+    """Of the source and of each result; without a number where none was to be had."""
+    judged = ondevice("perplexity", *map(str, paths), "--reference", str(source))
+    unknown: list[dict[str, Any]] = [{"perplexity": None, "divergence": None}] * (1 + len(paths))
+    return judged["models"] if judged else unknown
+
+
+def table(source: Path, paths: list[Path]) -> None:
+    """One row a result, after that of its source: bytes, bits per weight, perplexity over a text of
+    our own, KL divergence from the source, decode and prefill tok/s of one run."""
+    parameters = parameters_of(source)
+    columns = f"{'perplexity':>16} {'KL':>17} {'decode':>8} {'prefill':>8}"
+    print(f"{'result':<36} {'bytes':>13} {'bits/weight':>11} {columns}")
+    for path, judged in zip([source, *paths], quality(source, paths), strict=True):
+        timings, size, apart = speed(path), size_of(path), judged["divergence"]
         bits = f"{8 * size / parameters:.2f}" if parameters else "unknown"
+        perplexity = estimate(judged["perplexity"])
+        lost = "source" if path == source else estimate(apart and apart["mean"])
         decode, prefill = timings["decode_tok_per_s"], timings["prefill_tok_per_s"]
-        print(f"{path.name:<44} {size:>15,} {bits:>11} {decode:>8.1f} {prefill:>8.1f}")
+        print(
+            f"{path.name:<36} {size:>13,} {bits:>11} {perplexity:>16} {lost:>17} "
+            f"{decode:>8.1f} {prefill:>8.1f}"
+        )
+
+
+def estimate(of: dict[str, float] | None) -> str:
+    """With its standard error."""
+    from ondevice import units
+
+    return units.estimate(of["value"], of["standard_error"]) if of else units.UNKNOWN
 
 
 def entries(paths: list[Path]) -> None:
@@ -135,8 +163,8 @@ def main() -> None:
     elif step == "folder":
         to_folder(*arguments)
     else:
-        paths = [Path(each) for each in arguments]
-        table(paths)
+        source, *paths = (Path(each) for each in arguments)
+        table(source, paths)
         entries(paths)
 
 

@@ -129,4 +129,4 @@ for type in "$@"; do
     if [[ "$type" == onnx-int4 ]]; then make_onnx "$result"; else make_gguf "$type" "$result"; fi
 done
 say "measuring"
-"$python" "$root/scripts/quantize.py" table "${results[@]}"
+"$python" "$root/scripts/quantize.py" table "$(as_gguf)" "${results[@]}"

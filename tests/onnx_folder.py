@@ -173,7 +173,7 @@ def build(shape: Shape, vocabulary: int, weights: Weights) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=opsets, ir_version=10)
 
 
-def genai_config(shape: Shape, vocabulary: int, end: int) -> dict[str, Any]:
+def genai_config(shape: Shape, vocabulary: int, end: int | list[int]) -> dict[str, Any]:
     """What the library's builder writes."""
     return {
         "model": {
@@ -200,7 +200,7 @@ def genai_config(shape: Shape, vocabulary: int, end: int) -> dict[str, Any]:
                 "num_key_value_heads": shape.n_kv_heads,
             },
             "eos_token_id": end,
-            "pad_token_id": end,
+            "pad_token_id": end if isinstance(end, int) else end[0],
             "type": "llama",
             "vocab_size": vocabulary,
         },
@@ -208,8 +208,10 @@ def genai_config(shape: Shape, vocabulary: int, end: int) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens) -> Path:
-    """Write all files of a model into `folder`, which is made."""
+def write(
+    folder: Path, shape: Shape, weights: Weights, tokens: Tokens, ends: tuple[int, ...] = (2,)
+) -> Path:
+    """Write all files of a model into `folder`, which is made; `ends` are its end tokens."""
     folder.mkdir(parents=True)
     vocabulary = len(tokens.texts)
     onnx.save_model(
@@ -220,7 +222,9 @@ def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens) -> Path:
         size_threshold=1024,
     )
     documents = {
-        "genai_config.json": genai_config(shape, vocabulary, end=2),
+        "genai_config.json": genai_config(
+            shape, vocabulary, ends[0] if len(ends) == 1 else list(ends)
+        ),
         "tokenizer.json": tokenizer(tokens),
         "tokenizer_config.json": {
             "bos_token": tokens.special[1],
@@ -234,10 +238,10 @@ def write(folder: Path, shape: Shape, weights: Weights, tokens: Tokens) -> Path:
     return folder
 
 
-def write_tiny(folder: Path, shape: Shape | None = None) -> Path:
+def write_tiny(folder: Path, shape: Shape | None = None, ends: tuple[int, ...] = (2,)) -> Path:
     """A model of random weights that reads and writes bytes."""
     shape, tokens = shape or Shape(), byte_tokens()
-    return write(folder, shape, random_weights(shape, len(tokens.texts)), tokens)
+    return write(folder, shape, random_weights(shape, len(tokens.texts)), tokens, ends)
 
 
 def write_smollm2(folder: Path, gguf_path: Path) -> Path:

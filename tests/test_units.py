@@ -163,3 +163,40 @@ def test_a_larger_size_never_reads_smaller(one: int, other: int) -> None:
         return steps.index(unit), float(number)
 
     assert (key(one) <= key(other)) or one > other
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "unknown"),
+        (math.nan, "unknown"),
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.9712, "97.1 %"),
+        (0.99999, "99.9 %"),
+        (0.00001, "0.1 %"),
+    ],
+    ids=str,
+)
+def test_a_share_is_whole_only_where_all_of_it_is(value: float | None, words: str) -> None:
+    assert units.share(value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (None, None, "unknown"),
+        (math.inf, 1.0, "unknown"),
+        (18.3217, 1.234, "18.3 ± 1.2"),
+        (12345.6, 234.5, "12,346 ± 234"),
+        (0.001234, 0.00005, "0.001234 ± 0.000050"),
+        (0.0, 0.0, "0"),
+        (18.3217, None, "18.32"),
+        (18.3217, math.inf, "18.32"),
+    ],
+    ids=str,
+)
+def test_an_estimate_has_the_digits_its_error_leaves_it(
+    value: float | None, error: float | None, words: str
+) -> None:
+    assert units.estimate(value, error) == words

@@ -23,6 +23,11 @@ COMMANDS = {
     "verify": ("ondevice.cli.verify:verify", "Hash the models here again: are they unharmed?"),
     "rm": ("ondevice.cli.rm:rm", "Delete a model from this machine."),
     "prune": ("ondevice.cli.prune:prune", "Delete what unfinished downloads left."),
+    "perplexity": (
+        "ondevice.cli.perplexity:perplexity",
+        "How well model files predict a text, and what quantizing lost.",
+    ),
+    "compare": ("ondevice.cli.compare:compare", "The same prompts through two models."),
     "settings": (
         "ondevice.cli.settings:settings",
         "Show and change what the app and commands use.",

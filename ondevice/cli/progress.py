@@ -1,4 +1,5 @@
-"""How a download is told: a line on stderr that is redrawn, a log there, or events on stdout."""
+"""How what takes long is told: a line on stderr that is redrawn, a log there, or, of a download,
+events on stdout."""
 
 from __future__ import annotations
 
@@ -23,24 +24,20 @@ from ondevice.errors import OnDeviceError
 LOG_EVERY_S = 5.0
 
 
-class ProgressLine:
-    """Shows events as they come; `end` leaves the last line standing."""
+class StatusLine:
+    """One line that is written over; where that cannot be, one now and then."""
 
     def __init__(self) -> None:
         self._redraws = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
         self._width = 0
         self._logged = float("-inf")
 
-    def show(self, event: DownloadEvent) -> None:
-        if isinstance(event, Downloaded):
-            self.end()
-        elif isinstance(event, DownloadNotice):
-            self.end()
-            click.echo(clean_line(event.message, 300), err=True)
-        elif self._redraws:
-            self._redraw(line(event))
-        elif event.done_bytes == event.total_bytes or self._is_due():
-            click.echo(line(event), err=True)
+    def write(self, text: str, last: bool = False) -> None:
+        """Show `text`; the `last` one in any case."""
+        if self._redraws:
+            self._redraw(text)
+        elif self._is_due() or last:
+            click.echo(text, err=True)
 
     def end(self) -> None:
         """Whatever is written next begins on a line of its own."""
@@ -61,6 +58,20 @@ class ProgressLine:
             return False
         self._logged = now
         return True
+
+
+class ProgressLine(StatusLine):
+    """Shows events of a download as they come; `end` leaves the last line standing."""
+
+    def show(self, event: DownloadEvent) -> None:
+        match event:
+            case DownloadProgress(done, total):
+                self.write(line(event), last=done == total)
+            case DownloadNotice(_, message):
+                self.end()
+                click.echo(clean_line(message, 300), err=True)
+            case Downloaded():
+                self.end()
 
 
 class EventLines:

@@ -25,7 +25,7 @@ FinishReason = Literal["stop", "length", "context_full", "cancelled", "failed"]
 """stop: the model or a stop string ended it; length: max_tokens or the wall limit."""
 
 
-Capability = Literal["snapshots", "schema", "lora"]
+Capability = Literal["snapshots", "schema", "lora", "scores"]
 
 
 SAMPLING_BOUNDS: dict[str, tuple[float, float]] = {
@@ -77,6 +77,8 @@ class GenerationRequest:
     """For benchmarks: an end token does not end the generation."""
     schema: str | None = None
     """Text of a JSON schema that the answer keeps to, unless max_tokens cuts it."""
+    reuse: bool = True
+    """False evaluates all of the prompt, also what is still held of it: for measuring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ class EngineInfo:
     """Its state does not grow with what it reads, so n_ctx bounds nothing."""
     thinking: ThinkingStyle = USUAL
     """How this model marks what it thinks before it answers."""
+    vocabulary: int = 0
+    """How many token ids there are; 0 where there are none."""
     mapped: bool | None = None
     """Whether weights are read as pages of the file; None where the engine does not say."""
 
@@ -238,6 +242,8 @@ class GenerationDone:
     timings: Timings
     threads: int
     n_ctx: int
+    ids: tuple[int, ...] = ()
+    """The ids that were sampled, an end token included; empty of an engine that has none."""
 
     @property
     def prefill_tok_per_s(self) -> float | None:

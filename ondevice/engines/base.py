@@ -26,6 +26,7 @@ from ondevice.domain.generation import (
     PromptTokens,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import PromptIds, ScoreEvent, ScoreRequest
 
 SMALLER_CONTEXT = "Choose a smaller context: the setting `context`, or -c of `run` and `chat`."
 """The hint where there is no room for a context; whoever reads it may be in the app, too."""
@@ -92,5 +93,25 @@ class Snapshots(Protocol):
 
         Returns the tokens that are held then. Raises StateRefused with the reason; nothing of
         such a file reaches the engine, and it goes on as if there were none.
+        """
+        ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """What an engine with the capability `scores` can do beside: how probable it finds tokens."""
+
+    def tokenize(self, prompt: Prompt) -> PromptIds:
+        """The ids of `prompt`; a text may be longer than the context.
+
+        Raises TemplateFailed or EngineTrouble.
+        """
+        ...
+
+    def score(self, request: ScoreRequest) -> Iterator[ScoreEvent]:
+        """Yield TokenScores for each step that was read, then one ScoringDone.
+
+        What was kept of earlier prompts is forgotten. `cancel` stops it, as closing the iterator
+        does. Raises ContextOverflow before the first event, EngineTrouble at any time.
         """
         ...

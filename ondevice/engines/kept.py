@@ -123,6 +123,11 @@ class KeptPrefix:
         self.ids, self._text = list(kept.ids), kept.text
         self._whole, self._marks = kept.whole, list(kept.marks)
 
+    def drop(self, state: State) -> None:
+        """Nothing is held any more, in `state` neither."""
+        self.forget()
+        state.rewind(0)
+
     def forget(self) -> None:
         """Nothing is held any more."""
         self.ids, self._text, self._whole, self._marks = [], "", False, []
@@ -132,8 +137,8 @@ class KeptPrefix:
             self._marks.append((len(self._text), len(self.ids)))
 
 
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many ids both begin with."""
+def common_prefix(left: Sequence[object], right: Sequence[object]) -> int:
+    """How many ids, or characters, both begin with."""
     for at, (one, other) in enumerate(zip(left, right, strict=False)):
         if one != other:
             return at

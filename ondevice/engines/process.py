@@ -10,8 +10,8 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,37 +28,18 @@ from ondevice.domain.generation import (
     TextDelta,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import PromptIds, ScoreEvent, ScoreRequest, ScoringDone
 from ondevice.engines import statefile, wire
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.child import Child, mark_of
 from ondevice.engines.crashes import Crashes, crashed
+from ondevice.engines.deadlines import FILE_BYTES_PER_S, Deadlines
 
+__all__ = ["Deadlines", "EngineProcess"]
 Answer = TypeVar("Answer")
-
-CHARACTERS_PER_S = 200_000
-"""Rendering and tokenizing may take this long on top: a seventh of the speed measured."""
-FILE_BYTES_PER_S = 30_000_000
-"""Loading may take this long on top: one large tensor from a slow disk gives no sign."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Longest silences, in seconds; progress counts as a sign of life."""
-
-    start_s: float = 30.0
-    """Until the child runs: a cold disk, a virus scanner."""
-    load_s: float = 8.0
-    """Between two signs while loading a small file; a large one gets more."""
-    prompt_s: float = 10.0
-    """Rendering and tokenizing a short prompt; a long one gets more."""
-    prefill_s: float = 120.0
-    """One batch of 512 tokens: 20 s for a 4B model on two cores."""
-    token_s: float = 60.0
-    save_s: float = 60.0
-    """Writing a small state; a large one gets more. Nobody waits for it as a rule, and ending a
-    healthy engine costs more than a slow disk does."""
-    stop_s: float = 2.0
-    """After a cancel."""
+Event = TypeVar("Event")
+LAST = (GenerationDone, ScoringDone)
+"""What ends a generation or a scoring that did not raise."""
 
 
 class EngineProcess:
@@ -95,9 +76,14 @@ class EngineProcess:
 
     def count_tokens(self, prompt: Prompt) -> PromptTokens:
         """As the protocol says; refused, not delayed, while a generation runs."""
-        deadline_s = self._prompt_deadline(prompt)
+        deadline_s = self._deadlines.for_prompt(prompt)
         counted = self._ask(wire.Count(prompt), wire.Counted, deadline_s, "count tokens")
         return counted.tokens
+
+    def tokenize(self, prompt: Prompt) -> PromptIds:
+        """As `base.Scores` says; refused while a generation runs."""
+        deadline_s = self._deadlines.for_prompt(prompt)
+        return self._ask(wire.Tokenize(prompt), wire.Tokenized, deadline_s, "tokenize").ids
 
     def state_bytes(self) -> int:
         """As `base.Snapshots` says; refused, like the next two, while a generation runs."""
@@ -116,19 +102,33 @@ class EngineProcess:
     def restore_state(self, path: Path, model_sha256: str) -> int:
         message = wire.RestoreState(path, model_sha256)
         # beside the state, a fresh process reads all of the weights for the first time
-        limit_s = self._file_deadline(mark_of(path)[2] + self._alive().file_mark[2])
+        limit_s = self._deadlines.for_file(mark_of(path)[2] + self._alive().file_mark[2])
         return self._ask(message, wire.StateRestored, limit_s, "restore its state").tokens
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
+        return self._work(
+            lambda number: wire.Generate(number, request),
+            lambda child: self._generated(child, request),
+        )
+
+    def score(self, request: ScoreRequest) -> Iterator[ScoreEvent]:
+        return self._work(lambda number: wire.Score(number, request), self._scored)
+
+    def _work(
+        self,
+        ask: Callable[[int], wire.WireMessage],
+        answers: Callable[[Child], Iterator[Event]],
+    ) -> Iterator[Event]:
+        """Send what `ask` makes of a number; what comes until the last event of it."""
         child = self._alive()
         if not child.turn.acquire(blocking=False):
             raise _busy()
         number = self._begin(child)
         finished = False
         try:
-            child.send(wire.Generate(number, request))
-            for event in self._events(child, request):
-                if isinstance(event, GenerationDone):
+            child.send(ask(number))
+            for event in answers(child):
+                if isinstance(event, LAST):
                     finished = True
                     break
                 yield event
@@ -152,7 +152,7 @@ class EngineProcess:
         with self._swap:
             self._end_child()
 
-    # One generation
+    # One generation, or one scoring
 
     def _begin(self, child: Child) -> int:
         with self._run:
@@ -168,8 +168,9 @@ class EngineProcess:
             child.stop_by = math.inf  # it has stopped; the next question is another one
         child.turn.release()
 
-    def _events(self, child: Child, request: GenerationRequest) -> Iterator[GenerationEvent]:
-        waiting, doing = self._prompt_deadline(request.prompt), "render and tokenize the prompt"
+    def _generated(self, child: Child, request: GenerationRequest) -> Iterator[GenerationEvent]:
+        waiting = self._deadlines.for_prompt(request.prompt)
+        doing = "render and tokenize the prompt"
         doing += ", and read the schema" if request.schema is not None else ""
         while True:
             message = self._receive(child, waiting, doing)
@@ -182,6 +183,13 @@ class EngineProcess:
                 raise self._unexpected(child, message)
             yield message
 
+    def _scored(self, child: Child) -> Iterator[ScoreEvent]:
+        while True:
+            message = self._receive(child, self._deadlines.prefill_s, "read the tokens")
+            if not isinstance(message, ScoreEvent):
+                raise self._unexpected(child, message)
+            yield message
+
     def _abandon(self, child: Child, number: int) -> None:
         """The caller looks no more: stop it, and read to its end."""
         child.send(wire.Cancel(number))
@@ -190,22 +198,16 @@ class EngineProcess:
             message = child.receive(left)
             if message is None and not child.ended:
                 break
-            if message is None or isinstance(message, GenerationDone | wire.Failed):
+            if message is None or isinstance(message, (*LAST, wire.Failed)):
                 return
         self._drop(child, grace_s=0.0)
-
-    def _prompt_deadline(self, prompt: Prompt) -> float:
-        return self._deadlines.prompt_s + prompt.characters / CHARACTERS_PER_S
-
-    def _file_deadline(self, size_bytes: int) -> float:
-        return self._deadlines.load_s + size_bytes / FILE_BYTES_PER_S
 
     # The child
 
     def _load_in(self, child: Child, options: LoadOptions, progress: LoadProgress) -> EngineInfo:
         self._expect(child, wire.Hello, self._deadlines.start_s, "start")
         child.send(wire.Load(child.file, options))
-        deadline_s = self._file_deadline(child.file_mark[2])
+        deadline_s = self._deadlines.for_file(child.file_mark[2])
         while True:
             message = self._receive(child, deadline_s, "load the model")
             match message:

@@ -97,4 +97,5 @@ class Run:
             decode_s=self._last - self._first if made else None,
         )
         usage = Usage(self.prompt_tokens - self.unread, self.cached, made)
-        return GenerationDone(self.finish or "stop", usage, timings, threads, n_ctx)
+        ids = tuple(self.ids)
+        return GenerationDone(self.finish or "stop", usage, timings, threads, n_ctx, ids)

@@ -21,6 +21,7 @@ from ondevice.domain.generation import (
     TextDelta,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import PromptIds, ScoreRequest, ScoringDone, TokenScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,21 @@ class Generate:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Parent: which ids are this?"""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Parent: score these; an id as that of Generate."""
+
+    id: int
+    request: ScoreRequest
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureState:
     """Parent: how large would a file of your state be?"""
 
@@ -69,7 +85,7 @@ class RestoreState:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Parent: stop that generation; obeyed while it computes."""
+    """Parent: stop that generation or scoring; obeyed while it computes."""
 
     id: int
 
@@ -103,6 +119,13 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokenized:
+    """Child: these."""
+
+    ids: PromptIds
+
+
+@dataclass(frozen=True, slots=True)
 class StateSize:
     """Child: so many bytes it would take, or took."""
 
@@ -131,6 +154,8 @@ MAX_LINE_BYTES = 16 << 20
 WireMessage = (
     Load
     | Count
+    | Tokenize
+    | Score
     | MeasureState
     | SaveState
     | RestoreState
@@ -140,6 +165,7 @@ WireMessage = (
     | LoadProgress
     | Loaded
     | Counted
+    | Tokenized
     | StateSize
     | StateRestored
     | Failed
@@ -147,6 +173,8 @@ WireMessage = (
     | TextDelta
     | EngineNotice
     | GenerationDone
+    | TokenScores
+    | ScoringDone
 )
 _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in WireMessage.__args__}
 

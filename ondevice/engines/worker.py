@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
 from ondevice import errors
 from ondevice.domain.generation import GenerationEvent, TextDelta
+from ondevice.domain.scoring import ScoreEvent
 from ondevice.engines import registry, wire
-from ondevice.engines.base import Engine, Snapshots
+from ondevice.engines.base import Engine, Scores, Snapshots
 from ondevice.hardware import system
 
 FLUSH_S = 0.06
@@ -88,7 +90,7 @@ class Worker:
         self._writer = WireWriter(out)
         self._queue: queue.SimpleQueue[wire.WireMessage] = queue.SimpleQueue()
         self._cancelled = 0
-        """Generations up to this number are to stop."""
+        """Generations and scorings up to this number are to stop."""
         self._running = 0
         self._run = threading.Lock()
         """Held for a moment, so that a late cancel cannot hit the next generation."""
@@ -130,25 +132,35 @@ class Worker:
                 self._writer.post(wire.Counted(self._engine.count_tokens(prompt)))
             case wire.MeasureState() | wire.SaveState() | wire.RestoreState():
                 self._writer.post(_moved_state(self._engine, message))
+            case wire.Tokenize(prompt=prompt):
+                self._writer.post(wire.Tokenized(_scores(self._engine).tokenize(prompt)))
             case wire.Generate(id=number, request=request):
-                self._mark_running(number)
-                try:
-                    for event in self._engine.generate(request):
-                        self._post_event(number, event)
-                finally:
-                    self._mark_running(0)
+                self._post_all(number, self._engine.generate(request))
+            case wire.Score(id=number, request=asked):
+                self._post_all(number, _scores(self._engine).score(asked))
+
+    def _post_all(self, number: int, events: Iterator[GenerationEvent | ScoreEvent]) -> None:
+        self._mark_running(number)
+        try:
+            for event in events:
+                if self._cancelled >= number:  # it may have come before the engine had begun
+                    self._engine.cancel()
+                self._writer.post(event)
+        finally:
+            self._mark_running(0)
 
     def _mark_running(self, number: int) -> None:
         with self._run:
             self._running = number
 
-    def _post_event(self, number: int, event: GenerationEvent) -> None:
-        if self._cancelled >= number:  # it may have come before the engine had begun
-            self._engine.cancel()
-        self._writer.post(event)
-
     def _report_load(self, fraction: float) -> None:
         self._writer.post(wire.LoadProgress(fraction))
+
+
+def _scores(engine: Engine) -> Scores:
+    if not isinstance(engine, Scores):
+        raise errors.EngineTrouble("this engine cannot score tokens")
+    return engine
 
 
 def _moved_state(

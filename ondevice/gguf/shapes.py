@@ -19,7 +19,6 @@ from ondevice.gguf.architectures import metadata_of, tensors_of
 from ondevice.gguf.header import RANDOM_WEIGHTS_KEY
 from ondevice.gguf.recipes import FILE_TYPE_NUMBERS, known_quantization, type_of
 from ondevice.gguf.spec import SHAPES, RwkvShape, ShapeSpec, SsmShape
-from ondevice.gguf.temporary import temporary_folder
 from ondevice.gguf.vocabulary import CHAT_TEMPLATE, vocabulary_of
 from ondevice.gguf.writer import (
     MetadataEntry,
@@ -29,6 +28,7 @@ from ondevice.gguf.writer import (
     write_weights,
 )
 from ondevice.hardware.locks import claim, discard, publish
+from ondevice.hardware.temporary import temporary_folder
 
 __all__ = [
     "SHAPES",

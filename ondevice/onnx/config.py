@@ -121,6 +121,8 @@ class GenaiConfig:
     providers: tuple[str, ...]
     """What the folder was made for, in its order; empty is the CPU."""
     window: int | None
+    logits_output: str
+    """Name of the logits in the graph."""
 
     def cache_bytes(self, n_ctx: int, number_bytes: int) -> int:
         """Of a KV cache for `n_ctx` tokens, of so many bytes a number, which the graph says."""
@@ -156,6 +158,7 @@ def parse(data: bytes) -> GenaiConfig:
         key_input=_names(decoder),
         providers=_providers(decoder.get("session_options", {})),
         window=_window(decoder.get("sliding_window")),
+        logits_output=decoder.get("outputs", {}).get("logits") or "logits",
     )
 
 

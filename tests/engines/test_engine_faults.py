@@ -149,9 +149,9 @@ def test_a_stopped_process_ends_at_its_deadline(start_echo: StartEcho, ask: str)
 
 
 def test_a_long_prompt_gets_more_time_than_a_short_one() -> None:
-    engine = EngineProcess("echo", Deadlines(prompt_s=1.0))
-    assert engine._prompt_deadline(Prompt.chat("hello")) == pytest.approx(1.0, abs=0.01)
-    assert engine._prompt_deadline(Prompt(text="x" * 2_000_000)) == pytest.approx(11.0)
+    deadlines = Deadlines(prompt_s=1.0)
+    assert deadlines.for_prompt(Prompt.chat("hello")) == pytest.approx(1.0, abs=0.01)
+    assert deadlines.for_prompt(Prompt(text="x" * 2_000_000)) == pytest.approx(11.0)
 
 
 def test_a_stopped_process_does_not_hold_up_an_iterator_that_is_closed(

@@ -27,6 +27,13 @@ from ondevice.domain.generation import (
     Usage,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import (
+    LogitsFile,
+    PromptIds,
+    ScoreRequest,
+    ScoringDone,
+    TokenScores,
+)
 from ondevice.domain.thinking import ThinkingStyle
 from ondevice.engines import wire
 
@@ -62,6 +69,11 @@ MESSAGES = [
     wire.Count(Prompt(text="")),
     wire.Count(Prompt(text="a lone \ud800 surrogate")),
     wire.Count(Prompt(tokens=(1, 2, 3))),
+    wire.Tokenize(Prompt(text="x")),
+    wire.Tokenized(PromptIds((1, 2), 1, "0" * 64)),
+    wire.Score(7, ScoreRequest((1, 2, 3), 2, (4, 5), LogitsFile(Path("/l/\udcff"), 9))),
+    TokenScores(3, (-0.5, -1e-300), (0.0, 2.5), (True, False)),
+    ScoringDone(cancelled=False, choices=(-1.5,)),
     wire.Generate(4, REQUEST),
     wire.Generate(5, GenerationRequest(Prompt(text="x"), GREEDY)),
     wire.Generate(

@@ -58,6 +58,7 @@ def test_the_facts_are_those_of_the_document() -> None:
         key_input="past_key_values.%d.key",
         providers=(),
         window=None,
+        logits_output="logits",
     )
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ondevice.domain.layout import BATCH, SNAPSHOT_BYTES, SNAPSHOTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WHOLE_STATE = 0
 PARTIAL_STATE = 1
 """LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what cannot be cut back."""
-ABORTED = 2
 _SPECIAL = 1 << 3 | 1 << 4
 """LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED"""
 
@@ -106,14 +108,19 @@ class Context:
 
     # Evaluation
 
-    def evaluate(self, ids: Sequence[int]) -> int:
-        """Evaluate at most `batch` ids after those already held; llama_decode's answer."""
+    def evaluate(self, ids: Sequence[int], all_logits: bool = False) -> int:
+        """Evaluate at most `batch` ids after those already held; llama_decode's answer.
+
+        `all_logits` keeps the logits of each of them for `logits`, not of the last one alone.
+        """
         if len(ids) == 1:
             self._one[0] = ids[0]
             answer: int = self._lib.llama_decode(self.handle, self._one_batch)
         else:
             array = (ctypes.c_int32 * len(ids))(*ids)
             batch = self._lib.llama_batch_get_one(array, len(ids))
+            if all_logits:
+                batch.logits = (ctypes.c_int8 * len(ids))(*[1] * len(ids))
             answer = self._lib.llama_decode(self.handle, batch)
         if answer == 0:
             self.evaluated += len(ids)
@@ -122,6 +129,14 @@ class Context:
         else:  # some layers of a recurrent state may have moved on, and cannot go back
             self.evaluated = self._restore() or self._clear()
         return answer
+
+    def logits(self, count: int) -> NDArray[Any]:
+        """Those of the last evaluation, (count, vocabulary); they last until the next one."""
+        import numpy as np  # deferred: 100 ms, only who scores needs it
+
+        rows = self._lib.llama_get_logits(self.handle)
+        found: NDArray[Any] = np.ctypeslib.as_array(rows, shape=(count, self.vocabulary()))
+        return found
 
     def wait(self) -> None:
         """Until the logits of the last evaluation are there."""

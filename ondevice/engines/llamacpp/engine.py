@@ -21,16 +21,19 @@ from ondevice.domain.generation import (
     PromptTokens,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import PromptIds, ScoreEvent, ScoreRequest
 from ondevice.engines import statefile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.kept import KeptPrefix
 from ondevice.engines.llamacpp import binding, loading
 from ondevice.engines.llamacpp.bound import of_model
-from ondevice.engines.llamacpp.context import ABORTED, Context
+from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.guided import TokenSource, make_sampler
+from ondevice.engines.llamacpp.scoring import Logits
 from ondevice.engines.llamacpp.stopping import StopFlag
 from ondevice.engines.prompts import Prompts
 from ondevice.engines.run import Run
+from ondevice.engines.scoring import Scorer
 from ondevice.engines.stream import TextStream
 from ondevice.engines.threads import ThreadGovernor
 
@@ -44,6 +47,7 @@ class _Loaded:
 
     context: Context
     prompts: Prompts
+    scorer: Scorer
     binding: statefile.Binding
     """What its states belong to, but for the hash of the model, which the parent knows."""
 
@@ -73,7 +77,8 @@ class LlamaCppEngine:
         context, bound = loading.open_context(lib, log, file, options, choices, progress)
         self._stop.attach(lib, context.handle)
         prompts = Prompts(context, self._kept)
-        self._loaded = _Loaded(context, prompts, bound)
+        scorer = Scorer(context, prompts, Logits(context, self._stop))
+        self._loaded = _Loaded(context, prompts, scorer, bound)
         self._governor = ThreadGovernor(choices.threads, fixed=choices.threads_fixed)
         self._told_threads = choices.threads
         return EngineInfo(
@@ -92,10 +97,11 @@ class LlamaCppEngine:
             notices=choices.notices + loading.fallbacks(lib, options),
             kv_type=choices.kv_type,
             adapters=options.adapters,
-            capabilities=("snapshots", "schema", "lora"),
+            capabilities=("snapshots", "schema", "lora", "scores"),
             unbounded=context.unbounded,
             thinking=prompts.thinking,
             mapped=log.mapped,
+            vocabulary=context.vocabulary(),
         )
 
     def count_tokens(self, prompt: Prompt) -> PromptTokens:
@@ -112,6 +118,8 @@ class LlamaCppEngine:
         sampler, notices = make_sampler(self._lib, context, request, ids)
         try:
             yield from (*read.notices, *notices)
+            if not request.reuse:
+                self._kept.drop(context)
             cached, miss = self._kept.reuse(context, ids)
             if miss:
                 yield miss
@@ -138,6 +146,15 @@ class LlamaCppEngine:
             self._loaded.context.close()
         self._loaded = None
         self._kept.forget()
+
+    def tokenize(self, prompt: Prompt) -> PromptIds:
+        return self._model().scorer.tokenize(prompt)
+
+    def score(self, request: ScoreRequest) -> Iterator[ScoreEvent]:
+        model = self._model()
+        self._stop.clear()
+        self._kept.drop(model.context)
+        yield from model.scorer.score(request)
 
     # The state, to and from a file
 
@@ -197,13 +214,10 @@ class LlamaCppEngine:
 
     def _step(self, context: Context, ids: list[int], run: Run) -> bool:
         """Evaluate; True when the run ends here."""
-        answer = context.evaluate(ids)
-        if answer == 0 and not self._stop.is_set():
-            return False
-        if answer in (0, ABORTED):
+        stopped = self._stop.ended(context.evaluate(ids))
+        if stopped:
             run.finish = "cancelled"
-            return True
-        raise errors.EngineTrouble(f"llama.cpp could not evaluate the tokens (code {answer})")
+        return stopped
 
     # Decode
 

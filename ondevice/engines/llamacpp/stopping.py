@@ -5,7 +5,11 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from ondevice.errors import EngineTrouble
 from ondevice.hardware import system
+
+ABORTED = 2
+"""llama_decode's answer where it was told to stop."""
 
 
 class StopFlag:
@@ -30,6 +34,15 @@ class StopFlag:
 
     def set(self) -> None:
         self._flag[0] = b"\1"
+
+    def ended(self, answer: int) -> bool:
+        """Whether an evaluation with this answer of llama_decode was stopped.
+
+        Raises EngineTrouble where it failed.
+        """
+        if answer not in (0, ABORTED):
+            raise EngineTrouble(f"llama.cpp could not evaluate the tokens (code {answer})")
+        return answer == ABORTED or self.is_set()
 
     def clear(self) -> None:
         self._flag[0] = b"\0"

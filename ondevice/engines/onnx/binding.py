@@ -47,6 +47,7 @@ _FALLIBLE: dict[str, list[Any]] = {
     "OgaGenerator_RewindTo": [c_void_p, c_size_t],
     "OgaGenerator_SetRuntimeOption": [c_void_p, c_char_p, c_char_p],
     "OgaGenerator_GetLogits": [c_void_p, _HANDLE],
+    "OgaGenerator_GetOutput": [c_void_p, c_char_p, _HANDLE],
     "OgaTensorGetData": [c_void_p, _HANDLE],
     "OgaTensorGetType": [c_void_p, POINTER(c_int32)],
     "OgaTensorGetShapeRank": [c_void_p, POINTER(c_size_t)],

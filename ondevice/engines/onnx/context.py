@@ -7,6 +7,7 @@ is cut back; where the library cannot (some sliding windows), a new generator st
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 BATCH = 128
 """Tokens of one evaluation. The library keeps the logits of every one of them: 128 of a vocabulary
 of 262,144 are 134 MB."""
-FLOAT = 1
-"""OgaElementType_float32."""
+FLOAT, HALF = 1, 10
+"""OgaElementType_float32 and _float16."""
 
 
 class Context:
@@ -50,6 +51,8 @@ class Context:
         self._stopped = False
         self.evaluated = 0
         """How many ids the state stands for."""
+        self._read = 0
+        """How many of them the last evaluation read."""
         self._one = (ctypes.c_int32 * 1)()
         self._renew()
 
@@ -131,34 +134,55 @@ class Context:
                 return False
             raise _trouble("evaluate the tokens", error) from None
         self.evaluated += len(ids)
+        self._read = len(ids)
         return not self._stopped
 
     def logits(self) -> NDArray[Any]:
         """A copy of those of the last evaluated id. Raises EngineTrouble."""
+        rows = self._rows("OgaGenerator_GetLogits")
+        if len(rows) != 1:
+            raise _trouble("read the logits", NativeError("they are of another form"))
+        row: NDArray[Any] = rows[0]
+        return row
+
+    def all_logits(self) -> NDArray[Any]:
+        """A copy of those of each id of the last evaluation, (ids, vocabulary), as the model made
+        them. Raises EngineTrouble; a graph may compute those of the last id alone."""
+        name = self._folder.config.logits_output.encode("utf-8", "replace")
+        rows = self._rows("OgaGenerator_GetOutput", name)
+        if rows.shape != (self._read, self.vocabulary()):
+            said = "this graph gives those of the last token alone"
+            raise _trouble("read the logits of every token", NativeError(said))
+        return rows
+
+    def _rows(self, function: str, *arguments: Any) -> NDArray[Any]:
+        """A copy of the tensor that `function` gives, (rows, numbers), in float32."""
         import numpy as np  # deferred: loading a model has it, importing this file has not
 
         lib = self._lib
         try:
-            handle = lib.make("OgaGenerator_GetLogits", self._generator)
+            handle = lib.make(function, self._generator, *arguments)
             with _owned(lib, handle, "OgaDestroyTensor") as tensor:
-                size = self._last_row(tensor)
+                kind, shape = self._form(tensor)
+                width, count = {FLOAT: 4, HALF: 2}.get(kind), math.prod(shape)
+                if width is None or not count:
+                    raise NativeError("they are of another form")
                 data = lib.make("OgaTensorGetData", tensor)
-                row = (ctypes.c_float * size).from_address(data.value or 0)
-                values: NDArray[Any] = np.ctypeslib.as_array(row).copy()
-                return values
+                raw = (ctypes.c_uint8 * (width * count)).from_address(data.value or 0)
+                numbers = np.ctypeslib.as_array(raw).view(f"f{width}")
+                rows: NDArray[Any] = numbers.reshape(-1, shape[-1]).astype(np.float32)
+                return rows
         except NativeError as error:
             raise _trouble("read the logits", error) from None
 
-    def _last_row(self, tensor: Any) -> int:
-        """How many numbers; genai gives one row of float32. Raises NativeError."""
+    def _form(self, tensor: Any) -> tuple[int, list[int]]:
+        """The type of its numbers, and its shape. Raises NativeError."""
         kind, rank = ctypes.c_int32(), ctypes.c_size_t()
         self._lib.call("OgaTensorGetType", tensor, ctypes.byref(kind))
         self._lib.call("OgaTensorGetShapeRank", tensor, ctypes.byref(rank))
         shape = (ctypes.c_int64 * rank.value)()
         self._lib.call("OgaTensorGetShape", tensor, shape, rank.value)
-        if kind.value != FLOAT or not shape or any(each != 1 for each in shape[:-1]):
-            raise NativeError("its logits are of another form")
-        return int(shape[-1])
+        return kind.value, list(shape)
 
     def stop(self) -> None:
         """Let what is being evaluated end; safe from any thread."""

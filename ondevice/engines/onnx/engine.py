@@ -18,13 +18,16 @@ from ondevice.domain.generation import (
     PromptTokens,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import PromptIds, ScoreEvent, ScoreRequest
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.kept import KeptPrefix
 from ondevice.engines.onnx import binding, loading
 from ondevice.engines.onnx.context import BATCH, Context
 from ondevice.engines.onnx.sampling import Sampler
+from ondevice.engines.onnx.scoring import Logits
 from ondevice.engines.prompts import Prompts
 from ondevice.engines.run import Run
+from ondevice.engines.scoring import Scorer
 from ondevice.engines.stream import TextStream
 
 
@@ -34,6 +37,7 @@ class _Loaded:
 
     context: Context
     prompts: Prompts
+    scorer: Scorer
     threads: int
 
 
@@ -52,7 +56,8 @@ class OnnxEngine:
         opened = loading.open_folder(self._lib, file, options)
         context = opened.context
         prompts = Prompts(context, self._kept)
-        self._loaded = _Loaded(context, prompts, opened.threads)
+        scorer = Scorer(context, prompts, Logits(context))
+        self._loaded = _Loaded(context, prompts, scorer, opened.threads)
         return EngineInfo(
             engine="onnx",
             backend=opened.backend,
@@ -67,7 +72,9 @@ class OnnxEngine:
             has_template=prompts.has_template,
             pid=os.getpid(),
             notices=opened.notices,
+            capabilities=("scores",),
             thinking=prompts.thinking,
+            vocabulary=context.vocabulary(),
         )
 
     def count_tokens(self, prompt: Prompt) -> PromptTokens:
@@ -86,6 +93,8 @@ class OnnxEngine:
         ids = read.ids
         model.prompts.check_fits(ids)
         yield from read.notices
+        if not request.reuse:
+            self._kept.drop(context)
         cached, miss = self._kept.reuse(context, ids)
         if miss:
             yield miss
@@ -98,6 +107,15 @@ class OnnxEngine:
         finally:
             self._kept.remember_reply(run.reply_ids(), run.reply_text())
         yield run.done(model.threads, context.n_ctx)
+
+    def tokenize(self, prompt: Prompt) -> PromptIds:
+        return self._model().scorer.tokenize(prompt)
+
+    def score(self, request: ScoreRequest) -> Iterator[ScoreEvent]:
+        model = self._model()
+        model.context.let_go()
+        self._kept.drop(model.context)
+        yield from model.scorer.score(request)
 
     def cancel(self) -> None:
         if self._loaded is not None:
