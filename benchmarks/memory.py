@@ -1,6 +1,6 @@
 """Memory as predicted before a download, against what the engine's process was then seen to take.
 
-    python benchmarks/memory.py [NAME ...]
+    python benchmarks/memory.py [NAME or ONNX FOLDER ...]
 
 Each row is a load and one generation that fills the context, so that what was reserved is written
 to (of the large shapes the first 512 tokens, or ONDEVICE_FILL). Predicted from the header alone:
@@ -18,7 +18,7 @@ import statistics
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import conditions, starter
@@ -34,6 +34,10 @@ from ondevice.gguf.header import read_header
 from ondevice.gguf.shapes import temporary_shape
 from ondevice.hardware.temporary import temporary_folder
 from ondevice.measure import measure
+from ondevice.onnx import memory as onnx_memory
+from ondevice.onnx.config import NAME
+from ondevice.onnx.folder import read_folder
+from ondevice.onnx.layout import layout_of
 
 MEDIAN_BAR, WORST_BAR = 0.05, 0.12
 ANSWER = 4
@@ -92,11 +96,11 @@ def gemma() -> Iterator[Path]:
         yield whole
 
 
-def seen(path: Path, n_ctx: int, held: int, kv_type: KvType, repack: bool) -> MemoryUse:
+def seen(file: ModelFile, options: LoadOptions, held: int) -> MemoryUse:
     """Load, fill the context with `held` tokens, and read the process's memory from outside."""
-    engine = registry.in_child("llama.cpp")
-    options = LoadOptions(n_ctx=n_ctx, threads=THREADS, kv_type=kv_type, repack=repack)
-    info = engine.load(ModelFile(path, "llama.cpp", path.stem), options)
+    engine = registry.in_child(file.engine)
+    info = engine.load(file, replace(options, threads=THREADS))
+    n_ctx = info.n_ctx
     draw = random.Random(n_ctx)
     prompt = tuple(draw.randrange(1000, 30_000) for _ in range(held - ANSWER))
     request = GenerationRequest(Prompt(tokens=prompt), GREEDY, ANSWER, ignore_eos=True)
@@ -113,13 +117,30 @@ def rows_of(name: str, path: Path, fill: int | None = None) -> Iterator[Row]:
     for n_ctx, kv_type, repack in itertools.product(CONTEXTS, KV_TYPES, (False, True)):
         held = min(n_ctx, fill or n_ctx)
         said = fit.estimate(layout, n_ctx, kv_type=kv_type, repack=repack, snapshots=1, held=held)
-        use = seen(path, n_ctx, held, kv_type, repack)
-        assert use.peak_private_bytes is not None
-        assert use.model_pages_bytes is not None
-        row = Row(said, use.peak_private_bytes, use.model_pages_bytes)
-        choice = f"{kv_type:<4} {'repacked' if repack else '':<8}"
-        show(f"{name:<20} {held:>4} of {n_ctx:>4} {choice}", row)
-        yield row
+        options = LoadOptions(n_ctx=n_ctx, kv_type=kv_type, repack=repack)
+        yield compared(name, ModelFile(path, "llama.cpp", path.stem), options, held, said)
+
+
+def rows_of_folder(path: Path) -> Iterator[Row]:
+    """The same of an ONNX folder, whose graph says how the KV cache is stored."""
+    layout = layout_of(read_folder(path))
+    for n_ctx in CONTEXTS:
+        said = onnx_memory.estimate(layout, n_ctx)
+        options = LoadOptions(n_ctx=n_ctx, repack=True)
+        yield compared(path.name[-20:], ModelFile(path, "onnx", path.name), options, n_ctx, said)
+
+
+def compared(
+    name: str, file: ModelFile, options: LoadOptions, held: int, said: MemoryEstimate
+) -> Row:
+    """One row, which is printed."""
+    use = seen(file, options, held)
+    assert use.peak_private_bytes is not None
+    assert use.model_pages_bytes is not None
+    row = Row(said, use.peak_private_bytes, use.model_pages_bytes)
+    choice = f"{said.kv_type:<4} {'repacked' if options.repack else '':<8}"
+    show(f"{name:<20} {held:>4} of {options.n_ctx:>4} {choice}", row)
+    return row
 
 
 def show(what: str, row: Row) -> None:
@@ -148,7 +169,8 @@ def summary(rows: list[Row]) -> None:
 
 
 def main(wanted: list[str]) -> None:
-    """Real models first, then random weights of the shapes of others."""
+    """Real models first, then random weights of the shapes of others, then ONNX folders: those that
+    are named, or the one in ONDEVICE_ONNX."""
     conditions()
     print("predicted / measured of private memory and of pages; errors of each and of their sum")
     rows: list[Row] = []
@@ -161,6 +183,10 @@ def main(wanted: list[str]) -> None:
         if not wanted or name in wanted:
             with temporary_shape(name, quantization) as path:
                 rows += rows_of(f"{name} {quantization}", path, FILL if name in LARGE else None)
+    named = [Path(each) for each in wanted or (os.environ.get("ONDEVICE_ONNX", ""),)]
+    for path in named:
+        if (path / NAME).is_file():
+            rows += rows_of_folder(path)
     summary(rows)
 
 

@@ -36,6 +36,7 @@ from ondevice.hub.patience import Patience
 from ondevice.hub.pull import bytes_here, free_bytes, pull, remember_main
 from ondevice.hub.records import Pin, Records
 from ondevice.hub.remote import Hub
+from ondevice.onnx.folder import read_folder
 
 SIZE_ON_HUB = "only the hub knows the size of its file"
 FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
@@ -129,15 +130,24 @@ def verdict(
     machine: MachineMemory,
     options: LoadOptions = fit.AS_USUAL,
 ) -> MemoryVerdict | None:
-    """Memory on this machine, by the header of the file that is here, or by the catalogue."""
-    if file.engine != "llama.cpp":
+    """Memory on this machine, by the file or folder that is here, or by the catalogue."""
+    if not local.is_opened(file):
         return None
     if here is not None and not names.parts(here.name):
         try:
-            return fit.verdict_of(read_header(here), here.stat().st_size, machine, options)
+            return verdict_of(here, machine, options)
         except (ModelTrouble, OSError):  # it was deleted or damaged meanwhile
             return None
     return fit.verdict_for(spec, file, machine, options) if spec.shape else None
+
+
+def verdict_of(
+    path: Path, machine: MachineMemory, options: LoadOptions = fit.AS_USUAL
+) -> MemoryVerdict | None:
+    """The same by a GGUF file's header, or by an ONNX folder. Raises ModelTrouble, OSError."""
+    if path.is_dir():
+        return fit.verdict_of_folder(read_folder(path), machine, options.n_ctx)
+    return fit.verdict_of(read_header(path), path.stat().st_size, machine, options)
 
 
 def _verdict_there(

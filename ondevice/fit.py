@@ -29,6 +29,10 @@ from ondevice.domain.model import FileSpec, ModelSpec
 from ondevice.gguf.from_catalogue import catalogue_layout
 from ondevice.gguf.header import Header
 from ondevice.gguf.layout import layout_of
+from ondevice.onnx import layout as onnx_layout
+from ondevice.onnx import memory as onnx_memory
+from ondevice.onnx.folder import ModelFolder
+from ondevice.onnx.layout import FolderLayout
 
 AS_USUAL: Final = LoadOptions()
 SMALLEST_N_CTX: Final = 512
@@ -115,6 +119,9 @@ def verdict_for(
     options: LoadOptions = AS_USUAL,
 ) -> MemoryVerdict | None:
     """The verdict from the catalogue alone; None where it does not know the model's shape."""
+    if file.engine == "onnx":
+        folder = onnx_layout.catalogue_layout(spec, file)
+        return None if folder is None else _verdict_of_onnx(folder, machine, n_ctx)
     layout = from_catalogue(spec, file)
     return None if layout is None else _as_loaded(layout, machine, options)
 
@@ -132,6 +139,20 @@ def verdict_of(
 
 def _as_loaded(layout: Layout, machine: MachineMemory, options: LoadOptions) -> MemoryVerdict:
     return verdict(layout, machine, options.n_ctx, kv_type=options.kv_type or "f16")
+
+
+def verdict_of_folder(
+    folder: ModelFolder, machine: MachineMemory, n_ctx: int | None = None
+) -> MemoryVerdict:
+    """The verdict from an ONNX folder itself."""
+    return _verdict_of_onnx(onnx_layout.layout_of(folder), machine, n_ctx)
+
+
+def _verdict_of_onnx(
+    layout: FolderLayout, machine: MachineMemory, n_ctx: int | None
+) -> MemoryVerdict:
+    wanted = min(n_ctx or default_n_ctx(layout.context), layout.context)
+    return _judged(lambda tokens: onnx_memory.estimate(layout, tokens), wanted, machine)
 
 
 def verdict(
@@ -152,16 +173,28 @@ def verdict(
             layout, tokens, kv_type=kv_type, repack=repack, flash_attention=flash_attention
         )
 
-    chosen = need(wanted)
+    slower = bool(layout.repackable_bytes) and not repack
+    return _judged(need, wanted, machine, slower=slower)
+
+
+def _judged(
+    need: Callable[[int], MemoryEstimate],
+    wanted: int,
+    machine: MachineMemory,
+    *,
+    slower: bool = False,
+) -> MemoryVerdict:
+    """`slower`: there is no room for a faster form of the weights."""
+    chosen, free = need(wanted), machine.available_bytes
     if chosen.total_bytes <= free:
-        kind: Fit = "well" if repack or not layout.repackable_bytes else "tight"
+        kind: Fit = "tight" if slower else "well"
         return MemoryVerdict(kind, chosen, machine, wanted, _reason(kind, chosen, free, wanted))
     fits = _largest(lambda tokens: need(tokens).total_bytes <= free, wanted)
     if fits is not None:
         kind = "less_context"
         return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))
     # Half of the file read again for every token is the most that still counts as running.
-    half = layout.weights_bytes // 2
+    half = chosen.weights_bytes // 2
     fits = _largest(lambda tokens: need(tokens).private_bytes + half <= free, wanted)
     kind = "no" if fits is None else "tight"
     return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))

@@ -44,7 +44,7 @@ def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None)
     """What can be told of one form without a hub."""
     here = local.find_file(file)
     total = local.size_of(here, file) if here else file.size_bytes
-    unsized = total is None and file.engine == "llama.cpp"
+    unsized = total is None and local.is_opened(file)
     accepted = here or spec.terms is None or records.accepted(spec.terms) is not None
     return PullPlan(
         spec=spec,

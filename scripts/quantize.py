@@ -1,7 +1,9 @@
 """The steps of scripts/quantize.sh that are no single command.
 
 quantize.py gguf INPUT OUTPUT TYPE [IMATRIX]   llama.cpp's quantizer
-quantize.py folder INPUT OUTPUT                a GGUF file as a Hugging Face folder, in float32
+quantize.py folder INPUT OUTPUT                a GGUF file as a Hugging Face folder, in float32, and
+                                                   as OUTPUT.ids how its tokenizer reads a text
+quantize.py reads INPUT IDS                    whether the GGUF file's own reads it alike
 quantize.py table SOURCE RESULT...             what each result costs, how good and how fast it
                                                    is, and its entry for a catalogue
 """
@@ -19,12 +21,17 @@ from typing import Any
 
 TYPES = {"Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_XS": 30, "F32": 0}
 """llama.cpp's numbers of them; F32 is for comparing the very same weights in another engine."""
+TEXT = """Rivers run to the sea: 3 of them, 42 or 2,048. I've been told it's "so", isn't it?
+\tdef grün(x):\n\t\treturn x ** 2  # 数字 и слова, naïve café 🙂\n\n\n    HELLO   World...
+"""
+"""Letters, numbers, spaces and signs that tokenizers split in different ways."""
 PROMPT = "Rivers run to the sea, and the sea is never full. " * 24
 ANSWER = 64
 
 
-def quantize(source: str, target: str, kind: str, imatrix: str | None = None) -> None:
+def quantize(source: str, target: str, kind: str, matrix: str | None = None) -> None:
     """Write `source` in the quantization `kind`. A source that is quantized already loses twice."""
+    import imatrix
     import llama_cpp
 
     llama_cpp.llama_backend_init()
@@ -32,32 +39,11 @@ def quantize(source: str, target: str, kind: str, imatrix: str | None = None) ->
     params.ftype = TYPES[kind]
     params.nthread = len(os.sched_getaffinity(0))
     params.allow_requantize = True
-    kept = importances(llama_cpp, imatrix) if imatrix else None
-    if kept is not None:
-        params.imatrix = kept[0]
+    kept = imatrix.weigh(params, Path(source), Path(matrix)) if matrix else None
     failed = llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params))
+    del kept  # llama.cpp has only pointers to it
     if failed:
         sys.exit(f"quantize: llama.cpp did not quantize {source} (code {failed})")
-
-
-def importances(llama_cpp: Any, path: str) -> tuple[Any, list[Any]]:
-    """The table that the quantizer takes, ended by an empty row, and what it points to."""
-    import gguf
-    import numpy as np
-
-    tensors = {each.name: each.data for each in gguf.GGUFReader(path).tensors}
-    names = [name.removesuffix(".in_sum2") for name in tensors if name.endswith(".in_sum2")]
-    rows = (llama_cpp.llama_model_imatrix_data * (len(names) + 1))()
-    kept: list[Any] = []
-    for row, name in zip(rows, names, strict=False):
-        counts = np.maximum(tensors[f"{name}.counts"].reshape(-1, 1), 1)
-        means = tensors[f"{name}.in_sum2"].reshape(len(counts), -1) / counts
-        values = np.ascontiguousarray(means, dtype=np.float32).reshape(-1)
-        kept += [name.encode(), values]
-        row.name = kept[-2]
-        row.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        row.size = values.size
-    return rows, kept
 
 
 def to_folder(source: str, target: str) -> None:
@@ -74,7 +60,33 @@ def to_folder(source: str, target: str) -> None:
     fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     fresh.load_state_dict(model.state_dict())
     fresh.save_pretrained(target)
-    AutoTokenizer.from_pretrained(**named).save_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(**named)
+    tokenizer.save_pretrained(target)
+    ids = tokenizer(TEXT, add_special_tokens=False)["input_ids"]
+    Path(f"{target}.ids").write_text(json.dumps(ids))
+
+
+def reads_alike(source: str, said: str) -> None:
+    """Tell where a tokenizer that was made of a GGUF file's vocabulary splits text unlike it."""
+    import llama_cpp
+
+    llama_cpp.llama_backend_init()
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    model = llama_cpp.llama_model_load_from_file(source.encode(), params)
+    if not model:
+        sys.exit(f"quantize: llama.cpp does not open {source}")
+    data = TEXT.encode()
+    ids = (llama_cpp.llama_token * len(data))()
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), False, False)
+    llama_cpp.llama_model_free(model)
+    if ids[:count] != json.loads(Path(said).read_text()):
+        print(
+            "quantize: transformers splits text in other tokens than this GGUF file says. Where\n"
+            "          the model has a Hugging Face folder of its own, that is the better INPUT.",
+            file=sys.stderr,
+        )
 
 
 def size_of(path: Path) -> int:
@@ -162,6 +174,8 @@ def main() -> None:
         quantize(*arguments)
     elif step == "folder":
         to_folder(*arguments)
+    elif step == "reads":
+        reads_alike(*arguments)
     else:
         source, *paths = (Path(each) for each in arguments)
         table(source, paths)

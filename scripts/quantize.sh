@@ -3,15 +3,16 @@
 #
 #   scripts/quantize.sh INPUT OUTPUT TYPE...
 #
-#   INPUT    a GGUF file, best of high precision, or a Hugging Face folder with safetensors
+#   INPUT    a GGUF file, best of high precision, or a Hugging Face folder with safetensors (or the
+#            safetensors file in it)
 #   OUTPUT   the folder that gets the results
 #   TYPE     Q4_0 Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_XS   a GGUF file, by llama.cpp's own quantizer
 #            onnx-int4                             a folder, by the builder of onnxruntime-genai
 #
-#   IMATRIX=FILE   an importance matrix (GGUF) for llama.cpp's types
+#   IMATRIX=FILE   an importance matrix (GGUF) of this model for llama.cpp's types
 #   PYTHON=FILE    the Python that ondevice is installed for (.venv/bin/python)
 #   TOOLS=FOLDER   where torch, transformers and llama.cpp's converter are kept (.tools); they are
-#                  installed there when first needed, about 1.5 GB
+#                  installed there when first needed
 #
 # A result is written beside its place and renamed when it is whole. So after a failure or a kill the
 # same command goes on: what is whole stays, what was begun is made anew.
@@ -20,63 +21,98 @@ shopt -s inherit_errexit # without it, what fails inside of $(...) is passed ove
 root="$(cd "$(dirname "$0")/.." && pwd)"
 python="${PYTHON:-$root/.venv/bin/python}"
 tools="${TOOLS:-$root/.tools}"
+requirements="$root/scripts/quantize-requirements.txt"
+tools_bytes=$(( 6 << 30 )) # of what is installed, and of the packages on the way
 gguf_types=(Q4_0 Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_XS)
 
 fail() { echo "quantize: $1" >&2; exit 1; }
 say() { echo "== $*" >&2; }
-run() { echo "   $*" >&2; "$@"; }
+run() {
+    echo "   $*" >&2
+    "$@" || fail "that failed, see above; nothing of it is left, and the same command goes on here"
+}
 
-[[ $# -ge 3 ]] || { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-input="$(realpath "$1")" || fail "there is no $1"
+[[ $# -ge 3 ]] || { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+input="$(realpath -es "$1" 2> /dev/null)" || fail "there is no $1"
 output="$(realpath -m "$2")"
+given="$1"
 shift 2
 for type in "$@"; do
     [[ "$type" == onnx-int4 || " ${gguf_types[*]} " == *" $type "* ]] ||
         fail "$type is none of: ${gguf_types[*]} onnx-int4"
 done
-[[ -f "$input" || -f "$input/config.json" ]] || fail "$1 is neither a file nor a model folder"
+[[ "$input" != *.safetensors ]] || input="$(dirname "$input")"
+[[ -f "$input" || -f "$input/config.json" ]] ||
+    fail "$given is no model: a folder of one has a config.json beside its safetensors"
+imatrix="${IMATRIX:+$(realpath "$IMATRIX")}"
+[[ -z "$imatrix" || -f "$imatrix" ]] || fail "there is no importance matrix $imatrix"
 [[ -x "$python" ]] || fail "$python is missing; \`make install\` makes it"
 mkdir -p "$output"
 exec 9> "$output/.lock"
 flock -n 9 || fail "another run works in $output"
-name="$(basename "$input" .gguf | sed -E 's/[.-](I?Q[0-9][A-Za-z0-9_]*|B?[Ff](16|32)|BF16)$//')"
 work="$output/.begun"
 rm -rf "$work" # what a killed run left
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 
+model_name() { # without the quantization; of a folder in the Hugging Face cache its repository's
+    local name="$input"
+    if [[ -d "$name" && "$name" == */models--*/snapshots/* ]]; then
+        name="${name%/snapshots/*}"
+        name="${name##*--}"
+    fi
+    basename "$name" .gguf | sed -E 's/[.-](I?Q[0-9][A-Za-z0-9_]*|B?[Ff](16|32)|BF16)$//'
+}
+name="$(model_name)"
+
+result_of() { # TYPE -> its place
+    if [[ "$1" == onnx-int4 ]]; then echo "$output/$name-onnx-int4"; return; fi
+    echo "$output/$name${imatrix:+-imatrix}-$1.gguf"
+}
+
+need_room() { # FOLDER BYTES
+    local free
+    free=$(df --output=avail -B1 "$1" | tail -1)
+    (( free > $2 )) || fail "$1 has $free bytes free; this may take $2"
+}
+
 # A folder is first a GGUF of float16, as large as INPUT; a result of Q8_0 is twice an INPUT of Q4_0.
 # For ONNX the largest thing made on the way is the model in float32.
-times=1
+times=0
 for type in "$@"; do
+    [[ ! -e "$(result_of "$type")" ]] || continue
     if [[ "$type" == onnx-int4 ]]; then (( times += 9 )); else (( times += 2 )); fi
 done
-needed=$(( $(du -sbL "$input" | cut -f1) * times ))
-free=$(df --output=avail -B1 "$output" | tail -1)
-(( free > needed )) || fail "$output has $free bytes free; this may take $needed"
+(( times == 0 )) || need_room "$output" $(( $(du -sbL "$input" | cut -f1) * (times + 1) ))
 
-tool_python() { # the environment of torch, made where it is missing
-    if [[ ! -e "$tools/.installed" ]]; then
+tool_python() { # the environment of torch, made where it is missing or of another list
+    if ! cmp -s "$requirements" "$tools/.installed"; then
         say "installing torch and transformers into $tools"
+        mkdir -p "$tools"
+        need_room "$tools" "$tools_bytes"
         run "$python" -m venv "$tools" >&2
-        run "$tools/bin/python" -m pip install --quiet -r "$root/scripts/quantize-requirements.txt" >&2
-        touch "$tools/.installed"
+        run "$tools/bin/python" -m pip install --quiet -r "$requirements" >&2
+        cp "$requirements" "$tools/.installed"
     fi
     echo "$tools/bin/python"
 }
 
-converter() { # llama.cpp's own, out of the source package of llama-cpp-python
+converter() { # llama.cpp's own, out of the source package of the llama-cpp-python that is installed
     local version sources begun="$tools/.begun"
     version="$("$python" -c 'from importlib.metadata import version; print(version("llama-cpp-python"))')"
     sources="$tools/llama_cpp_python-$version"
     if [[ ! -d "$sources" ]]; then
-        run "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python \
-            --no-build-isolation -d "$work" "llama-cpp-python==$version" >&2
         rm -rf "$begun"
-        mkdir "$begun"
-        tar xzf "$work/llama_cpp_python-$version.tar.gz" -C "$begun" >&2
+        mkdir -p "$begun"
+        awk -v pinned="llama-cpp-python==$version" '$1 == pinned {found = 1; print; next}
+            found && /^ / {print; next} {found = 0}' "$root/requirements.lock" > "$begun/pinned"
+        [[ -s "$begun/pinned" ]] || fail "requirements.lock has no hash of llama-cpp-python $version"
+        say "fetching the converter of llama.cpp, as llama-cpp-python $version has it"
+        run "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python --require-hashes \
+            -d "$begun" -r "$begun/pinned" >&2
+        run tar xzf "$begun/llama_cpp_python-$version.tar.gz" -C "$begun" >&2
         mv "$begun/llama_cpp_python-$version" "$sources"
-        rmdir "$begun"
+        rm -rf "$begun"
     fi
     echo "$sources/vendor/llama.cpp/convert_hf_to_gguf.py"
 }
@@ -87,7 +123,8 @@ as_gguf() { # INPUT as a GGUF file; a folder is converted to float16 once
     if [[ ! -e "$whole" ]]; then
         tool="$(tool_python)"
         script="$(converter)"
-        run "$tool" "$script" "$input" --outtype f16 --outfile "$whole" >&2
+        HF_HUB_OFFLINE=1 run "$tool" "$script" "$input" --outtype f16 --outfile "$work/converted" >&2
+        mv "$work/converted" "$whole"
     fi
     echo "$whole"
 }
@@ -97,13 +134,14 @@ as_folder() { # INPUT as a Hugging Face folder; a GGUF file is taken apart
     local tool
     tool="$(tool_python)"
     HF_HUB_OFFLINE=1 run "$tool" "$root/scripts/quantize.py" folder "$input" "$work/folder" >&2
+    run "$python" "$root/scripts/quantize.py" reads "$input" "$work/folder.ids" >&2
     echo "$work/folder"
 }
 
 make_gguf() { # TYPE RESULT
     local source
     source="$(as_gguf)"
-    run "$python" "$root/scripts/quantize.py" gguf "$source" "$work/made" "$1" ${IMATRIX:+"$IMATRIX"} >&2
+    run "$python" "$root/scripts/quantize.py" gguf "$source" "$work/made" "$1" ${imatrix:+"$imatrix"} >&2
     mv "$work/made" "$2"
 }
 
@@ -119,7 +157,7 @@ make_onnx() { # RESULT
 
 results=()
 for type in "$@"; do
-    if [[ "$type" == onnx-int4 ]]; then result="$output/$name-onnx-int4"; else result="$output/$name-$type.gguf"; fi
+    result="$(result_of "$type")"
     results+=("$result")
     if [[ -e "$result" ]]; then
         say "$type is there: $result"

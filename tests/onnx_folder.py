@@ -1,7 +1,8 @@
 """Model folders of ONNX Runtime GenAI: a llama of any small shape, and SmolLM2 out of its GGUF.
 
-The graph is the one the library's own builder makes for a llama, in float32. Weights of a GGUF are
-the numbers its blocks stand for, so that both engines compute with the same ones.
+The graph is the one the library's own builder makes for a llama, in float32, or with matrices in
+int4. Weights of a GGUF are the numbers its blocks stand for, so that both engines compute with the
+same ones.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_tokens import Tokens, byte_tokens, tokenizer
 
 Array = NDArray[Any]
+BLOCK = 32
+"""Numbers of a row that share a scale in int4."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,10 @@ class Shape:
 class Graph:
     """Nodes and tensors of a graph as it grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, int4: bool = False) -> None:
         self.nodes: list[Any] = []
-        self.tensors: list[Any] = []
+        self.tensors: dict[str, Any] = {}
+        self.int4 = int4
 
     def node(
         self,
@@ -59,16 +63,32 @@ class Graph:
 
     def tensor(self, name: str, value: Array) -> str:
         """Add a constant; its name."""
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.tensors[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def matmul(self, value: str, matrix: str) -> str:
+    def matmul(self, value: str, name: str, matrix: Array) -> str:
         """`value` times the constant `matrix` of (rows, columns), each row one result."""
-        return self.node("FusedMatMul", value, matrix, domain="com.microsoft", transB=1)
+        if not self.int4:
+            constant = self.tensor(name, matrix)
+            return self.node("FusedMatMul", value, constant, domain="com.microsoft", transB=1)
+        codes, scales = in_int4(matrix)
+        constants = self.tensor(f"{name}.int4", codes), self.tensor(f"{name}.scales", scales)
+        sizes = {"N": matrix.shape[0], "K": matrix.shape[1], "block_size": BLOCK}
+        how = {"bits": 4, "accuracy_level": 4, "domain": "com.microsoft"}
+        return self.node("MatMulNBits", value, *constants, **how, **sizes)
 
     def norm(self, weights: str, value: str, epsilon: float) -> str:
         """Root mean square norm."""
         return self.node("SimplifiedLayerNormalization", value, weights, axis=-1, epsilon=epsilon)
+
+
+def in_int4(matrix: Array) -> tuple[Array, Array]:
+    """Codes, two a byte, and the scale of each BLOCK of a row."""
+    blocks = matrix.reshape(len(matrix), -1, BLOCK)
+    scales = np.abs(blocks).max(axis=2) / 7
+    codes = np.rint(blocks / np.maximum(scales, 1e-12)[..., None]).astype(np.int8) + 8
+    packed = codes[..., 0::2] | codes[..., 1::2] << 4
+    return packed.astype(np.uint8), scales.reshape(-1).astype(np.float32)
 
 
 Weights = Callable[[str], Array]
@@ -112,8 +132,11 @@ def _layer(graph: Graph, number: int, value: str, shape: Shape, weights: Weights
     def constant(part: str) -> str:
         return graph.tensor(name + part, weights(name + part))
 
+    def times(value: str, part: str) -> str:
+        return graph.matmul(value, name + part, weights(name + part))
+
     normed = graph.norm(constant("attn_norm"), value, shape.epsilon)
-    q, k, v = (graph.matmul(normed, constant(part)) for part in ("attn_q", "attn_k", "attn_v"))
+    q, k, v = (times(normed, part) for part in ("attn_q", "attn_k", "attn_v"))
     past = [f"past_key_values.{number}.key", f"past_key_values.{number}.value"]
     attended = graph.node(
         "GroupQueryAttention",
@@ -125,11 +148,11 @@ def _layer(graph: Graph, number: int, value: str, shape: Shape, weights: Weights
         do_rotary=1,
         rotary_interleaved=1,  # pairs stand side by side, as GGUF has them
     )
-    value = graph.node("Add", value, graph.matmul(attended, constant("attn_output")))
+    value = graph.node("Add", value, times(attended, "attn_output"))
     normed = graph.norm(constant("ffn_norm"), value, shape.epsilon)
-    gate, up = (graph.matmul(normed, constant(part)) for part in ("ffn_gate", "ffn_up"))
+    gate, up = (times(normed, part) for part in ("ffn_gate", "ffn_up"))
     gated = graph.node("Mul", graph.node("Mul", gate, graph.node("Sigmoid", gate)), up)
-    return graph.node("Add", value, graph.matmul(gated, constant("ffn_down")))
+    return graph.node("Add", value, times(gated, "ffn_down"))
 
 
 def _ends(shape: Shape, vocabulary: int) -> tuple[list[Any], list[Any]]:
@@ -150,9 +173,9 @@ def _ends(shape: Shape, vocabulary: int) -> tuple[list[Any], list[Any]]:
     return inputs, outputs
 
 
-def build(shape: Shape, vocabulary: int, weights: Weights) -> onnx.ModelProto:
+def build(shape: Shape, vocabulary: int, weights: Weights, int4: bool = False) -> onnx.ModelProto:
     """The whole model."""
-    graph = Graph()
+    graph = Graph(int4)
     one = graph.tensor("one", np.array([1], dtype=np.int64))
     summed = graph.node("ReduceSum", "attention_mask", one, keepdims=0)
     graph.node("Cast", graph.node("Sub", summed, one), out="lengths", to=TensorProto.INT32)
@@ -161,14 +184,15 @@ def build(shape: Shape, vocabulary: int, weights: Weights) -> onnx.ModelProto:
     graph.node("Cast", graph.node("Gather", size, index), out="total", to=TensorProto.INT32)
     for name, rotary in zip(("cosines", "sines"), _rotary(shape), strict=True):
         graph.tensor(name, rotary)
-    table = graph.tensor("token_embd", weights("token_embd"))
-    value = graph.node("Gather", table, "input_ids")
+    table = weights("token_embd")
+    value = graph.node("Gather", graph.tensor("token_embd", table), "input_ids")
     for number in range(shape.n_layers):
         value = _layer(graph, number, value, shape, weights)
     last = graph.tensor("output_norm", weights("output_norm"))
     normed = graph.norm(last, value, shape.epsilon)
-    graph.node("Identity", graph.matmul(normed, table), out="logits")
-    made = helper.make_graph(graph.nodes, "llama", *_ends(shape, vocabulary), graph.tensors)
+    graph.node("Identity", graph.matmul(normed, "token_embd", table), out="logits")
+    tensors = list(graph.tensors.values())
+    made = helper.make_graph(graph.nodes, "llama", *_ends(shape, vocabulary), tensors)
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(made, opset_imports=opsets, ir_version=10)
 
@@ -209,13 +233,18 @@ def genai_config(shape: Shape, vocabulary: int, end: int | list[int]) -> dict[st
 
 
 def write(
-    folder: Path, shape: Shape, weights: Weights, tokens: Tokens, ends: tuple[int, ...] = (2,)
+    folder: Path,
+    shape: Shape,
+    weights: Weights,
+    tokens: Tokens,
+    ends: tuple[int, ...] = (2,),
+    int4: bool = False,
 ) -> Path:
     """Write all files of a model into `folder`, which is made; `ends` are its end tokens."""
     folder.mkdir(parents=True)
     vocabulary = len(tokens.texts)
     onnx.save_model(
-        build(shape, vocabulary, weights),
+        build(shape, vocabulary, weights, int4),
         str(folder / "model.onnx"),
         save_as_external_data=True,
         location="model.onnx.data",
@@ -238,14 +267,17 @@ def write(
     return folder
 
 
-def write_tiny(folder: Path, shape: Shape | None = None, ends: tuple[int, ...] = (2,)) -> Path:
+def write_tiny(
+    folder: Path, shape: Shape | None = None, ends: tuple[int, ...] = (2,), int4: bool = False
+) -> Path:
     """A model of random weights that reads and writes bytes."""
     shape, tokens = shape or Shape(), byte_tokens()
-    return write(folder, shape, random_weights(shape, len(tokens.texts)), tokens, ends)
+    weights = random_weights(shape, len(tokens.texts))
+    return write(folder, shape, weights, tokens, ends, int4)
 
 
-def write_smollm2(folder: Path, gguf_path: Path) -> Path:
-    """SmolLM2 with the very weights of its GGUF."""
+def write_smollm2(folder: Path, gguf_path: Path, int4: bool = False) -> Path:
+    """SmolLM2 with the very weights of its GGUF, or those in int4."""
     import gguf
 
     reader = gguf.GGUFReader(gguf_path)
@@ -275,7 +307,7 @@ def write_smollm2(folder: Path, gguf_path: Path) -> Path:
         tensor = tensors[name]
         return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32)
 
-    return write(folder, shape, weights, tokens)
+    return write(folder, shape, weights, tokens, int4=int4)
 
 
 def move_weights(graph: Path, location: str) -> None:

@@ -157,7 +157,7 @@ def test_only_types_with_a_faster_form_are_repacked(
     assert shape_layout("phi-3-mini", "Q8_0").repackable_bytes > 0
 
 
-@pytest.mark.parametrize("what", ["no shape", "no size", "onnx", "half a hybrid", "no width"])
+@pytest.mark.parametrize("what", ["no shape", "no size", "half a hybrid", "no width"])
 def test_what_is_not_known_gets_no_verdict(what: str) -> None:
     spec, file = entry("qwen2.5-0.5b-instruct", "Q4_K_M")
     shape = spec.shape
@@ -166,8 +166,6 @@ def test_what_is_not_known_gets_no_verdict(what: str) -> None:
         spec = replace(spec, shape=None)
     elif what == "no size":
         file = replace(file, size_bytes=None)
-    elif what == "onnx":
-        file = next(one for one in spec.files if one.engine == "onnx")
     elif what == "half a hybrid":
         spec = replace(spec, shape=replace(shape, n_attention_layers=4))
     else:

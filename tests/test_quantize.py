@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "quantize.sh"
-PACKAGE = "llama_cpp_python-1.0"
-PYTHON = """#!/bin/sh
+VERSION = version("llama-cpp-python")
+PACKAGE = f"llama_cpp_python-{VERSION}"
+PYTHON = (
+    f"#!/bin/sh\nversion={VERSION}\n"
+    + """
 echo "$*" >> "$FOLDER/calls"
 for last; do :; done
 case "$*" in
@@ -21,12 +27,17 @@ case "$*" in
     *"pip install"*) [ ! -e "$FOLDER/no-install" ] ;;
     *"pip download"*)
         while [ "$1" != -d ]; do shift; done
-        cp "$FOLDER/package" "$2/llama_cpp_python-1.0.tar.gz" ;;
-    "-c "*) echo 1.0 ;;
-    *"convert_hf_to_gguf.py"*) [ ! -e "$FOLDER/no-convert" ] && echo converted > "$last" ;;
+        cat "$2/pinned" > "$FOLDER/pinned"
+        cp "$FOLDER/package" "$2/llama_cpp_python-$version.tar.gz" ;;
+    "-c "*) cat "$FOLDER/version" 2> /dev/null || echo "$version" ;;
+    *"convert_hf_to_gguf.py"*)
+        echo half > "$last"
+        [ ! -p "$FOLDER/wait" ] || cat "$FOLDER/wait"
+        [ ! -e "$FOLDER/no-convert" ] && echo converted > "$last" ;;
     *"quantize.py gguf"*) cp "$3" "$4" ;;
 esac
 """
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the script needs flock")
 
@@ -48,28 +59,44 @@ class Run:
             package.add(folder / PACKAGE, PACKAGE)
         self.tools, self.result = folder / "tools", folder / "output" / "input-Q4_0.gguf"
 
-    def fails(self) -> str:
-        done = self._do("input")
+    def fails(self, name: str = "input", **env: str) -> str:
+        done = self._do(name, **env)
         assert done.returncode != 0
         assert not self.result.exists()
-        assert "quantize.py gguf" not in (self.folder / "calls").read_text()
+        assert not (self.result.parent / ".begun").exists()
+        assert "quantize.py gguf" not in self.calls()
         return done.stderr
 
-    def makes(self, name: str = "input") -> Path:
-        done = self._do(name)
+    def makes(self, name: str = "input", **env: str) -> Path:
+        done = self._do(name, **env)
         assert done.returncode == 0, done.stderr
         assert self.result.exists()
+        assert not (self.result.parent / ".begun").exists()
         return self.result
 
-    def _do(self, name: str) -> subprocess.CompletedProcess[str]:
-        env = {"PYTHON": f"{self.folder}/python", "TOOLS": str(self.tools)}
-        return subprocess.run(
-            ["bash", SCRIPT, self.folder / name, self.folder / "output", "Q4_0"],
-            env=os.environ | env | {"FOLDER": str(self.folder)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def killed(self) -> None:
+        """All of it at once, while the converter writes."""
+        os.mkfifo(self.folder / "wait")
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        running = subprocess.Popen(**self._command("input"), **silent, start_new_session=True)
+        with (self.folder / "wait").open("w"):  # opens when the converter reads it
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        (self.folder / "wait").unlink()
+
+    def calls(self) -> str:
+        return (self.folder / "calls").read_text()
+
+    def _do(self, name: str, **env: str) -> subprocess.CompletedProcess[str]:
+        command = self._command(name, **env)
+        return subprocess.run(**command, capture_output=True, text=True, check=False)
+
+    def _command(self, name: str, **env: str) -> dict[str, Any]:
+        env |= {"PYTHON": f"{self.folder}/python", "TOOLS": str(self.tools)}
+        return {
+            "args": ["bash", SCRIPT, self.folder / name, self.folder / "output", "Q4_0"],
+            "env": os.environ | env | {"FOLDER": str(self.folder)},
+        }
 
 
 @pytest.fixture
@@ -106,6 +133,13 @@ def test_half_an_unpacked_package_is_not_taken_for_one(run: Run) -> None:
     assert sizes == {100_000}
 
 
+def test_a_killed_run_is_begun_anew(run: Run) -> None:
+    run.killed()
+    assert (run.result.parent / ".begun" / "converted").read_text() == "half\n"
+    assert not run.result.exists()
+    assert run.makes().read_text() == "converted\n"
+
+
 def test_room_is_asked_for_what_links_lead_to(run: Run) -> None:
     large = run.folder / "blob"
     large.touch()
@@ -120,3 +154,78 @@ def test_one_small_type_needs_no_room_for_large_ones(run: Run) -> None:
     large.touch()
     os.truncate(large, shutil.disk_usage(run.folder).free // 5)
     run.makes("large.gguf")
+
+
+def test_what_is_made_already_asks_for_no_room(run: Run) -> None:
+    run.makes()
+    (run.folder / "input" / "large").touch()
+    os.truncate(run.folder / "input" / "large", shutil.disk_usage(run.folder).free)
+    begun = run.calls()
+    run.makes()
+    assert "quantize.py gguf" not in run.calls().removeprefix(begun)
+
+
+def test_the_converter_is_the_one_whose_hash_is_locked(run: Run) -> None:
+    run.makes()
+    lock = (SCRIPT.parent.parent / "requirements.lock").read_text()
+    pinned = (run.folder / "pinned").read_text()
+    assert pinned in lock
+    assert pinned.startswith(f"llama-cpp-python=={VERSION} \\\n    --hash=sha256:")
+    assert pinned.count("==") == 1
+    assert "--require-hashes" in run.calls()
+
+
+def test_a_version_without_a_hash_is_not_fetched(run: Run) -> None:
+    (run.folder / "version").write_text("0.0.1")
+    assert "requirements.lock has no hash of llama-cpp-python 0.0.1" in run.fails()
+    assert "pip download" not in run.calls()
+
+
+def test_tools_of_another_list_are_installed_anew(run: Run) -> None:
+    run.makes()
+    (run.tools / ".installed").write_text("an older list\n")
+    run.result.unlink()
+    run.makes()
+    assert run.calls().count("pip install") == 2
+
+
+def test_a_safetensors_file_means_its_folder(run: Run) -> None:
+    (run.folder / "input" / "model.safetensors").touch()
+    run.makes("input/model.safetensors")
+    assert f"convert_hf_to_gguf.py {run.folder}/input --outtype f16" in run.calls()
+
+
+def test_weights_without_a_config_are_no_model(run: Run) -> None:
+    (run.folder / "input" / "config.json").unlink()
+    assert "a folder of one has a config.json beside its safetensors" in run.fails()
+
+
+def test_a_folder_of_the_cache_is_named_after_its_repository(run: Run) -> None:
+    snapshots = run.folder / "models--owner--Some-Model-1B" / "snapshots"
+    snapshots.mkdir(parents=True)
+    (run.folder / "input").rename(snapshots / "0123abc")
+    run.result = run.folder / "output" / "Some-Model-1B-Q4_0.gguf"
+    run.makes(f"{snapshots}/0123abc")
+
+
+def test_a_file_of_the_cache_is_named_as_the_link_to_it(run: Run) -> None:
+    (run.folder / "0123abc").write_text("a blob\n")
+    snapshots = run.folder / "models--owner--Some-Model" / "snapshots" / "0123abc"
+    snapshots.mkdir(parents=True)
+    (snapshots / "some-model-f16.gguf").symlink_to(run.folder / "0123abc")
+    run.result = run.folder / "output" / "some-model-Q4_0.gguf"
+    assert run.makes(f"{snapshots}/some-model-f16.gguf").read_text() == "a blob\n"
+
+
+def test_a_result_of_an_importance_matrix_has_a_name_of_its_own(run: Run) -> None:
+    plain = run.makes()
+    matrix = run.folder / "matrix"
+    matrix.touch()
+    run.result = plain.with_name("input-imatrix-Q4_0.gguf")
+    run.makes(IMATRIX=os.path.relpath(matrix))
+    assert run.calls().rstrip().endswith(f"Q4_0 {matrix}\n" + run.calls().rstrip().splitlines()[-1])
+
+
+def test_an_importance_matrix_that_is_missing_is_told_first(run: Run) -> None:
+    said = run.fails(IMATRIX=str(run.folder / "nothing"))
+    assert f"there is no importance matrix {run.folder}/nothing" in said

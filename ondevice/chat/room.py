@@ -217,5 +217,5 @@ def _cache_that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[in
         folder = read_folder(file.path)
     except OnDeviceError:
         return 0, 0
-    more_bytes = folder.cache_bytes(wanted - info.n_ctx)
+    more_bytes = folder.cache_bytes(wanted) - folder.cache_bytes(info.n_ctx)
     return (wanted, more_bytes) if more_bytes < machine_memory().available_bytes else (0, 0)

@@ -46,7 +46,7 @@ def doctor(as_json: bool) -> None:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            click.echo(f"{'ok' if finding.ok else '!!':<4}{finding.name:<20}{finding.value}")
+            click.echo(f"{'ok' if finding.ok else '!!':<4}{finding.name + ' ':<20}{finding.value}")
             if finding.mend:
                 click.echo(f"{'':<24}{finding.mend}")
     if not all(finding.ok for finding in findings):
@@ -77,10 +77,12 @@ def _machine() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
+    from ondevice.engines.onnx import binding  # deferred: only this command needs it
+
     names = (
         "llama-cpp-python",
-        "onnxruntime-genai",
-        "onnxruntime",
+        binding.package_name(),
+        binding.runtime_name(),
         "textual",
         "huggingface-hub",
         "psutil",

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from ondevice import acquire, catalog, fit, units
+from ondevice import acquire, catalog, units
 from ondevice.cli.options import settings_for
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.text import clean_line
+from ondevice.errors import ModelTrouble
 from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
 from ondevice.hub import local, names, records, wanted
@@ -33,8 +34,7 @@ def show(model: str, as_json: bool) -> None:
     if local.means_path(model, known):
         file = local.locate(model, known)
         facts = _file_facts(file) if file.engine == "llama.cpp" else _folder_facts(file)
-        verdict = _file_verdict(file, machine, options)
-        why_unknown = acquire.FIRST_OF_SEVERAL if names.parts(file.path.name) else None
+        verdict, why_unknown = _file_verdict(file, machine, options)
     else:
         spec = known.find(model)
         facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, options)
@@ -66,11 +66,14 @@ def _spec_verdict(
 
 def _file_verdict(
     file: ModelFile, machine: MachineMemory, options: LoadOptions
-) -> MemoryVerdict | None:
-    path = file.path
-    if file.engine != "llama.cpp" or names.parts(path.name):
-        return None
-    return fit.verdict_of(read_header(path), path.stat().st_size, machine, options)
+) -> tuple[MemoryVerdict | None, str | None]:
+    """Or why there is none."""
+    if names.parts(file.path.name):
+        return None, acquire.FIRST_OF_SEVERAL
+    try:
+        return acquire.verdict_of(file.path, machine, options), None
+    except ModelTrouble as error:  # a folder whose config is whole, and another file is not
+        return None, error.message
 
 
 def _words(name: str, value: Any) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ondevice.domain.memory import KvType, MachineMemory
+from ondevice.domain.memory import MachineMemory
 
 Fit = Literal["well", "less_context", "tight", "no"]
 SPEED = "unknown until profiled"
@@ -24,7 +24,7 @@ class MemoryEstimate:
     weights_bytes: int
     """Of the file: pages the system can drop and read again."""
     repacked_bytes: int
-    """A second copy of some weights, for faster arithmetic; 0 when off."""
+    """Some weights once more, or instead, in an order for faster arithmetic; 0 when off."""
     kv_bytes: int
     recurrent_bytes: int
     """States that do not grow with the context, and the copies a conversation keeps."""
@@ -33,7 +33,8 @@ class MemoryEstimate:
     runtime_bytes: int
     """The process itself, its libraries and the vocabulary."""
     n_ctx: int
-    kv_type: KvType
+    kv_type: str
+    """How the numbers of the KV cache are stored: `f16`, `q8_0`, `f32`."""
 
     @property
     def private_bytes(self) -> int:

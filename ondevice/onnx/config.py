@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelTrouble, NotAModelFile, UnsupportedModel
+from ondevice.onnx.cache import Cache
 
 NAME = "genai_config.json"
 MAX_BYTES = 1 << 20
@@ -66,37 +67,16 @@ _TOKENS = {
 }  # fmt: skip
 _MODEL = {"type", "vocab_size", "context_length", "decoder", *_TOKENS}
 _DECODER = {
-    "session_options",
-    "filename",
-    "head_size",
-    "hidden_size",
-    "inputs",
-    "outputs",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "sliding_window",
+    "session_options", "filename", "head_size", "hidden_size", "inputs", "outputs",
+    "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "sliding_window",
     "layer_types",
-}
+}  # fmt: skip
 _SEARCH = {
-    "batch_size",
-    "chunk_size",
-    "diversity_penalty",
-    "do_sample",
-    "early_stopping",
-    "length_penalty",
-    "max_length",
-    "min_length",
-    "no_repeat_ngram_size",
-    "num_beams",
-    "num_return_sequences",
-    "past_present_share_buffer",
-    "random_seed",
-    "repetition_penalty",
-    "temperature",
-    "top_k",
-    "top_p",
-}
+    "batch_size", "chunk_size", "diversity_penalty", "do_sample", "early_stopping",
+    "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beams",
+    "num_return_sequences", "past_present_share_buffer", "random_seed", "repetition_penalty",
+    "temperature", "top_k", "top_p",
+}  # fmt: skip
 _WINDOW = {
     "window_size", "pad_value", "alignment", "slide_key_value_cache", "slide_inputs", "layers",
     "cache_slack",
@@ -105,7 +85,7 @@ _WINDOW = {
 
 @dataclass(frozen=True, slots=True)
 class GenaiConfig:
-    """The facts of a model. Counts; `window` is None without a sliding window."""
+    """The facts of a model; counts."""
 
     model_type: str
     context: int
@@ -113,6 +93,8 @@ class GenaiConfig:
     n_layers: int
     n_kv_heads: int
     head_size: int
+    width: int
+    """Numbers of a token between layers; where the config does not say, those of all its heads."""
     end_tokens: tuple[int, ...]
     model_file: str
     """Of the graph, inside the folder."""
@@ -120,13 +102,9 @@ class GenaiConfig:
     """Name of a layer's past keys in the graph, with `%d` for the layer."""
     providers: tuple[str, ...]
     """What the folder was made for, in its order; empty is the CPU."""
-    window: int | None
+    cache: Cache
     logits_output: str
     """Name of the logits in the graph."""
-
-    def cache_bytes(self, n_ctx: int, number_bytes: int) -> int:
-        """Of a KV cache for `n_ctx` tokens, of so many bytes a number, which the graph says."""
-        return 2 * self.n_layers * self.n_kv_heads * self.head_size * n_ctx * number_bytes
 
 
 def parse(data: bytes) -> GenaiConfig:
@@ -143,21 +121,28 @@ def parse(data: bytes) -> GenaiConfig:
     _only(root, {"model", "search"}, "")
     model = _section(root.get("model"), "model")
     _only(model, _MODEL, "model")
-    decoder = _section(model.get("decoder"), "model.decoder")
-    _only(decoder, _DECODER, "model.decoder")
+    inside = "model.decoder"
+    decoder = _section(model.get("decoder"), inside)
+    _only(decoder, _DECODER, inside)
     _check_search(root.get("search", {}))
+    n_kv_heads = _count(decoder, "num_key_value_heads", inside, 100_000)
+    n_heads = _count(decoder, "num_attention_heads", inside, 100_000, default=n_kv_heads)
+    head_size = _count(decoder, "head_size", inside, 100_000)
+    n_layers = _count(decoder, "num_hidden_layers", inside, 10_000)
+    window = _window(decoder.get("sliding_window"), n_layers)
     return GenaiConfig(
         model_type=_type(model),
         context=_count(model, "context_length", "model"),
         vocabulary=_count(model, "vocab_size", "model"),
-        n_layers=_count(decoder, "num_hidden_layers", "model.decoder", most=10_000),
-        n_kv_heads=_count(decoder, "num_key_value_heads", "model.decoder", most=100_000),
-        head_size=_count(decoder, "head_size", "model.decoder", most=100_000),
+        n_layers=n_layers,
+        n_kv_heads=n_kv_heads,
+        head_size=head_size,
+        width=_count(decoder, "hidden_size", inside, 10_000_000, default=n_heads * head_size),
         end_tokens=_tokens(model),
-        model_file=_text(decoder, "filename", "model.decoder"),
+        model_file=_text(decoder, "filename", inside),
         key_input=_names(decoder),
         providers=_providers(decoder.get("session_options", {})),
-        window=_window(decoder.get("sliding_window")),
+        cache=Cache(n_layers, 2 * n_kv_heads * head_size, *window),
         logits_output=decoder.get("outputs", {}).get("logits") or "logits",
     )
 
@@ -200,8 +185,14 @@ def _section(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _count(section: dict[str, Any], key: str, where: str, most: int = MAX_COUNT) -> int:
-    value = section.get(key)
+def _count(
+    section: dict[str, Any],
+    key: str,
+    where: str,
+    most: int = MAX_COUNT,
+    default: int | None = None,
+) -> int:
+    value = section.get(key, default)
     if type(value) is not int or not 0 < value < most:
         _wrong(where, key)
     return value
@@ -286,13 +277,18 @@ def _providers(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _window(value: Any) -> int | None:
+def _window(value: Any, n_layers: int) -> tuple[int | None, int]:
+    """Tokens that a sliding window keeps, and how many layers have a cache no longer than that."""
     where = "model.decoder.sliding_window"
     if value is None:
-        return None
+        return None, 0
     window = _section(value, where)
     _only(window, _WINDOW, where)
     for key, each in window.items():
         if not all(_is_scalar(one) for one in _listed(each)):
             _wrong(where, key)
-    return _count(window, "window_size", where)
+    cells = _count(window, "window_size", where)
+    if window.get("cache_slack"):
+        cells += _count(window, "cache_slack", where)
+    windowed = window.get("layers") if window.get("slide_key_value_cache") is False else None
+    return cells, min(n_layers, len(_listed(windowed or [])))

@@ -16,7 +16,7 @@ from ondevice.domain.text import clean_line
 from ondevice.errors import NotAModelFile, UnsupportedModel
 from ondevice.onnx import config
 from ondevice.onnx.config import DAMAGED, GenaiConfig
-from ondevice.onnx.graph import External, read_graph
+from ondevice.onnx.graph import External, Graph, read_graph
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -47,6 +47,8 @@ class ModelFolder:
     """Files of tensors beside the graph, the largest first."""
     number_bytes: int
     """Of one number in the KV cache."""
+    said: Graph
+    """What the graph says of its tensors."""
 
     @property
     def largest(self) -> Path:
@@ -55,7 +57,7 @@ class ModelFolder:
 
     def cache_bytes(self, n_ctx: int) -> int:
         """Of a KV cache for `n_ctx` tokens."""
-        return self.config.cache_bytes(n_ctx, self.number_bytes)
+        return self.config.cache.numbers(n_ctx) * self.number_bytes
 
 
 def read_config(path: Path) -> GenaiConfig:
@@ -80,7 +82,7 @@ def read_folder(path: Path) -> ModelFolder:
         raise _unreadable(facts.model_file, error) from error
     weights = _weights(graph.parent, path, found.externals)
     element = found.inputs.get(facts.key_input.replace("%d", "0"), 1)
-    return ModelFolder(path, facts, graph, weights, _BYTES_OF.get(element, 4))
+    return ModelFolder(path, facts, graph, weights, _BYTES_OF.get(element, 4), found)
 
 
 def read_text(path: Path, name: str) -> str | None:

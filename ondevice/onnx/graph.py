@@ -1,8 +1,8 @@
-"""What an ONNX graph says of files beside it and of its inputs, read without loading it.
+"""What an ONNX graph says of its tensors and its inputs, read without loading it.
 
 An ONNX file is a protobuf message. Of its hundreds of kinds of fields only those are entered that
-can lead to a tensor kept in another file, wherever in the graph it stands; all others are skipped
-by their length. Weights inside the file are never read.
+can lead to a tensor, wherever in the graph it stands; all others are skipped by their length.
+Weights inside the file are never read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from ondevice.errors import NotAModelFile
 MAX_FIELDS = 4_000_000
 """Of all messages; a graph of 100 layers has a tenth of that. Bounds the time to a few seconds."""
 MAX_DEPTH = 32
+MAX_NAMES_BYTES = 64 << 20
+"""Of what nodes take; a graph of 100 layers has 1 MB."""
+MULTIPLY = {"MatMul", "FusedMatMul", "Gemm", "MatMulNBits"}
+"""Kinds of nodes whose second input is a matrix; in the last one its scales are the third."""
+RESHAPE = {"Reshape", "Transpose", "Unsqueeze", "Squeeze"}
+"""Kinds of nodes that ONNX Runtime replaces by their result where that is constant."""
 _DAMAGED = "The folder is damaged or incomplete: fetch it again."
 _EXTERNAL = 1
 """TensorProto.EXTERNAL: the data stands in another file."""
@@ -42,11 +48,29 @@ class External:
     length: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A constant that has a name."""
+
+    size_bytes: int
+    largest: int
+    """Its largest dimension."""
+    inside: bool
+    """Whether its data stands in the graph's own file."""
+
+
 @dataclass(slots=True)
 class Graph:
     """What was found."""
 
     externals: list[External] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    multiplied: list[tuple[str, str]] = field(default_factory=list)
+    """Of each node that multiplies: the matrix, in most of `tensors`, and its scales or nothing."""
+    reshaped: set[str] = field(default_factory=set)
+    """What nodes bring into another shape."""
+    taken: set[str] = field(default_factory=set)
+    """All else that nodes take."""
     inputs: dict[str, int] = field(default_factory=dict)
     """Name -> element type of a tensor, by ONNX's numbers: 1 float, 10 float16, 16 bfloat16."""
 
@@ -66,6 +90,7 @@ class _Reader:
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self._data, self._name = data, name
         self._fields = 0
+        self._names_bytes = 0
         self._found = Graph()
 
     def read(self) -> Graph:
@@ -81,22 +106,67 @@ class _Reader:
         if kind == "input":
             self._input(start, end)
             return
-        inside = _INSIDE[kind]
+        takes: list[str] = []
+        operator = ""
         for number, at, until in self._each(start, end):
-            if number in inside and at is not None:
-                self._enter(inside[number], at, until, depth + 1)
+            if at is None:
+                continue
+            if number in _INSIDE[kind]:
+                self._enter(_INSIDE[kind][number], at, until, depth + 1)
+            elif kind == "node" and number == 1:
+                takes.append(self._counted(at, until))
+            elif kind == "node" and number == 4:
+                operator = self._text(at, until)
+        self._node(operator, takes)
+
+    def _node(self, operator: str, takes: list[str]) -> None:
+        if operator in MULTIPLY and len(takes) > 1:
+            matrix = takes.pop(1)
+            scales = takes[1] if operator == "MatMulNBits" and len(takes) > 1 else ""
+            self._found.multiplied.append((matrix, scales))
+        elif operator in RESHAPE and takes:
+            self._found.reshaped.add(takes.pop(0))
+        self._found.taken.update(takes)
 
     def _tensor(self, start: int, end: int) -> None:
         named: dict[str, str] = {}
         is_external = False
+        name, size, largest = "", 0, 1
         for number, at, until in self._each(start, end):
             if number == 14 and at is None:
                 is_external = until == _EXTERNAL
-            elif number == 13 and at is not None:
+            elif number == 1:
+                largest = max(largest, until if at is None else self._largest(at, until))
+            elif at is None:
+                continue
+            elif number == 8:
+                name = self._counted(at, until)
+            elif number == 13:
                 key, value = self._pair(at, until)
                 named[key] = value
-        if named or is_external:
-            self._found.externals.append(self._external(named))
+            else:
+                size = max(size, until - at)  # its data, in whatever form
+        if external := self._external(named) if named or is_external else None:
+            self._found.externals.append(external)
+            size = external.length
+        if name:
+            self._found.tensors[name] = Tensor(size, largest, external is None)
+
+    def _largest(self, start: int, end: int) -> int:
+        """Of packed varints."""
+        at, found = start, 0
+        while at < end:
+            self._count()
+            value, at = self._varint(at, end)
+            found = max(found, value)
+        return found
+
+    def _counted(self, start: int, end: int) -> str:
+        """A name that is kept."""
+        self._names_bytes += end - start
+        if self._names_bytes > MAX_NAMES_BYTES:
+            raise self._wrong("it has more names than any model")
+        return self._text(start, end)
 
     def _external(self, named: dict[str, str]) -> External:
         try:
@@ -140,9 +210,7 @@ class _Reader:
         """(number, start, end) of each field with a length; (number, None, value) of a varint."""
         at = start
         while at < end:
-            self._fields += 1
-            if self._fields > MAX_FIELDS:
-                raise self._wrong("it has more fields than any model")
+            self._count()
             tag, at = self._varint(at, end, 32)
             number, kind = tag >> 3, tag & 7
             if number == 0:
@@ -160,6 +228,11 @@ class _Reader:
                 at += 8 if kind == 1 else 4
             else:
                 raise self._wrong("it is no ONNX model")
+
+    def _count(self) -> None:
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise self._wrong("it has more fields than any model")
 
     def _varint(self, at: int, end: int, bits: int = 64) -> tuple[int, int]:
         """A number of so many bits at most; other readers cut off what is above."""

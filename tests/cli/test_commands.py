@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli
+from onnx_folder import write_tiny
 
 from ondevice import __version__, catalog
 from ondevice.cli import doctor
@@ -156,6 +157,19 @@ class TestShow:
         assert facts["chat_template"] is True
         assert facts["random_weights"] is False
 
+    def test_of_an_onnx_folder_tells_what_it_would_take(self, cli: Cli, tmp_path: Path) -> None:
+        folder = write_tiny(tmp_path / "model-int4", int4=True)
+        text = cli("show", folder)
+        assert (text.code, text.err) == (0, "")
+        assert "\nverdict         runs well: a context of 512 tokens takes " in text.out
+        assert " KV cache f32, " in text.out
+        memory = json.loads(cli("show", folder, "--json").out)["memory"]
+        assert memory["estimate"]["kv_bytes"] == 512 * 64 * 4
+        (folder / "model.onnx.data").unlink()
+        damaged = cli("show", folder)
+        assert (damaged.code, damaged.err) == (0, "")
+        assert "memory          unknown: the folder has no model.onnx.data" in damaged.out
+
 
 class TestDoctor:
     def test_finds_all_well_here(self, cli: Cli) -> None:
@@ -173,6 +187,24 @@ class TestDoctor:
         assert findings["ondevice"]["value"] == __version__
         assert findings["models here"]["value"] == catalog.STARTER
         assert all(finding["ok"] for finding in findings.values())
+
+    def test_names_the_build_that_took_the_place_of_the_cpus(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        for name in ("onnxruntime-genai-cuda", "onnxruntime-gpu"):
+            folder = tmp_path / f"{name.replace('-', '_')}-0.18.0.dist-info"
+            folder.mkdir()
+            (folder / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.18.0\n"
+            )
+        out = cli("doctor", env={"PYTHONPATH": str(tmp_path)}).out
+        lines = dict(line[4:].split(maxsplit=1) for line in out.splitlines() if line[0] != " ")
+        assert lines["onnxruntime-genai-cuda"] == lines["onnxruntime-gpu"] == "0.18.0"
+        assert "onnxruntime-genai" not in lines
+        assert lines["onnx"].endswith(
+            "the same files belong to onnxruntime-genai: uninstall it, then install "
+            "onnxruntime-genai-cuda again"
+        )
 
     def test_says_what_to_do_about_a_folder_that_cannot_be(self, cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

@@ -211,6 +211,27 @@ def test_a_folder_made_for_a_gpu_says_where_it_computes(
     )
 
 
+@pytest.mark.parametrize("named", ["cuda", "directml"])
+def test_a_gpu_that_does_not_start_is_told_and_the_cpu_computes(
+    named: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is installed says it is a GPU's build, and the library itself then has no such part."""
+    distribution = tmp_path / "installed" / f"onnxruntime_genai_{named}-0.18.0.dist-info"
+    distribution.mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: onnxruntime-genai-{named}\nVersion: 0.18.0\n"
+    (distribution / "METADATA").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(distribution.parent))
+    engine = EngineProcess("onnx")
+    info = load(engine, folder, gpu_layers=99)
+    (told,) = [each.message for each in info.notices if each.code == "execution_provider"]
+    name = {"cuda": "cuda", "directml": "dml"}[named]
+    assert told.startswith(f"{name} does not start, so it computes on: cpu (")
+    assert info.backend == "cpu"
+    assert info.build.startswith(f"onnxruntime-genai-{named} 0.18.0")
+    assert done_of(say(engine, "hi", max_tokens=2, ignore_eos=True)).usage.completion_tokens == 2
+    engine.close()
+
+
 def test_a_context_is_no_larger_than_the_folder_allows_which_is_told(
     folder: Path, engine: EngineProcess
 ) -> None:

@@ -13,6 +13,7 @@ from onnx_folder import Shape, genai_config
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelTrouble, NotAModelFile, UnsupportedModel
+from ondevice.onnx.cache import Cache
 from ondevice.onnx.config import MAX_BYTES, GenaiConfig, parse
 
 JSON = st.recursive(
@@ -53,13 +54,54 @@ def test_the_facts_are_those_of_the_document() -> None:
         n_layers=1,
         n_kv_heads=1,
         head_size=32,
+        width=64,
         end_tokens=(2,),
         model_file="model.onnx",
         key_input="past_key_values.%d.key",
         providers=(),
-        window=None,
+        cache=Cache(n_layers=1, row=64),
         logits_output="logits",
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "cells", "layers"),
+    [
+        ({}, None, 0),
+        ({"window_size": 64, "layers": [0, 2]}, 64, 0),
+        ({"window_size": 64, "layers": [0, 2], "slide_key_value_cache": False}, 64, 2),
+        (
+            {
+                "window_size": 64,
+                "layers": [0, 2],
+                "slide_key_value_cache": False,
+                "cache_slack": 16,
+            },
+            80,
+            2,
+        ),
+    ],
+    ids=["none", "sliding", "beside others", "with some more"],
+)
+def test_layers_behind_a_window_keep_the_window(
+    said: dict[str, Any], cells: int | None, layers: int
+) -> None:
+    made = document()
+    made["model"]["decoder"] |= {"num_hidden_layers": 3} | (
+        {"sliding_window": said} if said else {}
+    )
+    cache = parsed(made).cache
+    assert (cache.window, cache.windowed_layers) == (cells, layers)
+    assert cache.numbers(1000) == 64 * (1000 * (3 - layers) + (cells or 0) * layers)
+    assert cache.numbers(50) == 64 * 50 * 3
+
+
+def test_what_the_config_leaves_out_is_made_up_for() -> None:
+    made = document()
+    for key in ("num_attention_heads", "hidden_size"):
+        del made["model"]["decoder"][key]
+    found = parsed(made)
+    assert found.width == 32
 
 
 def test_several_end_tokens_windows_and_providers_are_read() -> None:
@@ -70,7 +112,7 @@ def test_several_end_tokens_windows_and_providers_are_read() -> None:
     decoder["sliding_window"] = {"window_size": 64, "layers": [0, 1], "slide_inputs": False}
     decoder["session_options"]["provider_options"] = [{"cuda": {"enable_cuda_graph": "0"}}]
     found = parsed(made)
-    assert (found.end_tokens, found.window, found.providers) == ((7, 9), 64, ("cuda",))
+    assert (found.end_tokens, found.cache.window, found.providers) == ((7, 9), 64, ("cuda",))
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ PACKAGES = {
     "onnxruntime-genai-directml": "dml",
     "onnxruntime-genai": "cpu",
 }
-"""Distributions of the one package `onnxruntime_genai`, of which one is installed, and what they
-compute on."""
+"""Distributions of the one package `onnxruntime_genai`, and what they compute on. All own the same
+files, so one of them alone should be installed (docs/onnx-on-a-gpu.md)."""
 _HANDLE = POINTER(c_void_p)
 _FALLIBLE: dict[str, list[Any]] = {
     "OgaCreateConfig": [c_char_p, _HANDLE],
@@ -69,7 +69,7 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
     "OgaSequencesGetSequenceData": (POINTER(c_int32), [c_void_p, c_size_t]),
 }
 _LIBRARIES = ("libonnxruntime-genai.so", "libonnxruntime-genai.dylib", "onnxruntime-genai.dll")
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
+_RUNTIMES = ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime")
 _HINT = "Install it with `pip install onnxruntime-genai`."
 
 
@@ -130,21 +130,36 @@ def load() -> Library:
 
 
 def package_name() -> str:
-    """The distribution that is installed; the plain one where none says so."""
-    return next((name for name in PACKAGES if _version(name)), "onnxruntime-genai")
+    """The distribution that is installed, a GPU's before the plain one."""
+    return next(iter(_installed()), "onnxruntime-genai")
+
+
+def _installed() -> list[str]:
+    return [name for name in PACKAGES if _version(name)]
+
+
+def runtime_name() -> str:
+    """The same of ONNX Runtime under it."""
+    return next((name for name in _RUNTIMES if _version(name)), "onnxruntime")
 
 
 def build() -> str:
     """Versions of the library and of ONNX Runtime under it."""
-    name = package_name()
-    runtime = next((f" on {each} {v}" for each in _RUNTIMES if (v := _version(each))), "")
-    return f"{name} {_version(name) or ''}".rstrip() + runtime
+    name, runtime = package_name(), runtime_name()
+    under = f" on {runtime} {version}" if (version := _version(runtime)) else ""
+    return f"{name} {_version(name) or ''}".rstrip() + under
 
 
 def features() -> str:
-    """The build, and what it computes on."""
+    """The build, what it computes on, and what else is installed in its place."""
     load()
-    return f"{build()}: {PACKAGES[package_name()]}"
+    name = package_name()
+    others = [each for each in _installed() if each != name]
+    said = f"{build()}: {PACKAGES[name]}"
+    if not others:
+        return said
+    beside = " and ".join(others)
+    return f"{said}; the same files belong to {beside}: uninstall it, then install {name} again"
 
 
 def _version(name: str) -> str | None:

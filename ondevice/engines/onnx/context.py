@@ -24,9 +24,6 @@ from ondevice.onnx.folder import ModelFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BATCH = 128
-"""Tokens of one evaluation. The library keeps the logits of every one of them: 128 of a vocabulary
-of 262,144 are 134 MB."""
 FLOAT, HALF = 1, 10
 """OgaElementType_float32 and _float16."""
 
@@ -115,7 +112,7 @@ class Context:
     # Evaluation
 
     def evaluate(self, ids: Sequence[int]) -> bool:
-        """Evaluate at most `BATCH` ids after those already held; False where it was stopped.
+        """Evaluate at most a batch of ids after those already held; False where it was stopped.
 
         Raises EngineTrouble.
         """

@@ -22,13 +22,14 @@ from ondevice.domain.scoring import PromptIds, ScoreEvent, ScoreRequest
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.kept import KeptPrefix
 from ondevice.engines.onnx import binding, loading
-from ondevice.engines.onnx.context import BATCH, Context
+from ondevice.engines.onnx.context import Context
 from ondevice.engines.onnx.sampling import Sampler
 from ondevice.engines.onnx.scoring import Logits
 from ondevice.engines.prompts import Prompts
 from ondevice.engines.run import Run
 from ondevice.engines.scoring import Scorer
 from ondevice.engines.stream import TextStream
+from ondevice.onnx.memory import BATCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,21 +43,39 @@ def open_folder(lib: Library, file: ModelFile, options: LoadOptions) -> Opened:
     n_ctx = _context_size(folder, options, notices)
     threads = options.threads or probe.usable_cores()
     asked = _provider(options, notices)
-    try:
-        model = _model(lib, folder, options, threads, asked)
-        backend = _device(lib, model)
+
+    def start(provider: str) -> tuple[Context, str]:
+        model = _model(lib, folder, options, threads, provider)
         try:
-            context = Context(lib, model, folder, n_ctx)
+            backend = _device(lib, model)
+            return Context(lib, model, folder, n_ctx), backend
         except (NativeError, errors.OnDeviceError):
             lib.plain("OgaDestroyModel", model)
             raise
+
+    try:
+        context, backend = _started(start, asked, notices)
     except NativeError as error:
         said = clean_line(str(error), 200)
         raise errors.ModelLoadFailed(
             f"ONNX Runtime refused {file.name}: {said}", hint=_HINT
         ) from None
-    notices += _fallbacks(folder, asked, backend)
+    notices += _fallbacks(folder, asked, backend, notices)
     return Opened(context, folder, backend, threads, tuple(notices))
+
+
+def _started(
+    start: Callable[[str], tuple[Context, str]], asked: str, notices: list[EngineNotice]
+) -> tuple[Context, str]:
+    """On the provider that was asked for, or else on the CPU, which is told. Raises NativeError."""
+    try:
+        return start(asked)
+    except NativeError as error:
+        if asked == "cpu":
+            raise
+        said = f"{asked} does not start, so it computes on: cpu ({clean_line(str(error), 160)})"
+        notices.append(EngineNotice("execution_provider", said))
+    return start("cpu")
 
 
 def _context_size(folder: ModelFolder, options: LoadOptions, notices: list[EngineNotice]) -> int:
@@ -98,7 +117,7 @@ def _provider(options: LoadOptions, notices: list[EngineNotice]) -> str:
     has = binding.PACKAGES[binding.package_name()]
     if options.gpu_layers == 0:
         return "cpu"
-    if has == "cpu":
+    if has == "cpu" and options.gpu_layers is not None:
         said = "this build of onnxruntime-genai has no GPU support: CPU only"
         notices.append(EngineNotice("gpu_missing", said))
     return has
@@ -133,8 +152,12 @@ def _device(lib: Library, model: Any) -> str:
         lib.plain("OgaDestroyString", text)
 
 
-def _fallbacks(folder: ModelFolder, asked: str, backend: str) -> list[EngineNotice]:
+def _fallbacks(
+    folder: ModelFolder, asked: str, backend: str, told: list[EngineNotice]
+) -> list[EngineNotice]:
     """What was asked for, by a person or by the folder, and is not what computes."""
+    if any(each.code == "execution_provider" for each in told):
+        return []
     if asked not in ("cpu", backend):
         said = f"{asked} was asked for, but it computes on: {backend}"
         return [EngineNotice("execution_provider", said)]
