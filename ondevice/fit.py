@@ -121,7 +121,7 @@ def verdict_for(
     """The verdict from the catalogue alone; None where it does not know the model's shape."""
     if file.engine == "onnx":
         folder = onnx_layout.catalogue_layout(spec, file)
-        return None if folder is None else _verdict_of_onnx(folder, machine, n_ctx)
+        return None if folder is None else _verdict_of_onnx(folder, machine, options.n_ctx)
     layout = from_catalogue(spec, file)
     return None if layout is None else _as_loaded(layout, machine, options)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ondevice.engines.onnx.context import BATCH, Context
+from ondevice.engines.onnx.context import Context
+from ondevice.onnx.memory import BATCH
 
 
 class Logits:
