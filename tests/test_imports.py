@@ -143,3 +143,15 @@ def test_help_is_there_at_once() -> None:
         run_help()
         times.append(time.monotonic() - started)
     assert min(times) < 1.5
+
+
+def test_the_first_paint_waits_for_nothing_of_models() -> None:
+    code = """
+import sys
+import ondevice.cli.app, ondevice.tui.app
+print(*{".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("ondevice.")})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "ondevice.chat" in loaded
+    assert not {"ondevice.hub", "ondevice.gguf", "ondevice.onnx"} & loaded

@@ -16,7 +16,6 @@ from ondevice.cli.answering import adapter
 from ondevice.cli.storage import hash_of, most_state_bytes, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware.sampler import memory_without
-from ondevice.hub import local
 from ondevice.paths import Paths, user_paths
 from ondevice.settings import SettingsFile, Trouble
 from ondevice.storage.ledger import Ledger
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ondevice.acquire import PullPlan
     from ondevice.domain.generation import LoadOptions
     from ondevice.domain.memory import MachineMemory
+    from ondevice.domain.model import ModelFile
     from ondevice.hub.records import Records
     from ondevice.storage.database import Database
     from ondevice.tui.app import OnDeviceApp
@@ -55,7 +55,7 @@ def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
 
     database, sessions, trouble = open_storage()
     doors = Doors(
-        resolve=lambda name: local.resolve(name, known()),
+        resolve=lambda name: _resolve(name, known()),
         baselines=lambda: [(b.key, b.title, b.why) for b in pricing.BASELINES],
         price=lambda key: pricing.price(key, cache_dir=paths.cache),
         baseline=pricing.DEFAULT_BASELINE,
@@ -99,7 +99,13 @@ def fetching(form: Form) -> list[str]:
     return [*pull, form.name, *chosen, "--events", "-y", "--parent", str(os.getpid())]
 
 
-# The rest is imported when somebody looks at models: it takes 100 ms.
+# The rest is imported after the first paint, or when somebody looks at models: it takes 100 ms.
+
+
+def _resolve(name: str, known: catalog.Catalog) -> ModelFile:
+    from ondevice.hub import local
+
+    return local.resolve(name, known)
 
 
 def _records(paths: Paths) -> Records:
@@ -117,6 +123,7 @@ def _shelf(
     known: catalog.Catalog, paths: Paths, usual: LoadOptions, machine: MachineMemory
 ) -> list[PullPlan]:
     from ondevice import shelf
+    from ondevice.hub import local
     from ondevice.hub.cache import HubCache
 
     cache = HubCache(local.hub_cache())
@@ -129,7 +136,7 @@ def _judge(plan: PullPlan, paths: Paths, usual: LoadOptions, machine: MachineMem
     """
     from ondevice import acquire
     from ondevice.cli import bug
-    from ondevice.hub import remote
+    from ondevice.hub import local, remote
     from ondevice.hub.cache import HubCache
 
     try:
@@ -144,7 +151,7 @@ def _judge(plan: PullPlan, paths: Paths, usual: LoadOptions, machine: MachineMem
 
 
 def _remove(plan: PullPlan, paths: Paths) -> int:
-    from ondevice.hub import upkeep
+    from ondevice.hub import local, upkeep
     from ondevice.hub.cache import HubCache
 
     cache, own = HubCache(local.hub_cache()), _records(paths)
