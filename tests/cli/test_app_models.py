@@ -100,7 +100,7 @@ def test_a_bug_does_not_look_like_waiting(
         raise ZeroDivisionError("what people write")
 
     monkeypatch.setattr(probe, "machine_memory", broken)
-    problem = app._judge(plan, paths, None).problem or ""
+    problem = app._judge(plan, paths, LoadOptions(), MACHINE).problem or ""
     assert problem.startswith("a bug of ondevice ended it: ZeroDivisionError in test_app_models.py")
     assert (paths.cache / "bug.txt").exists()
 
@@ -111,7 +111,7 @@ def test_a_proxy_of_socks_is_named(
     if importlib.util.find_spec("socksio"):
         pytest.skip("SOCKS works here")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    problem = app._judge(row(paths), paths, None).problem
+    problem = app._judge(row(paths), paths, LoadOptions(), MACHINE).problem
     assert problem == "a SOCKS proxy takes a package that is not installed"
 
 
