@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ondevice.domain import metrics
+from ondevice.domain.device import GpuLayers, Offload
 from ondevice.domain.memory import KvType
 from ondevice.domain.prompt import Attachment as Attachment
 from ondevice.domain.prompt import ChatMessage as ChatMessage
@@ -97,7 +98,8 @@ class LoadOptions:
     flash_attention: bool | None = None
     repack: bool | None = None
     """Rewrite weights into private memory for faster arithmetic."""
-    gpu_layers: int = 0
+    gpu_layers: GpuLayers | None = None
+    """None is `auto`, and says nothing where this build knows no GPU."""
     kv_type: KvType | None = None
     """None is f16. q8_0 halves the KV cache and needs flash attention, so it turns that on."""
     adapters: tuple[Adapter, ...] = ()
@@ -109,7 +111,7 @@ class EngineInfo:
 
     engine: str
     backend: str
-    """Where it computes: `cpu`, or the device's name."""
+    """Where it computes: `cpu`, or what drives the device: `cuda`, `vulkan`, `dml`."""
     build: str
     model_path: str
     """The engine's own path of the file, as its memory mappings show it."""
@@ -133,6 +135,16 @@ class EngineInfo:
     """Its state does not grow with what it reads, so n_ctx bounds nothing."""
     thinking: ThinkingStyle = USUAL
     """How this model marks what it thinks before it answers."""
+    offload: Offload | None = None
+    """Where its layers are; None for an engine that does not tell layers apart."""
+
+    @property
+    def place(self) -> str:
+        """`CPU`, `VULKAN`, or `VULKAN 12/31` where the CPU computes the other layers."""
+        name, offload = self.backend.upper(), self.offload
+        if offload is None or offload.whole or not offload.layers:
+            return name
+        return f"{name} {offload.layers}/{offload.of}"
 
 
 @dataclass(frozen=True, slots=True)

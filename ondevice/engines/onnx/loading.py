@@ -97,7 +97,7 @@ def _provider(options: LoadOptions, notices: list[EngineNotice]) -> str:
     has = binding.PACKAGES[binding.package_name()]
     if options.gpu_layers == 0:
         return "cpu"
-    if has == "cpu":
+    if has == "cpu" and options.gpu_layers is not None:
         said = "this build of onnxruntime-genai has no GPU support: CPU only"
         notices.append(EngineNotice("gpu_missing", said))
     return has
