@@ -92,7 +92,7 @@ class Desk:
             say("Loading was stopped. The next question, or /model, begins it again.")
             raise KeyboardInterrupt from None
         self.load_options = options
-        backend = f"{info.engine} {info.backend.upper()}"
+        backend = f"{info.engine} {info.place}"
         say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:
             say(f"Note: {notice.message}")
