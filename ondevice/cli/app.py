@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ondevice import catalog, pricing
 from ondevice.chat import Chat
 from ondevice.cli.answering import adapter
+from ondevice.cli.options import GPU_LAYERS
 from ondevice.cli.storage import hash_of, most_state_bytes, open_storage
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware.sampler import memory_without
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from ondevice.tui.downloads import Form
 
 
-def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
+def open_app(model: str | None, lora: Sequence[str] = (), gpu_layers: str | None = None) -> int:
     """Run the app until it is left; returns its exit code. `lora` are adapters of the model."""
     adapters = tuple(map(adapter, lora))
+    layers = None if gpu_layers is None else GPU_LAYERS.convert(gpu_layers, None, None)
     _refuse_no_terminal()
     gc.disable()  # nothing dies while modules are imported: 5 % of the time
     from ondevice.tui.app import OnDeviceApp  # deferred: 270 ms, after the checks
@@ -67,6 +69,7 @@ def open_app(model: str | None, lora: Sequence[str] = ()) -> int:
         fetch=fetching,
         settings=file,
         adapters=adapters,
+        gpu_layers=layers,
         accounts=lambda: Ledger(database).entries() if database else [],
     )
     chat = Chat(

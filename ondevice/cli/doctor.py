@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
+import msgspec
 
 from ondevice import __version__, catalog, units
 from ondevice.cli.exits import Exit
+from ondevice.domain.device import Accelerators
 from ondevice.domain.text import clean_line
 from ondevice.engines import registry
 from ondevice.errors import OnDeviceError
@@ -23,6 +26,8 @@ from ondevice.paths import user_paths
 from ondevice.settings import SettingsFile
 
 NOT_BUILT = "not built for Macs with Intel"
+BACKENDS = ("cuda", "vulkan", "metal", "hip")
+"""What `make run BACKEND=` can build llama.cpp for, beside the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ def _engines() -> list[Finding]:
             "llamacpp",
             "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python",
         ),
+        *_devices(),
         Finding("onnx", NOT_BUILT)
         if probe.is_intel_mac()
         else _engine("onnx", "onnx", "pip install --force-reinstall onnxruntime-genai"),
@@ -113,20 +119,53 @@ def _engines() -> list[Finding]:
 
 
 def _engine(name: str, room: str, mend: str) -> Finding:
-    """Whether the native library loads, asked in a child: it may end its process."""
-    import subprocess  # deferred: only this check needs it
-
-    code = f"from ondevice.engines.{room} import binding; print(binding.features())"
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
-        )
-    except subprocess.TimeoutExpired:
+    """Whether the native library loads, and what it computes on."""
+    answer = _asked(f"from ondevice.engines.{room} import binding; print(binding.features())")
+    if answer is None:
         return Finding(name, "does not answer", ok=False, mend="Reinstall it.")
     if answer.returncode == 0:
         return Finding(name, clean_line(answer.stdout, 300))
     said = clean_line((answer.stderr.strip().splitlines() or ["no reason"])[-1])
     return Finding(name, f"does not load: {said}", ok=False, mend=mend)
+
+
+def _devices() -> list[Finding]:
+    """The GPUs that llama.cpp can use; none where it does not load, which is said elsewhere."""
+    answer = _asked("from ondevice.engines.llamacpp import devices; devices.tell()")
+    if answer is None or answer.returncode != 0:
+        return []
+    *_, last = answer.stdout.splitlines()  # a driver may have printed before
+    return gpu_findings(msgspec.json.decode(last, type=Accelerators))
+
+
+def gpu_findings(there: Accelerators) -> list[Finding]:
+    """A line for each device, or for there being none, with what mends that."""
+    if not there.backends:
+        said = "none: llama.cpp is built for the CPU alone. With a GPU: make run BACKEND="
+        return [Finding("gpu", said + "|".join(BACKENDS))]
+    built = ", ".join(there.backends)
+    if not there.devices:
+        said = f"none, though llama.cpp is built for {built}"
+        mend = "Install the driver of the GPU. Without a GPU: make run BACKEND=cpu"
+        return [Finding("gpu", said, ok=False, mend=mend)]
+    return [
+        Finding(
+            "gpu",
+            f"{each.name}: {clean_line(each.description, 60)}, {units.size(each.free_bytes)} free "
+            f"of {units.size(each.total_bytes)}; llama.cpp is built for {built}",
+        )
+        for each in there.devices
+    ]
+
+
+def _asked(code: str) -> subprocess.CompletedProcess[str] | None:
+    """What a child says to `code`: a native library may end its process. None for silence."""
+    try:
+        return subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _models() -> list[Finding]:

@@ -54,13 +54,16 @@ OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, e
     "-m", "--model", help="Catalogue name, or path of a GGUF file or an ONNX folder, for the app."
 )
 @click.option("--lora", multiple=True, metavar="FILE[:SCALE]", help="LoRA adapter, for the app.")
+@click.option("--gpu-layers", metavar="auto|N|all", help="Layers on a GPU, for the app.")
 @click.pass_context
-def ondevice(context: click.Context, model: str | None, lora: tuple[str, ...]) -> None:
+def ondevice(
+    context: click.Context, model: str | None, lora: tuple[str, ...], gpu_layers: str | None
+) -> None:
     """Run small language models on this machine, and see what that costs and saves."""
     if context.invoked_subcommand is None:
         from ondevice.cli.app import open_app  # deferred: the screen takes 270 ms
 
-        context.exit(open_app(model, lora))
+        context.exit(open_app(model, lora, gpu_layers))
 
 
 def main() -> None:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from ondevice import units
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.text import clean_line
 from ondevice.paths import user_paths
 from ondevice.settings import Settings, SettingsFile
+from ondevice.settings.kinds import Layers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -19,6 +21,25 @@ CONTEXT = click.IntRange(16, 1_000_000_000)
 """Tokens of context."""
 TOKENS = click.IntRange(1, 1_000_000_000)
 INPUT = click.Path(path_type=Path)
+
+
+class LayersType(click.ParamType[GpuLayers]):
+    """What the setting `gpu_layers` takes."""
+
+    name = "auto|N|all"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> GpuLayers:
+        kind = Layers()
+        try:
+            layers: GpuLayers = kind.check(kind.parse(str(value)))
+        except ValueError as error:
+            self.fail(f"{clean_line(str(value), 40)!r}: it {error}", param, ctx)
+        return layers
+
+
+GPU_LAYERS = LayersType()
 ON_OFF = click.Choice(["on", "off"])
 KEPT = ("keep_prefixes", "keep_prefixes_bytes")
 """The settings that say what states may stay."""
@@ -67,6 +88,9 @@ of_answer = _together(
 of_loading = _together(
     click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context."),
     click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else follows the load."),
+    click.option(
+        "--gpu-layers", type=GPU_LAYERS, help="Layers on a GPU. Default: auto, as many as fit."
+    ),
     click.option("--kv-type", type=click.Choice(["f16", "q8_0"]), help="Numbers of the KV cache."),
     click.option("--flash-attention", type=ON_OFF, help="Default: off on a CPU."),
     click.option("--repack", type=ON_OFF, help="Default: on if memory allows."),

@@ -157,9 +157,29 @@ def _summary(info: EngineInfo, measured: Measured) -> str:
         f"private {units.size(memory.peak_private_bytes)}",
         f"model pages {units.size(memory.model_pages_bytes)}",
     ]
+    if info.offload and info.offload.layers:
+        parts.append(f"device memory {units.size(info.offload.used_bytes)}")
     if cost := measured.cost:
         parts.append(f"{cost.label} {units.money(cost.net_usd)} vs {cost.price.title}")
     return " · ".join(parts)
+
+
+def _devices(info: EngineInfo) -> list[dict[str, Any]]:
+    """Those that hold layers, with their memory once the model was loaded."""
+    if info.offload is None:
+        return []
+    return [
+        {
+            "name": use.device.name,
+            "description": storable(use.device.description),
+            "layers": use.layers,
+            "of_layers": info.offload.of,
+            "used_bytes": use.used_bytes,
+            "free_bytes": use.device.free_bytes,
+            "total_bytes": use.device.total_bytes,
+        }
+        for use in info.offload.devices
+    ]
 
 
 def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str, Any]:
@@ -170,6 +190,7 @@ def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str
         "model": file.name,
         "engine": info.engine,
         "backend": info.backend,
+        "devices": _devices(info),
         "finish_reason": done.finish_reason,
         "usage": {
             "prompt_tokens": done.usage.prompt_tokens,

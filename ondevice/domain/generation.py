@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ondevice.domain import metrics
+from ondevice.domain.device import GpuLayers, Offload
 from ondevice.domain.memory import KvType
 from ondevice.domain.prompt import Attachment as Attachment
 from ondevice.domain.prompt import ChatMessage as ChatMessage
@@ -99,7 +100,8 @@ class LoadOptions:
     flash_attention: bool | None = None
     repack: bool | None = None
     """Rewrite weights into private memory for faster arithmetic."""
-    gpu_layers: int = 0
+    gpu_layers: GpuLayers | None = None
+    """None is `auto`, and says nothing where this build knows no GPU."""
     kv_type: KvType | None = None
     """None is f16. q8_0 halves the KV cache and needs flash attention, so it turns that on."""
     adapters: tuple[Adapter, ...] = ()
@@ -111,7 +113,7 @@ class EngineInfo:
 
     engine: str
     backend: str
-    """Where it computes: `cpu`, or the device's name."""
+    """Where it computes: `cpu`, or what drives the device: `cuda`, `vulkan`, `dml`."""
     build: str
     model_paths: tuple[str, ...]
     """The engine's own paths of the model's files, as its memory mappings show them."""
@@ -141,6 +143,8 @@ class EngineInfo:
     """How many token ids there are; 0 where there are none."""
     mapped: bool | None = None
     """Whether weights are read as pages of the file; None where the engine does not say."""
+    offload: Offload | None = None
+    """Where its layers are; None for an engine that does not tell layers apart."""
 
     @property
     def loaded_as(self) -> str:
@@ -151,6 +155,14 @@ class EngineInfo:
         if self.mapped is not None:
             said.append(f"file {'' if self.mapped else 'not '}mapped")
         return ", ".join(said)
+
+    @property
+    def place(self) -> str:
+        """`CPU`, `VULKAN`, or `VULKAN 12/31` where the CPU computes the other layers."""
+        name, offload = self.backend.upper(), self.offload
+        if offload is None or offload.whole or not offload.layers:
+            return name
+        return f"{name} {offload.layers}/{offload.of}"
 
 
 @dataclass(frozen=True, slots=True)

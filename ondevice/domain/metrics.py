@@ -9,6 +9,9 @@ model pages      resident pages of the mappings of the model file; the system ma
                  and read them again from disk
 private memory   anonymous resident memory of the engine's process: KV cache, compute buffers,
                  repacked weights, runtime
+device memory    what the engine has on GPUs: weights, KV cache and compute buffers, all taken
+                 when the model is loaded; beside it the layers that are there, of all, the
+                 output matrix counted as one
 context used     tokens of the rendered prompt plus generated ones, of n_ctx
 
 What cannot be known is None, never 0 or infinity.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ MAX_DIMENSION: Final = 2**40
 ROWS_TOGETHER: Final = 8
 """What llama.cpp's faster forms of a matrix take at once."""
 _LOOKED_UP: Final = ("token_embd.weight", "per_layer_token_embd.weight")
+_OF_LAYER: Final = re.compile(r"blk\.(\d{1,3})\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class TensorSummary:
     matrix_bytes: Mapping[str, int] = field(default_factory=dict)
     """Bytes in each type of the matrices that are multiplied with and have a multiple of 8 rows:
     those an engine may keep a second, faster copy of."""
+    layer_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Bytes of each layer's tensors, by its number."""
+    output_bytes: int = 0
+    """Of the output matrix and its norm; the embedding again where it is both."""
 
     @property
     def main_type(self) -> str | None:
@@ -79,7 +85,24 @@ def summarize(tensors: list[_Tensor], *, available_bytes: int, alignment: int) -
         parameters=by_type.total(),
         by_type=dict(by_type),
         matrix_bytes=_matrix_bytes(tensors),
+        layer_bytes=_layer_bytes(tensors),
+        output_bytes=_output_bytes(tensors),
     )
+
+
+def _layer_bytes(tensors: list[_Tensor]) -> dict[int, int]:
+    sizes: Counter[int] = Counter()
+    for tensor in tensors:
+        if found := _OF_LAYER.match(tensor.name):
+            sizes[int(found[1])] += tensor.size_bytes
+    return dict(sizes)
+
+
+def _output_bytes(tensors: list[_Tensor]) -> int:
+    own = {each.name: each.size_bytes for each in tensors if each.name.startswith("output")}
+    if "output.weight" not in own:  # tied: a device gets a copy of the embedding
+        own |= {each.name: each.size_bytes for each in tensors if each.name == _LOOKED_UP[0]}
+    return sum(own.values())
 
 
 def _matrix_bytes(tensors: list[_Tensor]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.electricity import Power
 from ondevice.domain.generation import SAMPLING_BOUNDS, LoadOptions, Sampling
 from ondevice.domain.memory import KvType
@@ -21,6 +22,7 @@ from ondevice.settings.kinds import (
     Entries,
     Flag,
     Kind,
+    Layers,
     Number,
     Size,
     Text,
@@ -98,6 +100,10 @@ class Settings:
         Choice("f16", "q8_0"), "f16", "Model", NEXT_LOAD,
         "How the KV cache stores numbers. q8_0 takes half the memory and needs flash attention, "
         "which is slower deep in a context.")
+    gpu_layers: GpuLayers = _setting(
+        Layers(), "auto", "Model", NEXT_LOAD,
+        "Layers that a GPU holds, the output matrix counted as one. auto is as many as fit into "
+        "its free memory, 0 leaves all to the CPU.")
     max_tokens: int = _setting(
         Whole(1, MOST), 1024, "Answers", NEXT_ANSWER,
         "Longest answer, in tokens.")
@@ -158,7 +164,11 @@ class Settings:
     @property
     def load_options(self) -> LoadOptions:
         return LoadOptions(
-            n_ctx=self.context or None, threads=self.threads or None, kv_type=self.kv_type
+            n_ctx=self.context or None,
+            threads=self.threads or None,
+            # nobody asked for what is the default, so where no GPU is known that is not told
+            gpu_layers=None if self.gpu_layers == "auto" else self.gpu_layers,
+            kv_type=self.kv_type,
         )
 
     @property

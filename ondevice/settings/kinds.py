@@ -121,6 +121,26 @@ class Whole(Kind):
         return units.count(value)
 
 
+class Layers(Whole):
+    """How many layers a GPU is to hold: a number, or a word."""
+
+    WORDS = ("auto", "all")
+
+    def __init__(self) -> None:
+        super().__init__(0, 10_000)
+        self.words = f"{', '.join(self.WORDS)} or {self.words}"
+
+    def check(self, value: object) -> Any:
+        return value if value in self.WORDS else super().check(value)
+
+    def parse(self, text: str) -> Any:
+        word = text.strip().lower()
+        return word if word in self.WORDS else super().parse(text)
+
+    def show(self, value: int | str) -> str:
+        return value if isinstance(value, str) else super().show(value)
+
+
 class Size(Whole):
     """Bytes, or bytes a second; typed as `500K`, `5M`, `2 GB` too."""
 

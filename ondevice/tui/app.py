@@ -119,7 +119,8 @@ class OnDeviceApp(App[int]):
 
     def _load_model(self, name: str) -> None:
         try:
-            self.chat_screen.begin(self._doors.resolve(name), self._doors.adapters)
+            doors = self._doors
+            self.chat_screen.begin(doors.resolve(name), doors.adapters, doors.gpu_layers)
         except OnDeviceError as error:
             self.chat_screen.post_message(messages.ModelFailed(error))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ondevice.domain.cost import Price
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.generation import Adapter
 from ondevice.domain.ledger import Entry
 from ondevice.domain.model import ModelFile
@@ -40,5 +41,7 @@ class Doors:
     settings: SettingsFile
     adapters: tuple[Adapter, ...]
     """Of the model that is named at the start."""
+    gpu_layers: GpuLayers | None
+    """As the command says that opened the app; None leaves it to the settings."""
     accounts: Callable[[], list[Entry]]
     """The ledger; raises StorageTrouble."""

@@ -138,6 +138,7 @@ class TestRefused:
             (["--session", "7", "--private"], Exit.USAGE, "is not private"),
             (["-t", "-1"], Exit.USAGE, "temperature is -1.0"),
             (["--lora", "x.gguf:inf"], Exit.USAGE, "the scale of a LoRA adapter is inf"),
+            (["--gpu-layers", "most"], Exit.USAGE, "it must be auto, all or a whole number"),
             (["--schema", "none.json"], Exit.USAGE, "cannot be read"),
             (["--baseline", "no-such-cloud"], Exit.USAGE, "no-such-cloud"),
         ],

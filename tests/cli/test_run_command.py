@@ -26,6 +26,7 @@ KEYS = {
     "model": str,
     "engine": str,
     "backend": str,
+    "devices": list,
     "finish_reason": str,
     "usage": {"prompt_tokens": int, "cached_tokens": int, "completion_tokens": int},
     "timings": {

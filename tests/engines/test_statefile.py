@@ -165,12 +165,6 @@ TINY_OPTIONS = replace(EXACT, n_ctx=512)
         pytest.param(
             replace(TINY_OPTIONS, kv_type="q8_0"), SHA, "another type of KV cache", id="KV type"
         ),
-        pytest.param(
-            replace(TINY_OPTIONS, gpu_layers=1),
-            SHA,
-            "another number of layers on a GPU",
-            id="GPU layers",
-        ),
     ],
 )
 def test_a_state_of_another_model_or_setting_is_refused_by_name(
@@ -208,6 +202,7 @@ def set_binding(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         pytest.param(set_binding("batch", 64), "another build", id="another batch"),
         pytest.param(set_binding("engine", "onnx"), "another engine", id="another engine"),
         pytest.param(set_binding("backend", "cuda"), "another device", id="another device"),
+        pytest.param(set_binding("gpu_layers", 1), "another number of layers", id="GPU layers"),
         pytest.param(set_binding("model_bytes", 1), "another model", id="another length"),
         pytest.param(
             set_binding("adapters", [{"sha256": SHA, "scale": 1.0}]),

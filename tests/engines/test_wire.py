@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ondevice.domain.device import Device, DeviceUse, Offload
 from ondevice.domain.generation import (
     GREEDY,
     Adapter,
@@ -54,6 +55,7 @@ INFO = EngineInfo(
     adapters=(Adapter(Path("/a/b.gguf")),),
     capabilities=("snapshots",),
     thinking=ThinkingStyle(begun_by_prompt=True),
+    offload=Offload(31, (DeviceUse(Device("CUDA0", "A card", "cuda", 1, 2), 12, 1 << 30),)),
 )
 REQUEST = GenerationRequest(
     Prompt.chat("Grüße\n\x00🙂", system="be brief"), Sampling(seed=3), stop=("\n",), ignore_eos=True
@@ -61,7 +63,8 @@ REQUEST = GenerationRequest(
 MESSAGES = [
     wire.Load(ModelFile(Path("/m/a b/é.gguf"), "llama.cpp", "é"), LoadOptions(n_ctx=9)),
     wire.Load(ModelFile(Path("/m/\udcff\udcfe.gguf"), "llama.cpp", "odd"), LoadOptions()),
-    wire.Load(ModelFile(Path(), "echo", "echo"), LoadOptions()),
+    wire.Load(ModelFile(Path(), "echo", "echo"), LoadOptions(gpu_layers="auto")),
+    wire.Load(ModelFile(Path(), "echo", "echo"), LoadOptions(gpu_layers=31)),
     wire.Load(
         ModelFile(Path("/m/x.gguf"), "llama.cpp", "x"),
         LoadOptions(adapters=(Adapter(Path("/a/b.gguf"), 0.5),)),

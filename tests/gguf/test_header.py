@@ -300,6 +300,14 @@ def test_the_matrices_an_engine_may_repack_are_counted(tiny: Path) -> None:
     assert sum(header.tensors.matrix_bytes.values()) > in_blocks
 
 
+def test_the_weights_of_each_layer_and_of_the_output_are_counted(tiny: Path) -> None:
+    tensors = read_header(tiny).tensors
+    embedding = tensors.total_bytes - sum(tensors.layer_bytes.values())
+    assert list(tensors.layer_bytes) == [0, 1]
+    assert tensors.layer_bytes[0] == tensors.layer_bytes[1] > 0
+    assert tensors.output_bytes == embedding  # tied: the embedding, and the norm after the layers
+
+
 def test_reader_needs_nothing_but_the_standard_library() -> None:
     code = (
         "import sys, ondevice.gguf.header, ondevice.gguf.shapes;"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ondevice.errors import SettingsInvalid
 from ondevice.settings import SETTINGS, Reading, Settings, SettingsFile, find, typed
-from ondevice.settings.kinds import Amount, Choice, Entries, Flag, Kind, Number, Whole
+from ondevice.settings.kinds import Amount, Choice, Entries, Flag, Kind, Layers, Number, Whole
 from ondevice.settings.toml import template
 
 OWN = """\
@@ -225,6 +225,8 @@ TYPED = [
     ("sampling.temperature", " 0.2 ", 0.2),
     ("tariff_usd_per_kwh", "0.310", Decimal("0.310")),
     ("kv_type", "q8_0", "q8_0"),
+    ("gpu_layers", " All ", "all"),
+    ("gpu_layers", "31", 31),
     ("presets.tutor", " You teach. ", " You teach. "),
     ("keymap.app.help", " f12 ", "f12"),
     ("context", "1,048,576", 1_048_576),
@@ -233,7 +235,9 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "words", "value"), TYPED, ids=[each[0] for each in TYPED])
+@pytest.mark.parametrize(
+    ("name", "words", "value"), TYPED, ids=[f"{name} {words[:8]}" for name, words, _ in TYPED]
+)
 def test_what_a_person_types_becomes_a_value(name: str, words: str, value: object) -> None:
     assert typed(name, words) == value
 
@@ -251,6 +255,7 @@ def test_what_a_person_types_becomes_a_value(name: str, words: str, value: objec
         ("watts", "30 W", "watts must be a number from 0"),
         ("watts", "NaN", "watts must be a number from 0"),
         ("kv_type", "q4_0", "kv_type must be f16 or q8_0"),
+        ("gpu_layers", "most", "gpu_layers must be auto, all or a whole number from 0 to 10,000"),
         ("presets", "x", "presets is a table, with entries such as presets.NAME"),
     ],
 )
@@ -270,6 +275,8 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             return st.booleans()
         case Choice():
             return st.sampled_from(kind.options)
+        case Layers():
+            return st.sampled_from(kind.WORDS) | st.integers(kind.low, kind.high)
         case Whole():
             return st.integers(kind.low, kind.high)
         case Number():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.generation import SAMPLING_BOUNDS, LoadOptions, Sampling
 from ondevice.errors import SettingsInvalid
 from ondevice.settings import SETTINGS, Reading, Settings, SettingsFile, find
@@ -48,6 +49,7 @@ def test_every_setting_can_be_set(path: Path) -> None:
         context = 2048
         threads = 2
         kv_type = "q8_0"
+        gpu_layers = 12
         max_tokens = 64
         system = "tutor"
         baseline = "gpt-4-turbo"
@@ -70,13 +72,22 @@ def test_every_setting_can_be_set(path: Path) -> None:
     assert {setting.name for setting in SETTINGS} < reading.given
     assert chosen.tariff_usd_per_kwh == Decimal("0.31")
     assert chosen.sampling == Sampling(0.0, 5, 0.5, 0.1, 1.5)
-    assert chosen.load_options == LoadOptions(n_ctx=2048, threads=2, kv_type="q8_0")
+    assert chosen.load_options == LoadOptions(n_ctx=2048, threads=2, kv_type="q8_0", gpu_layers=12)
     assert chosen.system_prompt == "You teach."
 
 
 def test_the_defaults_are_those_of_the_engine() -> None:
     assert Settings().sampling == Sampling()
     assert Settings().load_options == LoadOptions(kv_type="f16")
+
+
+@pytest.mark.parametrize(("line", "asked"), [("auto", None), ("all", "all"), ("0", 0), ("31", 31)])
+def test_layers_on_a_gpu_are_a_word_or_a_number(
+    line: str, asked: GpuLayers | None, path: Path
+) -> None:
+    """auto is what holds anyway, so nobody is taken to have asked for a GPU."""
+    written = line if line.isdecimal() else f'"{line}"'
+    assert read(path, f"gpu_layers = {written}").settings.load_options.gpu_layers == asked
 
 
 def test_what_is_unset_is_unknown_and_never_nothing() -> None:
@@ -148,6 +159,9 @@ WRONG = [
     ("[threads]\nmost = 2", "threads must be a whole number"),
     ("kv_type = 'q4_0'", "kv_type must be f16 or q8_0"),
     ("kv_type = ['f16']", "kv_type must be f16 or q8_0"),
+    ("gpu_layers = 'most'", "gpu_layers must be auto, all or a whole number from 0 to 10,000"),
+    ("gpu_layers = true", "gpu_layers must be auto, all or a whole number"),
+    ("gpu_layers = ['all']", "gpu_layers must be auto, all or a whole number"),
     ("keep_prefixes = 1", "keep_prefixes must be true or false"),
     ("watts = -1", "watts must be a number from 0 to 100,000"),
     ("watts = nan", "watts must be a number from 0"),

@@ -21,6 +21,7 @@ from textual.widgets import Static
 from ondevice.acquire import PullPlan
 from ondevice.chat import Chat
 from ondevice.domain.cost import Price
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.generation import Adapter
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
@@ -107,6 +108,8 @@ class Stage:
         self.files: dict[str, ModelFile] = {}
         self.adapters: tuple[Adapter, ...] = ()
         """Those of `ondevice --lora`; they hold for an app made after they were set."""
+        self.gpu_layers: GpuLayers | None = None
+        """That of `ondevice --gpu-layers`, in the same way."""
         self.accepted: list[str] = []
         """Addresses of terms."""
         self.fetched: list[dict[str, object]] = []
@@ -154,6 +157,7 @@ class Stage:
             remove=self._remove,
             settings=self.settings,
             adapters=self.adapters,
+            gpu_layers=self.gpu_layers,
             accounts=lambda: Ledger(self.database).entries(),
             fetch=lambda form: [sys.executable, "-c", FETCH, *form, json.dumps(self.fetched)],
         )

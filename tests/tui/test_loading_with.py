@@ -44,6 +44,25 @@ async def test_an_adapter_named_at_the_start_is_loaded_and_named(
         assert stage.chat.options.adapters == ()
 
 
+async def test_layers_asked_for_at_the_start_hold_for_every_model(
+    make_stage: MakeStage, starter: ModelFile
+) -> None:
+    stage = make_stage().use(starter)
+    stage.gpu_layers = "all"
+    stage.app = stage.make_app("echo-model")
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        assert stage.chat.options.gpu_layers == "all"
+        assert "llama.cpp CPU" in person.text("#running")
+        told = [notice.message for notice in person.app._notifications]
+        assert "this build of llama.cpp has no GPU support: CPU only" in told
+        assert not person.app.chat_screen.can_reload
+        person.app.chat_screen.load(stage.files["second-model"])
+        await person.until(lambda: "second-model" in person.text("#running"))
+        await person.ready()
+        assert stage.chat.options.gpu_layers == "all"
+
+
 async def test_an_adapter_that_is_none_is_told_and_no_model_answers(
     make_stage: MakeStage, starter: ModelFile, tmp_path: Path
 ) -> None:

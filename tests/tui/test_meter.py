@@ -15,7 +15,8 @@ from stage import BASELINES, SETTINGS, Person, Stage
 
 from ondevice import units
 from ondevice.domain.context import ContextParts
-from ondevice.domain.generation import GenerationDone, PromptTokens, Timings, Usage
+from ondevice.domain.device import Device, DeviceUse, Offload
+from ondevice.domain.generation import EngineInfo, GenerationDone, PromptTokens, Timings, Usage
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MemoryUse
 from ondevice.domain.reuse import Reuse
@@ -160,6 +161,24 @@ async def test_an_answer_from_before_the_price_was_known_is_counted(
         assert "avoided       $0.0000040" in person.text("#panel")
 
 
+CARD = Device("CUDA0", "A card", "cuda", 6 << 30, 8 << 30)
+INFO = EngineInfo(
+    engine="llama.cpp",
+    backend="cuda",
+    build="1",
+    model_path="/m.gguf",
+    n_ctx=2048,
+    n_ctx_train=2048,
+    threads=2,
+    threads_fixed=True,
+    flash_attention=False,
+    repacked=False,
+    has_template=True,
+    pid=7,
+    offload=Offload(31, (DeviceUse(CARD, 12, 1 << 30),)),
+)
+
+
 def full() -> Live:
     """Everything the panel has a row for."""
     live, usage = Live(), Usage(500, 300, 88)
@@ -186,6 +205,17 @@ def test_the_rows_fit_the_panel_and_name_every_number(height: int) -> None:
     assert any(label.startswith("missed: 37 tokens") for label in shown)
     assert ("reused", "300 tok, 1.1 s") in above
     assert ("  since start", "12,204 tok, ≥ 3 min 05 s") in above
+
+
+@pytest.mark.parametrize("height", [20, 24, 40])
+def test_what_is_on_a_device_has_a_row_of_its_own(height: int) -> None:
+    live = full()
+    live.info = INFO
+    above, below = rows_of(live, 36, height)
+    assert len(above) + len(below) <= height
+    assert ("device memory", "1.0 GB, 12/31 layers") in below
+    live.info = replace(INFO, offload=Offload(31))
+    assert "device memory" not in [label for label, _ in rows_of(live, 36, height)[1]]
 
 
 def named(rows: list[str]) -> list[str]:

@@ -97,7 +97,7 @@ class Desk:
                 error.hint = f"{error.hint} {stays}{RELOADS}".strip()
             raise
         self.file, self.load_options = file, options
-        backend = f"{info.engine} {info.backend.upper()}"
+        backend = f"{info.engine} {info.place}"
         say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:
             say(f"Note: {notice.message}")

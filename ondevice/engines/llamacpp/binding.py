@@ -16,7 +16,7 @@ from typing import Any
 
 from ondevice.errors import EngineMissing
 
-_HINT = "Install it with `pip install llama-cpp-python`; it builds with a C++ compiler."
+HINT = "Install it with `pip install llama-cpp-python`; it builds with a C++ compiler."
 
 
 def load() -> Any:
@@ -24,7 +24,7 @@ def load() -> Any:
     if "llama_cpp" not in sys.modules:
         spec = importlib.util.find_spec("llama_cpp")
         if spec is None or spec.submodule_search_locations is None:
-            raise EngineMissing("llama-cpp-python is not installed", hint=_HINT)
+            raise EngineMissing("llama-cpp-python is not installed", hint=HINT)
         package = ModuleType("llama_cpp")
         package.__path__ = list(spec.submodule_search_locations)
         package.__spec__ = spec
@@ -32,7 +32,7 @@ def load() -> Any:
     try:
         return import_module("llama_cpp.llama_cpp")
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise EngineMissing(f"llama.cpp does not load: {error}", hint=_HINT) from error
+        raise EngineMissing(f"llama.cpp does not load: {error}", hint=HINT) from error
 
 
 def build() -> str:

@@ -17,5 +17,6 @@ class Choices:
     flash_attention: bool
     repack: bool
     gpu_layers: int
+    """Asked of llama.cpp; where they are, its log says."""
     notices: tuple[EngineNotice, ...]
     kv_type: KvType = "f16"

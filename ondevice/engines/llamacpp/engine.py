@@ -26,9 +26,11 @@ from ondevice.engines import statefile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.engines.kept import KeptPrefix
 from ondevice.engines.llamacpp import binding, loading
+from ondevice.engines.llamacpp.batches import PROBE, Pace, batches
 from ondevice.engines.llamacpp.bound import of_model
 from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.guided import TokenSource, make_sampler
+from ondevice.engines.llamacpp.log import Log
 from ondevice.engines.llamacpp.scoring import Logits
 from ondevice.engines.llamacpp.stopping import StopFlag
 from ondevice.engines.prompts import Prompts
@@ -36,9 +38,6 @@ from ondevice.engines.run import Run
 from ondevice.engines.scoring import Scorer
 from ondevice.engines.stream import TextStream
 from ondevice.engines.threads import ThreadGovernor
-
-PROBE = 32
-"""Tokens: 0.1 s for the starter model on a quiet machine, 4 s on a crowded one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class _Loaded:
     scorer: Scorer
     binding: statefile.Binding
     """What its states belong to, but for the hash of the model, which the parent knows."""
+    on_device: bool
 
 
 class LlamaCppEngine:
@@ -71,37 +71,41 @@ class LlamaCppEngine:
     ) -> EngineInfo:
         self.close()
         lib = self._lib = binding.load()
-        log = loading.Log(lib)
+        log = Log(lib)
         self._callbacks = [log]
-        choices = loading.choose(file, options)
-        context, bound = loading.open_context(lib, log, file, options, choices, progress)
+        opened = loading.open_file(lib, file, options, log, progress)
+        context, choices = opened.context, opened.choices
         self._stop.attach(lib, context.handle)
         prompts = Prompts(context, self._kept)
         scorer = Scorer(context, prompts, Logits(context, self._stop))
-        self._loaded = _Loaded(context, prompts, scorer, bound)
-        self._governor = ThreadGovernor(choices.threads, fixed=choices.threads_fixed)
+        on_device = opened.offload.layers > 0
+        self._loaded = _Loaded(context, prompts, scorer, opened.binding, on_device)
+        # Threads that wait for a device look as if other programs had taken their cores.
+        fixed = choices.threads_fixed or on_device
+        self._governor = ThreadGovernor(choices.threads, fixed=fixed)
         self._told_threads = choices.threads
         return EngineInfo(
             engine="llama.cpp",
-            backend="cpu",
+            backend=opened.backend,
             build=binding.build(),
             model_paths=tuple(os.path.realpath(each) for each in file.paths),
             n_ctx=context.n_ctx,
             n_ctx_train=context.n_ctx_train,
             threads=choices.threads,
-            threads_fixed=choices.threads_fixed,
+            threads_fixed=fixed,
             flash_attention=choices.flash_attention,
-            repacked=log.repacked,
+            repacked=log.placement.repacked,
             has_template=prompts.has_template,
             pid=os.getpid(),
-            notices=choices.notices + loading.fallbacks(lib, options),
+            notices=opened.notices,
             kv_type=choices.kv_type,
             adapters=options.adapters,
             capabilities=("snapshots", "schema", "lora", "scores"),
             unbounded=context.unbounded,
             thinking=prompts.thinking,
-            mapped=log.mapped,
+            mapped=log.placement.mapped,
             vocabulary=context.vocabulary(),
+            offload=opened.offload,
         )
 
     def count_tokens(self, prompt: Prompt) -> PromptTokens:
@@ -196,12 +200,17 @@ class LlamaCppEngine:
         yield PrefillProgress(0, len(ids), run.cached, 0.0)
         done, held = 0, context.evaluated
         probe = PROBE if self._governor.adapts and len(ids) > 4 * PROBE else 0
+        pace = Pace(context.batch, self._model().on_device)
         try:
-            for batch in _batches(ids, context.batch, probe, context.needs_snapshots):
+            for batch in batches(ids, pace, probe, context.needs_snapshots):
                 if context.needs_snapshots and done + 1 == len(ids):
                     context.take_snapshot()
+                started = time.monotonic()
                 if self._timed_step(context, batch, run, self._governor.observe_prompt):
                     return
+                if pace.on_device:
+                    context.wait()
+                    pace.observe(len(batch), time.monotonic() - started)
                 done += len(batch)
                 if done < len(ids):
                     yield PrefillProgress(done, len(ids), run.cached, time.monotonic() - begin)
@@ -257,19 +266,3 @@ class LlamaCppEngine:
         if settled != self._told_threads:
             self._told_threads = settled
             yield EngineNotice("threads", f"now {settled} of {self._governor.most} threads")
-
-
-def _batches(ids: list[int], size: int, probe: int, last_alone: bool) -> Iterator[list[int]]:
-    """`ids` in evaluations of at most `size`.
-
-    Of a long prompt a small part, `probe`, goes first, to find out how busy the machine is.
-    Asking again needs the logits of the last id, so where the state cannot be cut back a
-    snapshot is taken before it, and it is evaluated alone.
-    """
-    end = len(ids) - 1 if last_alone else len(ids)
-    if probe:
-        yield ids[:probe]
-    for begin in range(probe, end, size):
-        yield ids[begin : min(begin + size, end)]
-    if last_alone:
-        yield ids[-1:]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import re
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ondevice import errors, fit, units
+from ondevice.domain.device import Offload
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
 from ondevice.domain.memory import KvType
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
 from ondevice.engines.base import SMALLER_CONTEXT, LoadProgress
-from ondevice.engines.llamacpp import adapters
+from ondevice.engines.llamacpp import adapters, devices, offload
 from ondevice.engines.llamacpp.bound import state_binding
 from ondevice.engines.llamacpp.choices import Choices
 from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
-from ondevice.engines.statefile import Binding
+from ondevice.engines.llamacpp.log import Log
+from ondevice.engines.statefile import AdapterBinding, Binding
 from ondevice.gguf.header import read_header
 from ondevice.hardware import probe
 
@@ -30,25 +31,63 @@ KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
 MMAP = 1
 """LLAMA_LOAD_MODE_MMAP: pages of the file, shared and dropped by the system as needed."""
 FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
-WARNING, ERROR = 3, 4
-_WEIGHTS = re.compile(r"(\S+) +model buffer size = ")
-FASTER_BUFFERS = frozenset({"CPU_REPACK", "AMX", "CPU_KLEIDIAI", "CPU_RISCV64_SPACEMIT"})
-"""llama.cpp's names of those with weights in a form for faster arithmetic."""
+_NO_DEVICES = (ctypes.c_void_p * 1)()
+"""A list of devices that ends at once: llama.cpp takes the CPU alone, as if it were built so."""
 
 
-def choose(file: ModelFile, options: LoadOptions) -> Choices:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model that is ready, and what was decided for it."""
+
+    context: Context
+    binding: Binding
+    """What its states belong to, but for the hash of the model, which the parent knows."""
+    choices: Choices
+    offload: Offload
+    backend: str
+    notices: tuple[EngineNotice, ...]
+
+
+def open_file(
+    lib: Any, file: ModelFile, options: LoadOptions, log: Log, progress: LoadProgress
+) -> Opened:
+    """Load `file`, with fewer layers on a GPU where there is no room for them.
+
+    Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
+    """
+    lib.llama_backend_init()
+    model_bytes, there = size_of(file), devices.found()
+    layers = tried = offload.first_try(file, options, there.devices)
+    while True:
+        log.begin()
+        choices = choose(file, options, layers)
+        try:
+            context, applied = _open_context(lib, log, file, options, choices, progress)
+            break
+        except errors.ModelLoadFailed:
+            if not layers or not log.no_room:
+                raise
+            layers = offload.fewer(layers, log.placement)
+    log.end()
+    placed = offload.seen(log.placement, devices.found().devices if layers else ())
+    bound = state_binding(context, choices, model_bytes, applied, placed)
+    notices = choices.notices + offload.told(options.gpu_layers, tried, placed, there)
+    return Opened(context, bound, choices, placed, offload.backend_of(placed, layers), notices)
+
+
+def choose(file: ModelFile, options: LoadOptions, gpu_layers: int = 0) -> Choices:
     """Fill in what the options leave open."""
     notices: list[EngineNotice] = []
     kv_type = options.kv_type or "f16"
     repack = options.repack
-    if repack is None:
-        repack = _memory_allows_repacking(file, notices)
+    if repack is None:  # beside a device llama.cpp keeps none for the layers left to the CPU
+        repack = not gpu_layers and _memory_allows_repacking(file, notices)
     return Choices(
         threads=options.threads or probe.usable_cores(),
         threads_fixed=options.threads is not None,
         flash_attention=_flash_attention(kv_type, options.flash_attention, notices),
         repack=repack,
-        gpu_layers=options.gpu_layers,
+        gpu_layers=gpu_layers,
         notices=tuple(notices),
         kv_type=kv_type,
     )
@@ -89,13 +128,6 @@ def _has_faster_form(file: ModelFile) -> bool:
     return layout is not None and layout.repackable_bytes > 0
 
 
-def fallbacks(lib: Any, options: LoadOptions) -> tuple[EngineNotice, ...]:
-    """What was asked for and is not to be had; llama.cpp itself says nothing."""
-    if options.gpu_layers == 0 or lib.llama_supports_gpu_offload():
-        return ()
-    return (EngineNotice("gpu_missing", "this build of llama.cpp has no GPU support: CPU only"),)
-
-
 def size_of(file: ModelFile) -> int:
     """Bytes of all its parts. Raises ModelLoadFailed."""
     try:
@@ -108,58 +140,21 @@ def size_of(file: ModelFile) -> int:
         ) from error
 
 
-@dataclass
-class Log:
-    """What llama.cpp says while it works; warnings and errors go to stderr, which is captured."""
-
-    lib: Any
-    errors: list[str] = field(default_factory=list)
-    buffers: set[str] = field(default_factory=set)
-    """What holds the weights, by its own names; it has no function that tells."""
-
-    def __post_init__(self) -> None:
-        self._callback = self.lib.llama_log_callback(self._line)  # kept alive by this object
-        self.lib.llama_log_set(self._callback, None)
-
-    @property
-    def repacked(self) -> bool:
-        return not self.buffers.isdisjoint(FASTER_BUFFERS)
-
-    @property
-    def mapped(self) -> bool:
-        return any(name.endswith("_Mapped") for name in self.buffers)
-
-    def _line(self, level: int, text: bytes, _data: Any) -> None:
-        line = text.decode("utf-8", "replace").rstrip()
-        if level not in (WARNING, ERROR):
-            if found := _WEIGHTS.search(line):
-                self.buffers.add(found[1])
-            return
-        if level == ERROR and line:
-            self.errors.append(line)
-        print(line, file=sys.stderr, flush=True)
-
-
-def open_context(
+def _open_context(
     lib: Any,
     log: Log,
     file: ModelFile,
     options: LoadOptions,
     choices: Choices,
     progress: LoadProgress,
-) -> tuple[Context, Binding]:
-    """Load the weights, make a context, and say what its states will belong to.
-
-    Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
-    """
-    lib.llama_backend_init()
-    model_bytes = size_of(file)  # first: it names a part that is missing
+) -> tuple[Context, tuple[AdapterBinding, ...]]:
+    """Load the weights and make a context with its adapters."""
     model = _load_weights(lib, log, file, choices, progress)
     trained = lib.llama_model_n_ctx_train(model)
     wanted = options.n_ctx or default_n_ctx(trained)
     try:
         cache = KvSize(lib, model, file.path, choices.flash_attention, choices.kv_type)
-        _refuse_what_cannot_fit(cache, wanted)
+        _refuse_what_cannot_fit(cache, wanted, log.placement.cpu_share)
     except errors.ModelLoadFailed:
         lib.llama_model_free(model)
         raise
@@ -176,15 +171,18 @@ def open_context(
     except errors.AdapterRefused:
         context.close()
         raise
-    return context, state_binding(context, choices, model_bytes, applied)
+    return context, applied
 
 
-def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int) -> None:
-    """A KV cache larger than the free memory ends in swapping or a kill, not in an error."""
+def _refuse_what_cannot_fit(cache: KvSize, n_ctx: int, cpu_share: float = 1.0) -> None:
+    """A KV cache larger than the free memory ends in swapping or a kill, not in an error.
+
+    `cpu_share` of it is in this memory, the rest on devices.
+    """
     free = probe.machine_memory().available_bytes
-    if cache.most(n_ctx) <= free:
+    if cache.most(n_ctx) * cpu_share <= free:
         return
-    needed = cache.of(n_ctx)
+    needed = int(cache.of(n_ctx) * cpu_share)
     if needed > free:
         sizes = f"needs {units.size(needed)}; {units.size(free)} are free"
         raise errors.ModelLoadFailed(
@@ -205,6 +203,8 @@ def _load_weights(
     params.load_mode = MMAP
     params.use_extra_bufts = choices.repack
     params.n_gpu_layers = choices.gpu_layers
+    if not choices.gpu_layers:
+        params.devices = ctypes.addressof(_NO_DEVICES)
     params.progress_callback = callback
     model = lib.llama_model_load_from_file(os.fsencode(file.path), params)
     if model:

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from ondevice.chat import Chat
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.generation import Adapter, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
@@ -33,6 +34,8 @@ class ServingScreen(Screen[None]):
         super().__init__()
         self._chat, self.settings, self._live = chat, settings, live
         self._loaded_with = settings.load_options
+        self._gpu_layers: GpuLayers | None = None
+        """What the command says that opened the app, whatever the settings say."""
         self._loading: ModelFile | None = None
         """Messages about another file come too late."""
 
@@ -49,16 +52,27 @@ class ServingScreen(Screen[None]):
     @property
     def _as_set(self) -> LoadOptions:
         """As the settings say, with the adapters of the model that is loaded."""
-        return replace(self.settings.load_options, adapters=self._loaded_with.adapters)
+        return replace(self._usual, adapters=self._loaded_with.adapters)
 
-    def begin(self, file: ModelFile, adapters: tuple[Adapter, ...]) -> None:
+    @property
+    def _usual(self) -> LoadOptions:
+        usual = self.settings.load_options
+        return usual if self._gpu_layers is None else replace(usual, gpu_layers=self._gpu_layers)
+
+    def begin(
+        self,
+        file: ModelFile,
+        adapters: tuple[Adapter, ...],
+        gpu_layers: GpuLayers | None = None,
+    ) -> None:
         """Load the first model; another one has adapters of its own, if any."""
-        self.load(file, replace(self.settings.load_options, adapters=adapters))
+        self._gpu_layers = gpu_layers
+        self.load(file, replace(self._usual, adapters=adapters))
 
     def load(self, file: ModelFile, options: LoadOptions | None = None) -> None:
         """Make `file` the model, in the background; without `options` as the settings say."""
         if not self.stop_first():
-            self._begin_loading(file, options or self.settings.load_options)
+            self._begin_loading(file, options or self._usual)
 
     def _begin_loading(self, file: ModelFile, options: LoadOptions) -> None:
         self._live.lose_engine()
@@ -83,7 +97,7 @@ class ServingScreen(Screen[None]):
         self._live.info, self._loading = event.info, None
         name = f"{event.file.name} {event.file.quantization}".strip()
         name += "".join(f" + {adapter.path.stem}" for adapter in event.info.adapters)
-        backend = f"{event.info.engine} {event.info.backend.upper()}"
+        backend = f"{event.info.engine} {event.info.place}"
         self._say_model(
             f"{clean_line(name, 40)} · {backend} · offline",
             f"{name} answers on this machine ({backend}); nothing you write leaves it.",

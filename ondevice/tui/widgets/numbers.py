@@ -118,11 +118,20 @@ def _memory_rows(live: Live) -> Rows:
     memory, machine = live.memory, live.machine
     private = units.size(memory.private_bytes) if memory else NOT_YET
     pages = units.size(memory.model_pages_bytes) if memory else NOT_YET
-    rows = [("private", private), ("model pages", pages)]
+    rows = [("private", private), ("model pages", pages), *_device_rows(live)]
     if machine is None:
         return [*rows, ("machine", NOT_YET)]
     free, total = units.size(machine.available_bytes), units.size(machine.total_bytes)
     return [*rows, ("machine", f"{free} of {total} free")]
+
+
+def _device_rows(live: Live) -> Rows:
+    """Of a model that is on a device; a CPU alone has no such numbers."""
+    offload = live.info.offload if live.info else None
+    if offload is None or not offload.layers:
+        return []
+    layers = f"{offload.layers}/{offload.of} layers"
+    return [("device memory", f"{units.size(offload.used_bytes)}, {layers}")]
 
 
 def _thread_rows(live: Live) -> Rows:
@@ -146,6 +155,8 @@ def _cost_rows(live: Live, scarce: Scarcity) -> Rows:
         rows.append(_day("  prices of" if same_day else "  price of", frontier))
     else:
         rows.append(_day("  price of", price))
+    if scarce == Scarcity.SHORTEST and _device_rows(live):  # which takes its place; F1 has it, too
+        return rows
     return [*rows, *space, ("counted by the local tokenizer", "")]
 
 

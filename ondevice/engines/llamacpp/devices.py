@@ -1,0 +1,98 @@
+"""The devices this llama.cpp can put layers on, through the C interface of ggml."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterator
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_void_p
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ondevice.domain.device import Accelerators, Device
+from ondevice.engines.llamacpp import binding
+from ondevice.errors import EngineMissing
+
+_GPU, _INTEGRATED = 1, 2
+"""GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU; the others are the CPU and its helpers."""
+_LIBRARY = re.compile(r"(?:lib)?ggml-([a-z]+)\b.*\.(?:so|dylib|dll)$")
+_NO_DEVICE = frozenset({"base", "cpu", "blas", "rpc"})
+"""Libraries of ggml that bring no device of this machine."""
+_NAMES = {"mtl": "metal", "rocm": "hip"}
+"""What ggml calls a backend whose library and build option have another name."""
+_FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
+    "ggml": {
+        "ggml_backend_dev_count": (c_size_t, []),
+        "ggml_backend_dev_get": (c_void_p, [c_size_t]),
+    },
+    "ggml-base": {
+        "ggml_backend_dev_name": (c_char_p, [c_void_p]),
+        "ggml_backend_dev_description": (c_char_p, [c_void_p]),
+        "ggml_backend_dev_memory": (None, [c_void_p, POINTER(c_size_t), POINTER(c_size_t)]),
+        "ggml_backend_dev_type": (c_int, [c_void_p]),
+        "ggml_backend_dev_backend_reg": (c_void_p, [c_void_p]),
+        "ggml_backend_reg_name": (c_char_p, [c_void_p]),
+    },
+}
+"""By library: what each function answers with, and its parameters."""
+
+
+def found() -> Accelerators:
+    """What this build can use, with the memory that is free now. Raises EngineMissing."""
+    folder = Path(binding.load()._lib._name).parent
+    devices = list(_devices(_functions(folder)))
+    dedicated = tuple(each for each in devices if not each.integrated)
+    # As llama.cpp chooses: an integrated one only where there is no other.
+    return Accelerators(_backends(folder), dedicated or tuple(devices))
+
+
+def tell() -> None:
+    """Print what is found as JSON, for who asks in a process of its own."""
+    print(msgspec.json.encode(found()).decode())
+
+
+def _backends(folder: Path) -> tuple[str, ...]:
+    """By their libraries: one that finds no driver does not register itself."""
+    names = {match[1] for each in folder.iterdir() if (match := _LIBRARY.match(each.name))}
+    return tuple(sorted(names - _NO_DEVICE))
+
+
+def _functions(folder: Path) -> dict[str, Any]:
+    load = import_module("llama_cpp._ctypes_extensions").load_shared_library
+    found: dict[str, Any] = {}
+    try:
+        for library, functions in _FUNCTIONS.items():
+            native = load(library, folder)
+            for name, (result, parameters) in functions.items():
+                found[name] = getattr(native, name)
+                found[name].restype, found[name].argtypes = result, parameters
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise EngineMissing(f"ggml does not load: {error}", hint=binding.HINT) from error
+    return found
+
+
+def _devices(ggml: dict[str, Any]) -> Iterator[Device]:
+    for number in range(ggml["ggml_backend_dev_count"]()):
+        handle = ggml["ggml_backend_dev_get"](number)
+        kind = ggml["ggml_backend_dev_type"](handle)
+        if kind not in (_GPU, _INTEGRATED):
+            continue
+        free, total = c_size_t(), c_size_t()
+        ggml["ggml_backend_dev_memory"](handle, ctypes.byref(free), ctypes.byref(total))
+        registered = ggml["ggml_backend_dev_backend_reg"](handle)
+        backend = _text(ggml["ggml_backend_reg_name"](registered)).lower()
+        yield Device(
+            name=_text(ggml["ggml_backend_dev_name"](handle)),
+            description=_text(ggml["ggml_backend_dev_description"](handle)),
+            backend=_NAMES.get(backend, backend),
+            free_bytes=free.value,
+            total_bytes=total.value,
+            integrated=kind == _INTEGRATED,
+        )
+
+
+def _text(native: bytes | None) -> str:
+    return (native or b"").decode("utf-8", "replace")

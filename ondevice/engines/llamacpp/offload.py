@@ -1,0 +1,121 @@
+"""How many layers go onto a GPU, and what a person is told of it.
+
+A number that finds no room is tried again with a quarter less, down to none. What is told is what
+llama.cpp did, not what it was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ondevice import fit, units
+from ondevice.domain.device import Accelerators, Device, DeviceUse, GpuLayers, Offload
+from ondevice.domain.generation import EngineNotice, LoadOptions
+from ondevice.domain.layout import default_n_ctx
+from ondevice.domain.model import ModelFile
+from ondevice.domain.offload import layers_that_fit
+from ondevice.domain.text import clean_line
+from ondevice.engines.llamacpp.log import Placement
+from ondevice.errors import ModelTrouble
+from ondevice.gguf.header import read_header
+from ondevice.hardware import probe
+
+ALL: Final = 10_000
+"""More layers than any model has."""
+
+
+def first_try(file: ModelFile, options: LoadOptions, devices: Sequence[Device]) -> int:
+    """Layers to ask llama.cpp for."""
+    asked = options.gpu_layers
+    if asked == 0 or not devices:
+        return 0
+    if isinstance(asked, int):
+        return asked
+    return ALL if asked == "all" else _that_fit(file, options, devices)
+
+
+def _that_fit(file: ModelFile, options: LoadOptions, devices: Sequence[Device]) -> int:
+    """As many as free memory allows; of a file that does not say enough all are tried."""
+    kv_type = options.kv_type or "f16"
+    try:
+        header = read_header(file.path)
+    except ModelTrouble:  # llama.cpp says what is wrong with it
+        return ALL
+    sizes = fit.layer_sizes(
+        header,
+        sum(path.stat().st_size for path in file.paths),
+        options.n_ctx or default_n_ctx(header.context_length or 0),
+        kv_type=kv_type,
+        flash_attention=bool(options.flash_attention) or kv_type != "f16",
+    )
+    return ALL if sizes is None else layers_that_fit(sizes, [_free(each) for each in devices])
+
+
+def _free(device: Device) -> int:
+    if not device.integrated:
+        return device.free_bytes
+    return min(device.free_bytes, probe.machine_memory().available_bytes)
+
+
+def fewer(tried: int, placement: Placement) -> int:
+    """What to try after `tried` found no room."""
+    return min(tried, len(placement.layers) or tried) * 3 // 4
+
+
+def seen(placement: Placement, devices: Sequence[Device]) -> Offload:
+    """Where the model is; `devices` as they are now."""
+    uses = (
+        DeviceUse(each, placement.on(each.name), placement.bytes_on(each.name)) for each in devices
+    )
+    return Offload(len(placement.layers), tuple(use for use in uses if use.layers))
+
+
+def backend_of(offload: Offload, asked: int) -> str:
+    """Where it computes; `asked` layers were wanted on devices when it was loaded."""
+    if offload.devices:
+        return offload.devices[0].device.backend
+    return "cpu" if offload.of or not asked else units.UNKNOWN
+
+
+def told(
+    asked: GpuLayers | None, tried: int, offload: Offload, there: Accelerators
+) -> tuple[EngineNotice, ...]:
+    """What a person who wants a GPU must know; `tried` is what was asked of llama.cpp first."""
+    if asked == 0:
+        return ()
+    if not there.devices:
+        return _nothing_there(asked, there.backends)
+    names = ", ".join(_named(each) for each in there.devices)
+    on, of = offload.layers, offload.of
+    if not of:  # another version, which says it in other words
+        said = "this version of llama.cpp does not say where it put the layers"
+        return (EngineNotice("gpu_unknown", said),)
+    wanted = min(tried, of)
+    if 0 < on < wanted:
+        said = f"{wanted} layers found no room on {names}: {on} of {of} are there"
+        return (EngineNotice("gpu_fallback", f"{said}, the CPU has the rest"),)
+    if not on:
+        free = units.size(sum(_free(each) for each in there.devices))
+        said = f"no layer found room on {names}, {free} free: it computes on the CPU"
+        return (EngineNotice("gpu_fallback", said),)
+    if asked not in (None, "auto"):
+        return ()
+    all_of = "all " if offload.whole else f"{on} of "
+    rest = "" if offload.whole else ", the CPU has the rest"
+    return (EngineNotice("gpu_layers", f"{all_of}{of} layers are on {names}{rest}"),)
+
+
+def _nothing_there(asked: GpuLayers | None, backends: Sequence[str]) -> tuple[EngineNotice, ...]:
+    if backends:
+        built = " and ".join(backends)
+        said = f"llama.cpp was built for {built}, but no such device is there: CPU only"
+    elif asked is None:
+        return ()
+    else:
+        said = "this build of llama.cpp has no GPU support: CPU only"
+    return (EngineNotice("gpu_missing", said),)
+
+
+def _named(device: Device) -> str:
+    return f"{device.name} ({clean_line(device.description, 40)})"
