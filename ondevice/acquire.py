@@ -39,6 +39,8 @@ from ondevice.hub.remote import Hub
 from ondevice.onnx.folder import read_folder
 
 SIZE_ON_HUB = "only the hub knows the size of its file"
+HEADER_ON_HUB = "only the header of its file says what it takes, which pull reads first"
+NOT_OPENED = "no engine here opens this form"
 FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
 
 
@@ -139,6 +141,13 @@ def verdict(
         except (ModelTrouble, OSError):  # it was deleted or damaged meanwhile
             return None
     return fit.verdict_for(spec, file, machine, options) if spec.shape else None
+
+
+def why_unknown(file: FileSpec, size_bytes: int | None) -> str:
+    """Why there is no verdict on what is not here."""
+    if not local.is_opened(file):
+        return NOT_OPENED
+    return SIZE_ON_HUB if size_bytes is None else HEADER_ON_HUB
 
 
 def verdict_of(

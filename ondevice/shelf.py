@@ -33,8 +33,10 @@ def read(
     free = free_bytes(cache.root)
 
     def glance(spec: ModelSpec, file: FileSpec) -> PullPlan:
-        verdict = acquire.verdict(spec, file, local.find_file(file), machine, options)
-        return replace(_glance(spec, file, records, free), verdict=verdict)
+        plan = _glance(spec, file, records, free)
+        verdict = acquire.verdict(spec, file, plan.here, machine, options)
+        problem = None if verdict or plan.here else acquire.why_unknown(file, plan.bytes_total)
+        return replace(plan, verdict=verdict, problem=problem)
 
     rows = [glance(spec, file) for spec in catalog.models for file in spec.files]
     return rows + [glance(*found) for found in wanted.beside(catalog, cache, records)]
@@ -44,7 +46,6 @@ def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None)
     """What can be told of one form without a hub."""
     here = local.find_file(file)
     total = local.size_of(here, file) if here else file.size_bytes
-    unsized = total is None and local.is_opened(file)
     accepted = here or spec.terms is None or records.accepted(spec.terms) is not None
     return PullPlan(
         spec=spec,
@@ -56,6 +57,5 @@ def _glance(spec: ModelSpec, file: FileSpec, records: Records, free: int | None)
         free_disk_bytes=free,
         terms=None if accepted else spec.terms,
         gated=spec.gated,
-        problem=acquire.SIZE_ON_HUB if unsized else None,
         pin=records.state(file),
     )

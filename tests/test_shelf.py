@@ -10,6 +10,7 @@ import pytest
 from ondevice import acquire, catalog, shelf
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
+from ondevice.domain.model import FileSpec
 from ondevice.gguf.shapes import write_shape
 from ondevice.hub.cache import HubCache
 from ondevice.hub.records import Records
@@ -58,6 +59,14 @@ def test_a_verdict_that_is_missing_has_its_reason(cache: HubCache, tmp_path: Pat
     unsized = [row for row in rows if row.file.engine == "llama.cpp" and row.bytes_total is None]
     assert {row.spec.family for row in unsized} >= {"mamba", "rwkv"}
     assert all(row.problem == acquire.SIZE_ON_HUB and row.fits is None for row in unsized)
+    without = [row for row in rows if row.verdict is None]
+    assert {row.problem for row in without} == {acquire.SIZE_ON_HUB, acquire.HEADER_ON_HUB}
+    assert all(row.problem is None for row in rows if row.verdict)
+
+
+def test_a_graph_alone_is_no_model() -> None:
+    graph = FileSpec("onnx", "int4", "someone/model", "model.onnx")
+    assert acquire.why_unknown(graph, 100) == acquire.NOT_OPENED
 
 
 def test_a_longer_context_takes_more_and_q8_0_less(cache: HubCache, tmp_path: Path) -> None:

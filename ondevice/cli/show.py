@@ -38,7 +38,9 @@ def show(model: str, as_json: bool) -> None:
     else:
         spec = known.find(model)
         facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, options)
-        why_unknown = acquire.SIZE_ON_HUB if wanted.choose(spec).size_bytes is None else None
+        chosen = wanted.choose(spec)
+        here = local.find_file(chosen)
+        why_unknown = None if here else acquire.why_unknown(chosen, chosen.size_bytes)
     if as_json:
         import json  # deferred: only for this
 
