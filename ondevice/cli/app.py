@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -64,7 +64,7 @@ def open_app(model: str | None, lora: Sequence[str] = (), gpu_layers: str | None
         frontier=pricing.FRONTIER_BASELINE,
         shelf=lambda: _shelf(known(), paths, usual(), _memory_for_another(chat)),
         accept_terms=lambda terms: _records(paths).accept(terms),
-        judge=lambda plan: _judge(plan, paths, usual(), _memory_for_another(chat)),
+        judge=lambda plan: _judge(plan, paths, usual, lambda: _memory_for_another(chat)),
         remove=lambda plan: _remove(plan, paths),
         fetch=fetching,
         settings=file,
@@ -133,7 +133,12 @@ def _shelf(
     return shelf.read(known, cache, _records(paths), machine, usual)
 
 
-def _judge(plan: PullPlan, paths: Paths, usual: LoadOptions, machine: MachineMemory) -> PullPlan:
+def _judge(
+    plan: PullPlan,
+    paths: Paths,
+    usual: Callable[[], LoadOptions],
+    machine: Callable[[], MachineMemory],
+) -> PullPlan:
     """The same plan as the hub completes it, the verdict by its file's header. Never raises: who
     asked waits in a thread whose errors nobody sees.
     """
@@ -146,7 +151,7 @@ def _judge(plan: PullPlan, paths: Paths, usual: LoadOptions, machine: MachineMem
         cache = HubCache(local.hub_cache())
         with remote.from_environment() as hub:
             own = _records(paths)
-            return acquire.plan(hub, plan.spec, plan.file, cache, own, machine, usual)
+            return acquire.plan(hub, plan.spec, plan.file, cache, own, machine(), usual())
     except OnDeviceError as error:
         return replace(plan, problem=error.message)
     except Exception as error:

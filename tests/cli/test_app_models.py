@@ -68,6 +68,10 @@ def row(paths: Paths) -> PullPlan:
     return next(each for each in rows if each.spec.name == "small-model")
 
 
+def judge(plan: PullPlan, paths: Paths, options: LoadOptions | None = None) -> PullPlan:
+    return app._judge(plan, paths, lambda: options or LoadOptions(), lambda: MACHINE)
+
+
 def test_a_model_without_a_shape_is_judged_by_the_header_of_its_file(
     hub: Loopback, paths: Paths, tmp_path: Path
 ) -> None:
@@ -76,7 +80,7 @@ def test_a_model_without_a_shape_is_judged_by_the_header_of_its_file(
     hub.offer(content)
     plan = row(paths)
     assert (plan.verdict, plan.bytes_total) == (None, None)
-    judged = app._judge(plan, paths, LoadOptions(n_ctx=256, kv_type="q8_0"), MACHINE)
+    judged = judge(plan, paths, LoadOptions(n_ctx=256, kv_type="q8_0"))
     assert judged.verdict is not None
     assert (judged.verdict.kind, judged.verdict.estimate.n_ctx) == ("well", 256)
     assert judged.verdict.estimate.kv_type == "q8_0"
@@ -84,23 +88,20 @@ def test_a_model_without_a_shape_is_judged_by_the_header_of_its_file(
 
 
 def test_why_it_cannot_be_judged_is_said(hub: Loopback, paths: Paths) -> None:
-    assert "has no" in (app._judge(row(paths), paths, LoadOptions(), MACHINE).problem or "")
+    assert "has no" in (judge(row(paths), paths).problem or "")
     hub.offer(b"no model at all")
-    judged = app._judge(row(paths), paths, LoadOptions(), MACHINE)
+    judged = judge(row(paths), paths)
     assert (judged.fits, judged.verdict) == (False, None)
     assert "not GGUF" in (judged.problem or "")
 
 
-def test_a_bug_does_not_look_like_waiting(
-    hub: Loopback, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_does_not_look_like_waiting(hub: Loopback, paths: Paths) -> None:
     plan = row(paths)
 
-    def broken() -> None:
+    def broken() -> MachineMemory:
         raise ZeroDivisionError("what people write")
 
-    monkeypatch.setattr(probe, "machine_memory", broken)
-    problem = app._judge(plan, paths, LoadOptions(), MACHINE).problem or ""
+    problem = app._judge(plan, paths, LoadOptions, broken).problem or ""
     assert problem.startswith("a bug of ondevice ended it: ZeroDivisionError in test_app_models.py")
     assert (paths.cache / "bug.txt").exists()
 
@@ -111,7 +112,7 @@ def test_a_proxy_of_socks_is_named(
     if importlib.util.find_spec("socksio"):
         pytest.skip("SOCKS works here")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    problem = app._judge(row(paths), paths, LoadOptions(), MACHINE).problem
+    problem = judge(row(paths), paths).problem
     assert problem == "a SOCKS proxy takes a package that is not installed"
 
 
@@ -119,7 +120,7 @@ def test_offline_nobody_is_asked(
     hub: Loopback, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE" in (app._judge(row(paths), paths, LoadOptions(), MACHINE).problem or "")
+    assert "HF_HUB_OFFLINE" in (judge(row(paths), paths).problem or "")
     assert hub.requests == []
 
 
