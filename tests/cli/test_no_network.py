@@ -32,8 +32,8 @@ sys.addaudithook(watch)
 """
 
 ESCAPE, F10 = "\x1b", "\x1b[21~"
-SCREENS = {"\x1bOQ": "Models", "\x1bOS": "Sessions", "\x0c": "Costs", "\x1b[20~": "Settings"}
-"""F2, F4, Ctrl+L and F9, with a word of what they open."""
+SCREENS = {"\x1bOQ": "FITS", "\x1bOS": "MESSAGES", "\x0c": "Costs", "\x1b[20~": "kv_type"}
+"""F2, F4, Ctrl+L and F9, with a word that stands on their screen alone."""
 
 
 @pytest.fixture
