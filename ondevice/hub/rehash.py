@@ -26,9 +26,9 @@ from ondevice.domain.model import FileSpec
 from ondevice.hardware.files import drop_pages, open_regular
 from ondevice.hub import forms, local, names
 from ondevice.hub.cache import HubCache, Pointer
+from ondevice.hub.hashing import Hash, content_hash
 from ondevice.hub.holding import holding
 from ondevice.hub.records import Records
-from ondevice.hub.transfer import Hash, content_hash
 
 State = Literal["sound", "damaged", "shorter", "longer", "missing", "unreadable", "unknown"]
 MENDABLE: tuple[State, ...] = ("damaged", "shorter", "longer")

@@ -7,13 +7,11 @@ one takes up, and bytes of two files are never mixed.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from ondevice import units
 from ondevice.domain.download import DownloadNotice, DownloadProgress, RemoteFile
@@ -27,6 +25,7 @@ from ondevice.errors import (
 )
 from ondevice.hardware.files import drop_pages, open_private
 from ondevice.hub.answers import CHECK, RangeRefused
+from ondevice.hub.hashing import HashAside, content_hash
 from ondevice.hub.patience import PASSING, Patience, retrying
 from ondevice.hub.remote import Hub
 
@@ -34,20 +33,6 @@ REPORT_S = 0.2
 READ_BYTES = 1 << 20
 FLUSH_BYTES = 8 << 20
 """So much is handed to the disk at a time."""
-
-
-class Hash(Protocol):
-    def update(self, data: bytes | memoryview, /) -> None: ...
-    def hexdigest(self) -> str: ...
-
-
-def content_hash(file: RemoteFile) -> Hash:
-    """The beginning of the hash that names `file`: sha256, or git's of a blob."""
-    if len(file.content_hash) == 64:
-        return hashlib.sha256()
-    begun = hashlib.sha1(usedforsecurity=False)
-    begun.update(b"blob %d\0" % file.size_bytes)
-    return begun
 
 
 def fetch(
@@ -86,7 +71,7 @@ class _Transfer:
             self._out = open_private(part)
         except OSError as error:
             raise disk_trouble(error, part.name, before) from error
-        self.hash = content_hash(file)
+        self.hash = HashAside(content_hash(file))
         self.came = 0
         """Bytes of this run, those included that were thrown away."""
         self._done = 0
@@ -101,6 +86,7 @@ class _Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.hash.close()
         self._out.close()
 
     def run(self) -> Iterator[DownloadProgress | DownloadNotice]:
@@ -141,8 +127,8 @@ class _Transfer:
         """Throw away what is there."""
         self._out.seek(0)
         self._out.truncate()
-        self.hash, self._done, self._etag = content_hash(self._file), 0, None
-        self._flushed = 0
+        self.hash.begin(content_hash(self._file))
+        self._done, self._etag, self._flushed = 0, None, 0
 
     def _take_up(self) -> None:
         """Hash what an earlier run left; more than the file has is not of it."""

@@ -272,8 +272,9 @@ class Person:
 
     async def ask(self, text: str) -> None:
         """Send `text` and wait for the end of the answer."""
+        before = len(self.bubbles())
         await self.send(text)
-        await self.until(lambda: not self.busy)
+        await self.until(lambda: not self.busy and len(self.bubbles()) > before)
 
     async def send(self, text: str) -> None:
         """Send `text` and wait until it is on its way."""
