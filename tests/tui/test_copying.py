@@ -73,6 +73,7 @@ async def test_what_is_too_long_for_a_terminal_is_in_the_file_alone(make_stage: 
         person = await Person(stage, pilot).ready()
         await person.ask("question")
         await person.press("ctrl+r", "c")
+        await person.until(person.notices)
         assert person.app.clipboard == ""
         assert kept(stage) == "语" * (copying.LONGEST // 3 + 1)
         assert "too long for a terminal; it is in" in person.notices()[-1]

@@ -1,4 +1,4 @@
-"""What is pasted into a field is in it once and whole, or refused with a sentence."""
+"""What is pasted or typed into a field is in it once, whole and in order, or refused."""
 
 from __future__ import annotations
 
@@ -133,3 +133,32 @@ def test_a_paste_from_a_terminal_is_in_the_question_once(
     assert terminal.text().count("pasted") == 1
     terminal.write("f10")
     assert terminal.exit_code() == 0
+
+
+BURST = [*"ab", "backspace", *"cd", "left", "x", "home", "y", "end", "z"]
+
+
+def strike(person: Person, keys: list[str]) -> None:
+    """Press keys as a slow network delivers them: all at once."""
+    for key in keys:
+        person.app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+async def test_keys_that_come_in_a_burst_edit_a_line_in_their_order(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, rename)
+        strike(person, ["ctrl+u", *BURST])
+        field = person.screen.query_one(Input)
+        await person.until(lambda: field.value.endswith("z"))
+        assert field.value == "yacxdz"
+
+
+async def test_keys_that_come_in_a_burst_edit_a_text_in_their_order(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        strike(person, BURST)
+        await person.until(lambda: person.composer.text.endswith("z"))
+        assert person.composer.text == "yacxdz"

@@ -1,4 +1,6 @@
-"""Fields to write in: what is pasted is taken whole and cleaned, or refused with a sentence."""
+"""Fields to write in: what is pasted is taken whole and cleaned, or refused with a sentence; keys
+do what they do in the order in which they were pressed.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,10 @@ LONGEST_TEXT = 400_000
 class TextField(TextArea):
     """Text of several lines."""
 
+    async def _on_key(self, event: events.Key) -> None:
+        if not await _acts(self, event):
+            await super()._on_key(event)
+
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()  # Textual would call the text area's own, too
         left = LONGEST_TEXT - len(self.text) + len(self.selected_text)
@@ -30,6 +36,10 @@ class TextField(TextArea):
 class LineField(Input):
     """One line: of several that are pasted it becomes one."""
 
+    async def _on_key(self, event: events.Key) -> None:
+        if not await _acts(self, event):
+            await super()._on_key(event)
+
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.text = _pasted(event.text).strip("\n").replace("\n", " ")
@@ -40,6 +50,20 @@ class LineField(Input):
             _refuse(self, most)
             return
         super()._on_paste(event)
+
+
+async def _acts(field: Widget, event: events.Key) -> bool:
+    """Do what the key is bound to in `field`, now; whether it is bound to something.
+
+    Textual asks for bindings only after letters that were typed later. Where keys come in bursts,
+    as over a slow network, Backspace would delete another letter, Ctrl+U what was typed since.
+    """
+    for binding in field._bindings.key_to_bindings.get(event.key, ()):
+        if not binding.priority and await field.app.run_action(binding.action, field):
+            event.prevent_default()
+            event.stop()
+            return True
+    return False
 
 
 def _pasted(text: str) -> str:
