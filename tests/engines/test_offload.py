@@ -16,6 +16,8 @@ import pytest
 from driving import done_of, say
 from hypothesis import given
 from hypothesis import strategies as st
+from splitting import split_gguf
+from tiny import TINY
 
 from ondevice import fit
 from ondevice.domain.device import Accelerators, Device, DeviceUse, GpuLayers, Offload
@@ -237,6 +239,17 @@ def test_the_log_says_where_layers_and_buffers_are() -> None:
     assert [placement.on(name) for name in ("CPU", "CUDA0", "CUDA1", "CUDA")] == [1, 1, 1, 0]
     assert placement.bytes_on("CUDA0") == int(34.5 * 2**20)  # what is reserved again counts once
     assert placement.bytes_on("CUDA1") == 7 << 20
+def test_a_split_file_is_given_as_many_layers_as_the_whole(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    """The first part alone has no weights of the last layers, nor the norm of the output."""
+    first, *_ = split_gguf(starter_path, tmp_path, count=3)
+    few = 640 << 20
+    whole = tries(starter_path, "auto", 99, "weights", few)["tried"]
+    assert 0 < whole[0] < LAYERS
+    assert tries(first, "auto", 99, "weights", few)["tried"] == whole
+
+
     assert placement.bytes_on("MTL0") == 7 << 20
     assert placement.cpu_share == 0.5
     assert Placement().cpu_share == 1.0

@@ -23,7 +23,7 @@ from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
 from ondevice.engines.llamacpp.log import Log
 from ondevice.engines.statefile import AdapterBinding, Binding
-from ondevice.gguf.header import read_header
+from ondevice.gguf.header import read_model
 from ondevice.hardware import probe
 
 KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
@@ -120,9 +120,9 @@ def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bo
 
 
 def _has_faster_form(file: ModelFile) -> bool:
-    """Whether there is anything to repack; of a split GGUF its first part says so."""
+    """Whether there is anything to repack."""
     try:
-        layout = fit.from_header(read_header(file.path), size_of(file))
+        layout = fit.from_header(read_model(file.paths), size_of(file))
     except errors.ModelTrouble:
         return False  # llama.cpp has the last word on the file
     return layout is not None and layout.repackable_bytes > 0

@@ -18,8 +18,7 @@ from ondevice.domain.offload import layers_that_fit
 from ondevice.domain.text import clean_line
 from ondevice.engines.llamacpp.log import Placement
 from ondevice.errors import ModelTrouble
-from ondevice.gguf.header import read_header
-from ondevice.hardware import probe
+from ondevice.gguf.header import read_model
 
 ALL: Final = 10_000
 """More layers than any model has."""
@@ -39,7 +38,7 @@ def _that_fit(file: ModelFile, options: LoadOptions, devices: Sequence[Device]) 
     """As many as free memory allows; of a file that does not say enough all are tried."""
     kv_type = options.kv_type or "f16"
     try:
-        header = read_header(file.path)
+        header = read_model(file.paths)
     except ModelTrouble:  # llama.cpp says what is wrong with it
         return ALL
     sizes = fit.layer_sizes(
