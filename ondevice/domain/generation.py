@@ -209,6 +209,8 @@ class EngineNotice:
 
 
 COMPLETION_MODE = EngineNotice(
+    unmet: bool = False
+    """Something was asked for, or this build was made for it, and was not done: never silent."""
     "completion_mode", "a base model: it continues the text, without a template"
 )
 

@@ -113,7 +113,7 @@ def _nothing_there(asked: GpuLayers | None, backends: Sequence[str]) -> tuple[En
         return ()
     else:
         said = "this build of llama.cpp has no GPU support: CPU only"
-    return (EngineNotice("gpu_missing", said),)
+    return (EngineNotice("gpu_missing", said, unmet=True),)
 
 
 def _named(device: Device) -> str:
