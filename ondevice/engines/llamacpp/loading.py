@@ -80,8 +80,13 @@ def choose(file: ModelFile, options: LoadOptions, gpu_layers: int = 0) -> Choice
     notices: list[EngineNotice] = []
     kv_type = options.kv_type or "f16"
     repack = options.repack
-    if repack is None:  # beside a device llama.cpp keeps none for the layers left to the CPU
-        repack = not gpu_layers and _memory_allows_repacking(file, notices)
+    if gpu_layers:
+        if repack:
+            said = "weights are not repacked beside a GPU, also not those of the CPU's layers"
+            notices.append(EngineNotice("repack", said, unmet=True))
+        repack = False
+    elif repack is None:
+        repack = _memory_allows_repacking(file, notices)
     return Choices(
         threads=options.threads or probe.usable_cores(),
         threads_fixed=options.threads is not None,
@@ -204,6 +209,9 @@ def _load_weights(
     params.use_extra_bufts = choices.repack
     params.n_gpu_layers = choices.gpu_layers
     if not choices.gpu_layers:
+    # Mapped weights are in no such buffer anyway, but each would be told as moved out of one, and
+    # hide in the log what a device cannot compute with.
+    params.no_host = True
         params.devices = ctypes.addressof(_NO_DEVICES)
     params.progress_callback = callback
     model = lib.llama_model_load_from_file(os.fsencode(file.path), params)
