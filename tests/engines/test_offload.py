@@ -22,7 +22,6 @@ from tiny import TINY
 from ondevice import fit
 from ondevice.domain.device import Accelerators, Device, DeviceUse, GpuLayers, Moved, Offload
 from ondevice.domain.generation import GREEDY, LoadOptions
-from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import ModelFile
 from ondevice.engines.llamacpp import offload
 from ondevice.engines.llamacpp.batches import Pace, batches
@@ -289,12 +288,6 @@ def test_every_step_is_smaller_and_the_last_is_none(tried: int, layers: int) -> 
         assert 0 <= smaller < tried
         tried, steps = smaller, steps + 1
     assert steps <= 40
-
-
-def test_an_integrated_gpu_has_no_more_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "machine_memory", lambda: MachineMemory(GB * 8, GB))
-    shared = Device("Vulkan0", "In the chip", "vulkan", 4 * GB, 8 * GB, integrated=True)
-    assert (offload._free(shared), offload._free(CARD)) == (GB, 8 * GB)
 
 
 # What llama.cpp says

@@ -48,13 +48,7 @@ def _that_fit(file: ModelFile, options: LoadOptions, devices: Sequence[Device]) 
         kv_type=kv_type,
         flash_attention=bool(options.flash_attention) or kv_type != "f16",
     )
-    return ALL if sizes is None else layers_that_fit(sizes, [_free(each) for each in devices])
-
-
-def _free(device: Device) -> int:
-    if not device.integrated:
-        return device.free_bytes
-    return min(device.free_bytes, probe.machine_memory().available_bytes)
+    return ALL if sizes is None else layers_that_fit(sizes, [each.free_bytes for each in devices])
 
 
 def fewer(tried: int, placement: Placement) -> int:
@@ -109,6 +103,12 @@ def _placed(
             said = _cannot(moved)
         return (EngineNotice("gpu_fallback", f"{said}: it computes on the CPU", unmet=True),)
     if asked not in (None, "auto"):
+        return ()
+    all_of = "all " if offload.whole else f"{on} of "
+    rest = "" if on == of else ", the CPU has the rest"
+    return (EngineNotice("gpu_layers", f"{all_of}{of} layers are on {names}{rest}"),)
+
+
 def _moved(offload: Offload) -> tuple[EngineNotice, ...]:
     moved = offload.moved
     if moved is None or not offload.layers:  # the latter is told anyway
@@ -122,12 +122,6 @@ def _cannot(moved: Moved) -> str:
     if moved.count == 1:
         return f"{moved.device} cannot compute with {moved.first}"
     return f"{moved.device} cannot compute with {moved.count:,} tensors, such as {moved.first}"
-
-
-        return ()
-    all_of = "all " if offload.whole else f"{on} of "
-    rest = "" if offload.whole else ", the CPU has the rest"
-    return (EngineNotice("gpu_layers", f"{all_of}{of} layers are on {names}{rest}"),)
 
 
 def _nothing_there(asked: GpuLayers | None, backends: Sequence[str]) -> tuple[EngineNotice, ...]:
