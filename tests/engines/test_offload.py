@@ -27,8 +27,8 @@ from ondevice.engines.llamacpp import offload
 from ondevice.engines.llamacpp.batches import Pace, batches
 from ondevice.engines.llamacpp.log import FASTER, Placement
 from ondevice.engines.process import EngineProcess
-from ondevice.gguf.shapes import write_shape
 from ondevice.gguf.header import read_header
+from ondevice.gguf.shapes import write_shape
 from ondevice.hardware import probe
 
 GB = 1 << 30
@@ -81,6 +81,7 @@ asked = int(asked) if asked.isdecimal() else asked
 card = Device("Vulkan0", "A card", "vulkan", int(free), 9 << 30)
 devices.found = lambda: Accelerators(("vulkan",), (card,))
 lib, tried, logs = binding.load(), [], []
+
 MOVED = {
     "the output": b"token_embd.weight' (q6_K) (and 0 others)",
     "some": b"blk.0.ffn_down.weight' (q6_K) (and 2 others)",
@@ -88,7 +89,6 @@ MOVED = {
 
 def as_on_the_card(level, text, data):
     logs[-1](level, text.replace(b"device CPU,", b"device Vulkan0,"), data)
-
 
 class Small:
     '''llama.cpp with a device that has room for few layers.'''
@@ -102,10 +102,10 @@ class Small:
 
     def llama_model_load_from_file(self, path, params):
         tried.append(params.n_gpu_layers)
+        model = lib.llama_model_load_from_file(path, params)
         if where in MOVED:
             end = b" cannot be used with preferred buffer type Vulkan0, using CPU instead"
             logs[-1](1, b"done_getting_tensors: tensor '" + MOVED[where] + end, None)
-        model = lib.llama_model_load_from_file(path, params)
         if where == "weights" and params.n_gpu_layers > int(room):
             logs[-1](ERROR, b"llama_model_load: unable to allocate Vulkan0 buffer", None)
             lib.llama_model_free(model)
@@ -154,6 +154,7 @@ def test_layers_that_the_library_put_nowhere_are_told(starter_path: Path) -> Non
     ((code, said),) = seen["notices"]
     assert code == "gpu_fallback"
     assert said == "no layer found room on Vulkan0 (A card), 8.0 GB free: it computes on the CPU"
+
 
 @pytest.mark.parametrize(
     ("where", "layers", "said"),
@@ -228,7 +229,6 @@ def test_none_on_a_device_opens_none(starter_path: Path) -> None:
     assert (seen["tried"], seen["backend"], seen["notices"]) == ([0], "cpu", [])
 
 
-
 def test_little_device_memory_takes_fewer_layers(starter_path: Path) -> None:
     def first(free: int) -> int:
         layers: int = tries(starter_path, "auto", 99, "weights", free)["tried"][0]
@@ -237,6 +237,17 @@ def test_little_device_memory_takes_fewer_layers(starter_path: Path) -> None:
     assert first(8 * GB) == LAYERS
     assert first(620 << 20) < first(650 << 20) < LAYERS
     assert first(100 << 20) == 0
+
+
+def test_a_split_file_is_given_as_many_layers_as_the_whole(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    """The first part alone has no weights of the last layers, nor the norm of the output."""
+    first, *_ = split_gguf(starter_path, tmp_path, count=3)
+    few = 640 << 20
+    whole = tries(starter_path, "auto", 99, "weights", few)["tried"]
+    assert 0 < whole[0] < LAYERS
+    assert tries(first, "auto", 99, "weights", few)["tried"] == whole
 
 
 def test_a_damaged_file_is_not_tried_again(tmp_path: Path, starter_path: Path) -> None:
@@ -317,17 +328,6 @@ def test_the_log_says_where_layers_and_buffers_are() -> None:
     assert [placement.on(name) for name in ("CPU", "CUDA0", "CUDA1", "CUDA")] == [1, 1, 1, 0]
     assert placement.bytes_on("CUDA0") == int(34.5 * 2**20)  # what is reserved again counts once
     assert placement.bytes_on("CUDA1") == 7 << 20
-def test_a_split_file_is_given_as_many_layers_as_the_whole(
-    tmp_path: Path, starter_path: Path
-) -> None:
-    """The first part alone has no weights of the last layers, nor the norm of the output."""
-    first, *_ = split_gguf(starter_path, tmp_path, count=3)
-    few = 640 << 20
-    whole = tries(starter_path, "auto", 99, "weights", few)["tried"]
-    assert 0 < whole[0] < LAYERS
-    assert tries(first, "auto", 99, "weights", few)["tried"] == whole
-
-
     assert placement.bytes_on("MTL0") == 7 << 20
     assert placement.cpu_share == 0.5
     assert Placement().cpu_share == 1.0
@@ -372,6 +372,13 @@ def on_card(layers: int, moved: Moved | None = None) -> Offload:
         ),
     ],
 )
+def test_what_became_of_the_layers_is_told(
+    asked: GpuLayers | None, tried: int, on: int, said: str
+) -> None:
+    notices = offload.told(asked, tried, on_card(on), WITH_CARD)
+    assert [f"{notice.code}: {notice.message}" for notice in notices] == ([said] if said else [])
+
+
 def test_a_fallback_has_its_own_reason() -> None:
     output = Moved("Vulkan0", 1, "output.weight (q6_K)", output=True)
     (alone,) = offload.told(1, 1, on_card(0, output), WITH_CARD)
@@ -404,13 +411,6 @@ def test_only_a_tensor_of_a_device_is_moved_from_it() -> None:
         "CPU_REPACK": ([], "CUDA0"),
         "AMX": ([], "CUDA0"),
     }
-
-
-def test_what_became_of_the_layers_is_told(
-    asked: GpuLayers | None, tried: int, on: int, said: str
-) -> None:
-    notices = offload.told(asked, tried, on_card(on), WITH_CARD)
-    assert [f"{notice.code}: {notice.message}" for notice in notices] == ([said] if said else [])
 
 
 def test_a_version_that_does_not_say_where_layers_are_is_not_taken_for_the_cpu() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ondevice import errors, fit, units
-from ondevice.domain.device import Offload
+from ondevice.domain.device import Accelerators, Offload
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
 from ondevice.domain.memory import KvType
@@ -56,7 +56,9 @@ def open_file(
     Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
     """
     lib.llama_backend_init()
-    model_bytes, there = size_of(file), devices.found()
+    model_bytes = size_of(file)
+    # A driver that hangs or dies when a device is opened leaves the CPU usable.
+    there = Accelerators() if options.gpu_layers == 0 else devices.found()
     layers = tried = offload.first_try(file, options, there.devices)
     while True:
         log.begin()
@@ -207,11 +209,11 @@ def _load_weights(
     params = lib.llama_model_default_params()
     params.load_mode = MMAP
     params.use_extra_bufts = choices.repack
-    params.n_gpu_layers = choices.gpu_layers
-    if not choices.gpu_layers:
     # Mapped weights are in no such buffer anyway, but each would be told as moved out of one, and
     # hide in the log what a device cannot compute with.
     params.no_host = True
+    params.n_gpu_layers = choices.gpu_layers
+    if not choices.gpu_layers:
         params.devices = ctypes.addressof(_NO_DEVICES)
     params.progress_callback = callback
     model = lib.llama_model_load_from_file(os.fsencode(file.path), params)
