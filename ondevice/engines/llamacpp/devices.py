@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 from collections.abc import Iterator
@@ -15,18 +16,18 @@ import msgspec
 from ondevice.domain.device import Accelerators, Device
 from ondevice.engines.llamacpp import binding
 from ondevice.errors import EngineMissing
-
 from ondevice.hardware import probe
+
 _GPU, _INTEGRATED = 1, 2
 """GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU; the others are the CPU and its helpers."""
 _LIBRARY = re.compile(r"(?:lib)?ggml-([a-z]+)\b.*\.(?:so|dylib|dll)$")
 _NO_DEVICE = frozenset({"base", "cpu", "blas", "rpc"})
 """Libraries of ggml that bring no device of this machine."""
-_NAMES = {"mtl": "metal", "rocm": "hip"}
 _UNIFIED = "metal"
 """It calls every device a GPU of its own and counts what this process alone has taken. On Apple
 silicon the memory is the machine's, and a card of an Intel Mac is taken for one, too: at worst it
 gets fewer layers than it could hold."""
+_NAMES = {"mtl": "metal", "rocm": "hip"}
 """What ggml calls a backend whose library and build option have another name."""
 _FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
     "ggml": {
@@ -46,14 +47,25 @@ _FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
 
 
 def found() -> Accelerators:
-    """What this build can use, with the memory that is free now. Raises EngineMissing."""
+    """What this build can use, with the memory that is free now. Raises EngineMissing.
+
+    Asking for memory opens each device, which takes some of it.
+    """
     folder = Path(binding.load()._lib._name).parent
     return Accelerators(_backends(folder), _chosen(_functions(folder)))
 
 
 def tell() -> None:
     """Print what is found as JSON, for who asks in a process of its own."""
-    print(msgspec.json.encode(found()).decode())
+    print(f"\n{msgspec.json.encode(found()).decode()}", flush=True)
+
+
+def told(printed: str) -> Accelerators | None:
+    """What `tell` printed, on a line of its own: a driver may print before and after."""
+    for line in reversed(printed.splitlines()):
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(line, type=Accelerators)
+    return None
 
 
 def _backends(folder: Path) -> tuple[str, ...]:
