@@ -59,7 +59,7 @@ def main() -> None:
 def table(source: Path, paths: list[Path]) -> bool:
     """A row for the source and one for each result; whether all could be measured."""
     parameters, whole = parameters_of(source), True
-    columns = f"{'perplexity':>16} {'KL':>17} {'decode tok/s':>21} {'prefill tok/s':>21}"
+    columns = f"{'perplexity':>16} {'KL':>24} {'decode tok/s':>25} {'prefill tok/s':>25}"
     print(f"{'result':<36} {'bytes':>13} {'bits/weight':>11} {columns}", flush=True)
     for path, judged in zip([source, *paths], quality(source, paths), strict=True):
         runs, size = speeds(path), size_of(path)
@@ -67,7 +67,7 @@ def table(source: Path, paths: list[Path]) -> bool:
         lost = "source" if path == source else estimate(judged, "divergence", "mean")
         print(
             f"{path.name:<36} {size:>13,} {bits:>11} {estimate(judged, 'perplexity'):>16} "
-            f"{lost:>17} {rate(runs, 'decode'):>21} {rate(runs, 'prefill'):>21}",
+            f"{lost:>24} {rate(runs, 'decode'):>25} {rate(runs, 'prefill'):>25}",
             flush=True,
         )
         whole = whole and bool(runs) and FAILED not in (estimate(judged, "perplexity"), lost)
