@@ -1,7 +1,8 @@
 # Two commands: `make run` opens the app, `make test` checks everything.
 #
 #   make run     install into .venv with the starter model, and open the app on it, offline;
-#                BACKEND=cuda|vulkan|metal|hip builds llama.cpp for a GPU, cpu without one again
+#                BACKEND=cuda|vulkan|metal|hip builds llama.cpp for a GPU, cpu without one again;
+#                CMAKE_ARGS=... adds options of llama.cpp's build
 #   make test    install the development group and check format, lint, types, imports, tests, wheel
 #   make soak    the fault tests with full counts
 #   make test-vulkan   the tests of a GPU, on Vulkan's software device (scripts/vulkan.sh)
@@ -15,24 +16,33 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 # The multimodal library of llama.cpp is not used and takes a third of the build.
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
-# What llama.cpp is built for: as it was, unless BACKEND says something else.
+USUAL := -DLLAVA_BUILD=OFF
+# What llama.cpp is built for, and with which options of a person's own: as it was, unless BACKEND or
+# CMAKE_ARGS (also an empty one) says something else.
 BUILT := $(or $(shell cat $(VENV)/.backend 2>/dev/null),cpu)
+BUILT_OWN := $(strip $(shell cat $(VENV)/.cmake-args 2>/dev/null))
 override BACKEND := $(or $(strip $(BACKEND)),$(BUILT))
+OWN := $(if $(filter undefined,$(origin CMAKE_ARGS)),$(BUILT_OWN),$(strip $(filter-out $(USUAL),$(CMAKE_ARGS))))
 BACKENDS := cpu cuda vulkan metal hip
 ifneq ($(words $(BACKEND)) $(filter $(BACKENDS),$(BACKEND)),1 $(BACKEND))
 $(error BACKEND is "$(BACKEND)"; there are: $(BACKENDS))
 endif
+# pip keeps one build of a version: that of the CPU without options; each other one is kept apart.
+quoted = '$(subst ','\'',$(1))'
+KEPT := $(BACKEND)$(if $(OWN),-$(firstword $(shell printf '%s' $(call quoted,$(OWN)) | cksum)))
+BUILD := $(if $(filter-out cpu,$(KEPT)),--cache-dir .tools/pip-$(KEPT))
+NEEDS :=
+GPU :=
 ifneq ($(BACKEND),cpu)
-# pip keeps one build of a version; each backend's is kept apart.
-GPU_BUILD := --cache-dir .tools/pip-$(BACKEND)
 NEEDS := , and what docs/gpu.md names for $(BACKEND)
-override CMAKE_ARGS += -DGGML_$(shell echo $(BACKEND) | tr a-z A-Z)=ON
+GPU := -DGGML_$(shell echo $(BACKEND) | tr a-z A-Z)=ON
 endif
-ifneq ($(BACKEND),$(BUILT))
+ifneq ($(BACKEND) $(OWN),$(BUILT) $(BUILT_OWN))
 .PHONY: $(VENV)/.native
-GPU_BUILD += --force-reinstall
+BUILD += --force-reinstall
 endif
+override CMAKE_ARGS := $(strip $(USUAL) $(GPU) $(OWN))
+export CMAKE_ARGS
 # GCC up to 12 takes most of AMX's tile configuration for unused, and llama.cpp then dies at its first
 # prompt (SIGSEGV, seen with 12.2). Servers have AMX, laptops do not: it is left out.
 ifneq ($(shell grep -sw amx_tile /proc/cpuinfo),)
@@ -58,10 +68,11 @@ $(VENV)/.native: requirements.lock | $(VENV)/pyvenv.cfg
 	@set -e; start=$$(date +%s); \
 	grep -A 200 '^llama-cpp-python==' requirements.lock | awk 'NR==1 || /^ /{print; next} {exit}' > $(VENV)/native.lock; \
 	test -s $(VENV)/native.lock || { echo "== requirements.lock names no llama-cpp-python" >&2; exit 1; }; \
-	$(PY) -m pip install --quiet --no-deps --require-hashes $(GPU_BUILD) -r $(VENV)/native.lock || \
+	$(PY) -m pip install --quiet --no-deps --require-hashes $(BUILD) -r $(VENV)/native.lock || \
 		{ echo "== llama.cpp was not built: see above; it takes a C and a C++ compiler$(NEEDS)" >&2; exit 1; }; \
 	echo "== llama.cpp: $$(( $$(date +%s) - start )) s"
 	@echo $(BACKEND) > $(VENV)/.backend
+	@printf '%s\n' $(call quoted,$(OWN)) > $(VENV)/.cmake-args
 	@touch $@
 
 $(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.native

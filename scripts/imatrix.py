@@ -16,6 +16,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from ondevice.domain.model import ModelFile
 from ondevice.errors import ModelTrouble
 from ondevice.gguf.cursor import Cursor
 from ondevice.gguf.metadata import read_metadata
@@ -35,8 +36,11 @@ def weigh(params: Any, source: Path, path: Path) -> list[Any]:
     importance matrix, or one of another model.
     """
     found = read(path)
-    with source.open("rb") as file:
-        used = found.keys() & {each.name for each in _table(file, source)[1]}
+    names = set()
+    for part in ModelFile(source, "llama.cpp", source.name).paths:
+        with part.open("rb") as file:
+            names |= {each.name for each in _table(file, part)[1]}
+    used = found.keys() & names
     if not used:
         _end(path, f"it is of another model: none of its matrices is in {source}")
     print(f"   importance matrix: {len(used)} matrices", file=sys.stderr)

@@ -4,20 +4,17 @@ quantize.py gguf INPUT OUTPUT TYPE [IMATRIX]   llama.cpp's quantizer
 quantize.py folder INPUT OUTPUT                a GGUF file as a Hugging Face folder, in float32, and
                                                    as OUTPUT.ids how its tokenizer reads a text
 quantize.py reads INPUT IDS                    whether the GGUF file's own reads it alike
-quantize.py table SOURCE RESULT...             what each result costs, how good and how fast it
-                                                   is, and its entry for a catalogue
+quantize.py room INPUT TYPE...                 bytes of disk that making these takes at most
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
+import math
 import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 TYPES = {"Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_XS": 30, "F32": 0}
 """llama.cpp's numbers of them; F32 is for comparing the very same weights in another engine."""
@@ -25,8 +22,8 @@ TEXT = """Rivers run to the sea: 3 of them, 42 or 2,048. I've been told it's "so
 \tdef grün(x):\n\t\treturn x ** 2  # 数字 и слова, naïve café 🙂\n\n\n    HELLO   World...
 """
 """Letters, numbers, spaces and signs that tokenizers split in different ways."""
-PROMPT = "Rivers run to the sea, and the sea is never full. " * 24
-ANSWER = 64
+SMALL_FILES = 64 << 20
+"""Vocabularies, graphs and headers."""
 
 
 def quantize(source: str, target: str, kind: str, matrix: str | None = None) -> None:
@@ -89,82 +86,59 @@ def reads_alike(source: str, said: str) -> None:
         )
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of the weights in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(each.stat().st_size for each in path.iterdir() if ".onnx" in each.name)
+def room(source: str, *kinds: str) -> int:
+    """Bytes of disk that making `kinds` of `source` takes at most, with what is made on the way.
+
+    A folder is first a GGUF file of float16, which also the table needs; a GGUF file is first a
+    folder of float32 for onnx-int4. No GGUF type has more than the 8.5 bits a weight of Q8_0. An
+    int4 folder keeps its embedding in float32.
+    """
+    parameters, embedding = counted(Path(source))
+    folder, onnx = Path(source).is_dir(), "onnx-int4" in kinds
+    needed = sum(parameters * 11 // 10 for kind in kinds if kind != "onnx-int4")
+    needed += 2 * parameters * folder
+    needed += (4 * embedding + parameters + 4 * parameters * (not folder)) * onnx
+    return needed and needed + SMALL_FILES
 
 
-def ondevice(*arguments: str) -> dict[str, Any] | None:
-    """The document of a command; None where it failed, of which it has said why."""
-    command = [sys.executable, "-m", "ondevice.cli.main", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
-    document: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
-    return document
+def counted(source: Path) -> tuple[int, int]:
+    """All parameters of a model, and those of its embedding, as the headers of its files say."""
+    from ondevice.errors import ModelTrouble
+    from ondevice.gguf.header import read_model
+
+    try:
+        if source.is_dir():
+            return counted_folder(source)
+        header = read_model(parts_of(source))
+    except ModelTrouble as error:
+        sys.exit(f"quantize: {source}: {error.message}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        sys.exit(f"quantize: {source} is no model that can be read: {error!r}")
+    parameters = header.tensors.parameters
+    return parameters, (header.vocab or 0) * (header.n_embd or 0) or parameters
 
 
-def speed(path: Path) -> dict[str, Any]:
-    """The timings of one answer."""
-    options = ("--raw", "--ignore-eos", "-t", "0", "-n", str(ANSWER), "-c", "1024")
-    answer = ondevice("run", "-m", str(path), *options, PROMPT)
-    if answer is None:
-        sys.exit(f"quantize: {path.name} does not answer")
-    timings: dict[str, Any] = answer["timings"]
-    return timings
+def counted_folder(source: Path) -> tuple[int, int]:
+    """The same of a Hugging Face folder; one without safetensors is taken for float16."""
+    config = json.loads((source / "config.json").read_text())
+    config = config.get("text_config", config)
+    parameters = sum(counted_safetensors(each) for each in source.glob("*.safetensors"))
+    if not parameters:
+        parameters = sum(each.stat().st_size for each in source.iterdir() if each.is_file()) // 2
+    return parameters, config.get("vocab_size", 0) * config.get("hidden_size", 0) or parameters
 
 
-def quality(source: Path, paths: list[Path]) -> list[dict[str, Any]]:
-    """Of the source and of each result; without a number where none was to be had."""
-    judged = ondevice("perplexity", *map(str, paths), "--reference", str(source))
-    unknown: list[dict[str, Any]] = [{"perplexity": None, "divergence": None}] * (1 + len(paths))
-    return judged["models"] if judged else unknown
+def counted_safetensors(path: Path) -> int:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(each["shape"]) for name, each in header.items() if name[:1] != "_")
 
 
-def table(source: Path, paths: list[Path]) -> None:
-    """One row a result, after that of its source: bytes, bits per weight, perplexity over a text of
-    our own, KL divergence from the source, decode and prefill tok/s of one run."""
-    parameters = parameters_of(source)
-    columns = f"{'perplexity':>16} {'KL':>17} {'decode':>8} {'prefill':>8}"
-    print(f"{'result':<36} {'bytes':>13} {'bits/weight':>11} {columns}")
-    for path, judged in zip([source, *paths], quality(source, paths), strict=True):
-        timings, size, apart = speed(path), size_of(path), judged["divergence"]
-        bits = f"{8 * size / parameters:.2f}" if parameters else "unknown"
-        perplexity = estimate(judged["perplexity"])
-        lost = "source" if path == source else estimate(apart and apart["mean"])
-        decode, prefill = timings["decode_tok_per_s"], timings["prefill_tok_per_s"]
-        print(
-            f"{path.name:<36} {size:>13,} {bits:>11} {perplexity:>16} {lost:>17} "
-            f"{decode:>8.1f} {prefill:>8.1f}"
-        )
+def parts_of(source: Path) -> tuple[Path, ...]:
+    """All files of a GGUF model that may be split."""
+    from ondevice.domain.model import ModelFile
 
-
-def estimate(of: dict[str, float] | None) -> str:
-    """With its standard error."""
-    from ondevice import units
-
-    return units.estimate(of["value"], of["standard_error"]) if of else units.UNKNOWN
-
-
-def entries(paths: list[Path]) -> None:
-    """What a models.toml says of each; where it is given away is for its maker to fill in."""
-    for path in paths:
-        gguf = path.is_file()
-        kind = "llama.cpp" if gguf else "onnx"
-        print(f"\n[[model.files]]\nengine = '{kind}'")
-        print(f"quantization = '{path.name.removesuffix('.gguf').rpartition('-')[2]}'")
-        print(f"repository = 'OWNER/NAME'\npath = '{path.name}'")
-        print(f"size_bytes = {size_of(path)}")
-        if gguf:
-            with path.open("rb") as file:
-                print(f"sha256 = '{hashlib.file_digest(file, 'sha256').hexdigest()}'")
-
-
-def parameters_of(path: Path) -> int | None:
-    """As the header of a GGUF file counts them."""
-    from ondevice.gguf.header import read_header
-
-    return read_header(path).tensors.parameters if path.is_file() else None
+    return ModelFile(source, "llama.cpp", source.name).paths
 
 
 def main() -> None:
@@ -177,9 +151,7 @@ def main() -> None:
     elif step == "reads":
         reads_alike(*arguments)
     else:
-        source, *paths = (Path(each) for each in arguments)
-        table(source, paths)
-        entries(paths)
+        print(room(*arguments))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@
 #                  installed there when first needed
 #
 # A result is written beside its place and renamed when it is whole. So after a failure or a kill the
-# same command goes on: what is whole stays, what was begun is made anew.
+# same command goes on: what is whole stays, what was begun is made anew. RESULT.made-of says of which
+# files (name, bytes, time of change) a result was made; one of other files is never taken for this.
 set -euo pipefail
 shopt -s inherit_errexit # without it, what fails inside of $(...) is passed over
 root="$(cd "$(dirname "$0")/.." && pwd)"
@@ -27,12 +28,13 @@ gguf_types=(Q4_0 Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_XS)
 
 fail() { echo "quantize: $1" >&2; exit 1; }
 say() { echo "== $*" >&2; }
+show() { echo "   $*" >&2; }
 run() {
-    echo "   $*" >&2
+    show "$@"
     "$@" || fail "that failed, see above; nothing of it is left, and the same command goes on here"
 }
 
-[[ $# -ge 3 ]] || { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ $# -ge 3 ]] || { sed -n '2,20s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 input="$(realpath -es "$1" 2> /dev/null)" || fail "there is no $1"
 output="$(realpath -m "$2")"
 given="$1"
@@ -55,13 +57,13 @@ rm -rf "$work" # what a killed run left
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 
-model_name() { # without the quantization; of a folder in the Hugging Face cache its repository's
+model_name() { # without part and quantization; of a folder in the Hugging Face cache its repository's
     local name="$input"
     if [[ -d "$name" && "$name" == */models--*/snapshots/* ]]; then
         name="${name%/snapshots/*}"
         name="${name##*--}"
     fi
-    basename "$name" .gguf | sed -E 's/[.-](I?Q[0-9][A-Za-z0-9_]*|B?[Ff](16|32)|BF16)$//'
+    basename "$name" .gguf | sed -E 's/-[0-9]{5}-of-[0-9]{5}$//; s/[.-](I?Q[0-9][A-Za-z0-9_]*|B?[Ff](16|32)|BF16)$//'
 }
 name="$(model_name)"
 
@@ -70,20 +72,57 @@ result_of() { # TYPE -> its place
     echo "$output/$name${imatrix:+-imatrix}-$1.gguf"
 }
 
+noted() { # WHAT FILE... -> a line for each file, by which it is known again
+    local what="$1" file
+    shift
+    for file in "$@"; do
+        printf '%s %s %s %s\n' "$what" "$(basename "$file")" $(stat -L --format='%s %.Y' "$file")
+    done
+}
+
+input_files() { # all that INPUT is read from, one a line
+    if [[ -d "$input" ]]; then
+        find -L "$input" -maxdepth 1 -type f \
+            \( -name '*.safetensors' -o -name '*.bin' -o -name '*.json' -o -name '*.model' \) | LC_ALL=C sort
+    elif [[ "$input" =~ ^(.*)-[0-9]{5}-of-([0-9]{5}\.gguf)$ ]]; then
+        printf '%s\n' "${BASH_REMATCH[1]}"-?????-of-"${BASH_REMATCH[2]}"
+    else
+        echo "$input"
+    fi
+}
+mapfile -t files < <(input_files)
+of_input="$(noted INPUT "${files[@]}")"
+of_matrix="${imatrix:+$(noted IMATRIX "$imatrix")}"
+
+made_of() { # TYPE -> what a result of it is made of, as the file beside it says
+    echo "$of_input"
+    [[ "$1" == onnx-int4 || -z "$imatrix" ]] || echo "$of_matrix"
+}
+
+keep() { # TYPE RESULT: give what was made its name, after the note of what it was made of
+    made_of "$1" > "$work/made-of"
+    mv "$work/made-of" "$2.made-of"
+    mv "$work/made" "$2"
+}
+
 need_room() { # FOLDER BYTES
     local free
     free=$(df --output=avail -B1 "$1" | tail -1)
     (( free > $2 )) || fail "$1 has $free bytes free; this may take $2"
 }
 
-# A folder is first a GGUF of float16, as large as INPUT; a result of Q8_0 is twice an INPUT of Q4_0.
-# For ONNX the largest thing made on the way is the model in float32.
-times=0
+missing=()
 for type in "$@"; do
-    [[ ! -e "$(result_of "$type")" ]] || continue
-    if [[ "$type" == onnx-int4 ]]; then (( times += 9 )); else (( times += 2 )); fi
+    result="$(result_of "$type")"
+    if [[ ! -e "$result" ]]; then
+        missing+=("$type")
+    elif [[ "$(made_of "$type")" != "$(cat "$result.made-of" 2> /dev/null)" ]]; then
+        fail "$result was not made of this INPUT${imatrix:+ and IMATRIX} as it is now, or it is not noted;
+  take another OUTPUT, or delete it to have it made anew"
+    fi
 done
-(( times == 0 )) || need_room "$output" $(( $(du -sbL "$input" | cut -f1) * (times + 1) ))
+room="$("$python" "$root/scripts/quantize.py" room "$input" "${missing[@]}")"
+need_room "$output" "$room"
 
 tool_python() { # the environment of torch, made where it is missing or of another list
     if ! cmp -s "$requirements" "$tools/.installed"; then
@@ -142,7 +181,7 @@ make_gguf() { # TYPE RESULT
     local source
     source="$(as_gguf)"
     run "$python" "$root/scripts/quantize.py" gguf "$source" "$work/made" "$1" ${imatrix:+"$imatrix"} >&2
-    mv "$work/made" "$2"
+    keep "$1" "$2"
 }
 
 make_onnx() { # RESULT
@@ -152,7 +191,7 @@ make_onnx() { # RESULT
     HF_HUB_OFFLINE=1 ORT_DISABLE_TELEMETRY=1 run "$tool" -m onnxruntime_genai.models.builder \
         -i "$source" -o "$work/made" -p int4 -e cpu -c "$work/cache" \
         --extra_options hf_token=false >&2
-    mv "$work/made" "$1"
+    keep onnx-int4 "$1"
 }
 
 results=()
@@ -167,4 +206,6 @@ for type in "$@"; do
     if [[ "$type" == onnx-int4 ]]; then make_onnx "$result"; else make_gguf "$type" "$result"; fi
 done
 say "measuring"
-"$python" "$root/scripts/quantize.py" table "$(as_gguf)" "${results[@]}"
+source="$(as_gguf)" # not as an argument: there its failure would be passed over
+show "$python" "$root/scripts/quantize_table.py" "$source" "${results[@]}"
+"$python" "$root/scripts/quantize_table.py" "$source" "${results[@]}"

@@ -33,7 +33,7 @@ compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null || missing+=(mesa-vulkan-
     fail "these packages are missing: ${missing[*]}
   On Debian or Ubuntu: sudo apt-get install ${missing[*]}"
 
-args=(-DLLAVA_BUILD=OFF)
+args=()
 if (( $(newest /usr/include) < 300 )); then
     if (( $(newest "$headers/usr/include") < 300 )); then
         say "fetching newer headers of Vulkan into $headers"
@@ -49,7 +49,7 @@ if (( $(newest /usr/include) < 300 )); then
 fi
 
 cd "$root"
-export CMAKE_ARGS="${args[*]}" GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0}"
+export CMAKE_ARGS="${args[*]:-}" GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0}"
 "$make" --no-print-directory VENV=.venv-vulkan BACKEND=vulkan .venv-vulkan/.developing
 say "what is here"
 .venv-vulkan/bin/python -m ondevice.cli.main doctor | grep -E 'llama.cpp|gpu' >&2 || true

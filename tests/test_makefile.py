@@ -39,6 +39,11 @@ def build(
     )
 
 
+def cache_of(call: str) -> str:
+    """pip's, that one call names."""
+    return call.split("--cache-dir ")[1].split()[0]
+
+
 def calls(project: Path) -> list[str]:
     return (project / "pip-calls").read_text().splitlines()
 
@@ -120,8 +125,16 @@ class TestBackend:
         build(project, 0, "BACKEND=vulkan", cmake_args="-DMINE=1")
         build(project, 0, "BACKEND=cuda", "CMAKE_ARGS=-DHIS=1")
         first, second = calls(project)
-        assert first.startswith("-DMINE=1 -DGGML_VULKAN=ON :: ")
-        assert second.startswith("-DHIS=1 -DGGML_CUDA=ON :: ")
+        assert first.startswith("-DLLAVA_BUILD=OFF -DGGML_VULKAN=ON -DMINE=1 :: ")
+        assert second.startswith("-DLLAVA_BUILD=OFF -DGGML_CUDA=ON -DHIS=1 :: ")
+
+    def test_has_a_cache_for_each_choice_of_options(self, project: Path) -> None:
+        for given in (None, "-DMINE=1", "-DMINE=2"):
+            build(project, 0, "BACKEND=vulkan", cmake_args=given)
+        folders = [cache_of(call) for call in calls(project)]
+        assert folders[0] == ".tools/pip-vulkan"
+        assert all(folder.startswith(".tools/pip-vulkan-") for folder in folders[1:])
+        assert len({*folders}) == 3
 
     @pytest.mark.parametrize("backend", ["opencl", "CUDA", "cuda vulkan", "%"])
     def test_that_is_unknown_is_one_line(self, project: Path, backend: str) -> None:
@@ -130,6 +143,54 @@ class TestBackend:
         (line,) = refused.stderr.splitlines()
         assert f'BACKEND is "{backend}"; there are: cpu cuda vulkan metal hip' in line
         assert not (project / "pip-calls").exists()
+
+
+class TestOptionsOfOnesOwn:
+    """CMAKE_ARGS, on the command line or in the environment."""
+
+    MINE = "-DMINE='one two' -DCMAKE_CXX_FLAGS=-O2"
+
+    def test_build_anew_and_then_stay(self, project: Path) -> None:
+        assert build(project).returncode == 0
+        for given in (self.MINE, self.MINE, None, f"-DLLAVA_BUILD=OFF {self.MINE}"):
+            assert build(project, cmake_args=given).returncode == 0
+        plain, mine = calls(project)
+        assert plain.startswith("-DLLAVA_BUILD=OFF :: ")
+        assert "--cache-dir" not in plain  # what pip kept before is taken up
+        assert mine.startswith(f"-DLLAVA_BUILD=OFF {self.MINE} :: ")
+        assert "--force-reinstall" in mine
+        assert cache_of(mine).startswith(".tools/pip-cpu-")
+
+    def test_stay_for_another_version_and_go_when_they_are_said_to_be_none(
+        self, project: Path
+    ) -> None:
+        build(project, cmake_args=self.MINE)
+        (project / ".venv" / ".native").unlink()
+        build(project)
+        build(project, cmake_args="")
+        mine, again, none = calls(project)
+        assert cache_of(again) == cache_of(mine)
+        assert none.startswith("-DLLAVA_BUILD=OFF :: ")
+        assert "--force-reinstall" in none
+        assert "--cache-dir" not in none
+
+    def test_whose_build_fails_are_not_taken_for_built(self, project: Path) -> None:
+        build(project)
+        assert build(project, 1, cmake_args=self.MINE).returncode != 0
+        build(project)
+        assert len(calls(project)) == 2
+        assert build(project, 0, cmake_args=self.MINE).returncode == 0
+        assert len(calls(project)) == 3
+
+
+def test_an_environment_of_before_is_not_built_again(project: Path) -> None:
+    """It has no note of what it was built for: that is the CPU without options."""
+    native = project / ".venv" / ".native"
+    native.touch()
+    for arguments in ((), ("BACKEND=",), ("BACKEND=cpu",)):
+        assert build(project, 0, *arguments).returncode == 0
+    assert build(project, cmake_args="-DLLAVA_BUILD=OFF").returncode == 0
+    assert not (project / "pip-calls").exists()
 
 
 def test_the_vulkan_tests_ask_for_the_packages_they_need(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ case "$*" in
         echo half > "$last"
         [ ! -p "$FOLDER/wait" ] || cat "$FOLDER/wait"
         [ ! -e "$FOLDER/no-convert" ] && echo converted > "$last" ;;
+    *"quantize.py room"*) cat "$FOLDER/room" 2> /dev/null || echo 0 ;;
     *"quantize.py gguf"*) cp "$3" "$4" ;;
 esac
 """
@@ -60,11 +61,15 @@ class Run:
         self.tools, self.result = folder / "tools", folder / "output" / "input-Q4_0.gguf"
 
     def fails(self, name: str = "input", **env: str) -> str:
+        """Before anything is made, or measured."""
+        before, there = self.calls(), self.result.exists()
         done = self._do(name, **env)
         assert done.returncode != 0
-        assert not self.result.exists()
+        assert self.result.exists() == there
         assert not (self.result.parent / ".begun").exists()
-        assert "quantize.py gguf" not in self.calls()
+        done_since = self.calls().removeprefix(before)
+        assert "quantize.py gguf" not in done_since
+        assert "quantize_table.py" not in done_since
         return done.stderr
 
     def makes(self, name: str = "input", **env: str) -> Path:
@@ -140,29 +145,79 @@ def test_a_killed_run_is_begun_anew(run: Run) -> None:
     assert run.makes().read_text() == "converted\n"
 
 
-def test_room_is_asked_for_what_links_lead_to(run: Run) -> None:
-    large = run.folder / "blob"
-    large.touch()
-    os.truncate(large, shutil.disk_usage(run.folder).free)
-    (run.folder / "input" / "model.safetensors").symlink_to(large)
-    assert "bytes free; this may take" in run.fails()
-
-
-def test_one_small_type_needs_no_room_for_large_ones(run: Run) -> None:
-    run.result = run.folder / "output" / "large-Q4_0.gguf"
-    large = run.folder / "large.gguf"
-    large.touch()
-    os.truncate(large, shutil.disk_usage(run.folder).free // 5)
-    run.makes("large.gguf")
-
-
-def test_what_is_made_already_asks_for_no_room(run: Run) -> None:
+def test_too_little_room_is_told_before_anything_is_made(run: Run) -> None:
+    free = shutil.disk_usage(run.folder).free
+    (run.folder / "room").write_text(str(2 * free))
+    assert f"bytes free; this may take {2 * free}" in run.fails()
+    assert run.calls() == f"{SCRIPT.parent}/quantize.py room {run.folder}/input Q4_0\n"
+    (run.folder / "room").write_text(str(free // 2))
     run.makes()
-    (run.folder / "input" / "large").touch()
-    os.truncate(run.folder / "input" / "large", shutil.disk_usage(run.folder).free)
+
+
+def test_room_is_asked_for_what_is_missing_alone(run: Run) -> None:
+    run.makes()
     begun = run.calls()
     run.makes()
+    asked, *_ = run.calls().removeprefix(begun).splitlines()
+    assert asked == f"{SCRIPT.parent}/quantize.py room {run.folder}/input"
     assert "quantize.py gguf" not in run.calls().removeprefix(begun)
+
+
+def test_a_source_that_cannot_be_converted_again_is_not_measured(run: Run) -> None:
+    run.makes()
+    (run.folder / "no-convert").touch()
+    assert "that failed, see above" in run.fails()
+
+
+class TestWhatAResultIsMadeOf:
+    """It is noted beside it: name, bytes and time of change of each file."""
+
+    @pytest.fixture
+    def made(self, run: Run) -> Run:
+        run.result = run.folder / "output" / "x-Q4_0.gguf"
+        (run.folder / "x-Q4_1.gguf").write_text("low\n")
+        (run.folder / "x-F16.gguf").write_text("high\n")
+        (run.folder / "one").write_text("a matrix\n")
+        (run.folder / "two").write_text("another matrix\n")
+        return run
+
+    def test_another_input_of_its_name_is_not_taken_for_its_own(self, made: Run) -> None:
+        made.makes("x-Q4_1.gguf")
+        said = made.fails("x-F16.gguf")
+        assert f"{made.result} was not made of this INPUT as it is now" in said
+        assert made.result.read_text() == "low\n"
+        made.result.unlink()
+        assert made.makes("x-F16.gguf").read_text() == "high\n"
+        made.makes("x-F16.gguf")
+
+    def test_another_importance_matrix_is_not_taken_for_its_own(self, made: Run) -> None:
+        made.result = made.result.with_name("x-imatrix-Q4_0.gguf")
+        made.makes("x-F16.gguf", IMATRIX=str(made.folder / "one"))
+        said = made.fails("x-F16.gguf", IMATRIX=str(made.folder / "two"))
+        assert "was not made of this INPUT and IMATRIX" in said
+        made.makes("x-F16.gguf", IMATRIX=str(made.folder / "one"))
+
+    def test_an_input_that_changed_is_another_one(self, run: Run) -> None:
+        run.makes()
+        (run.folder / "input" / "model.safetensors").write_text("new weights")
+        assert "was not made of this INPUT" in run.fails()
+
+    def test_a_part_that_changed_is_another_one(self, run: Run) -> None:
+        first, second = (run.folder / f"x-F16-0000{n}-of-00002.gguf" for n in (1, 2))
+        first.write_text("first")
+        second.write_text("second")
+        run.result = run.folder / "output" / "x-Q4_0.gguf"
+        run.makes(first.name)
+        second.write_text("another")
+        assert "was not made of this INPUT" in run.fails(first.name)
+
+    def test_that_is_not_noted_is_not_taken_for_this(self, made: Run) -> None:
+        made.makes("x-F16.gguf").with_name("x-Q4_0.gguf.made-of").unlink()
+        assert "or it is not noted" in made.fails("x-F16.gguf")
+
+    def test_a_note_without_its_result_is_of_a_killed_run(self, made: Run) -> None:
+        made.makes("x-F16.gguf").unlink()
+        assert made.makes("x-F16.gguf").read_text() == "high\n"
 
 
 def test_the_converter_is_the_one_whose_hash_is_locked(run: Run) -> None:

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
-import msgspec
 
 from ondevice import __version__, catalog, units
 from ondevice.cli.exits import Exit
@@ -28,6 +27,12 @@ from ondevice.settings import SettingsFile
 NOT_BUILT = "not built for Macs with Intel"
 BACKENDS = ("cuda", "vulkan", "metal", "hip")
 """What `make run BACKEND=` can build llama.cpp for, beside the CPU."""
+PATIENCE_S = 60
+"""For a native library to load and answer."""
+WITHOUT_GPU = (
+    "Update the GPU's driver. Until then `--gpu-layers 0`, or the setting gpu_layers = 0, opens no "
+    "device."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +110,14 @@ def _package(name: str) -> Finding:
 
 
 def _engines() -> list[Finding]:
+    llama = _engine(
+        "llama.cpp",
+        "llamacpp",
+        "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python",
+    )
     return [
-        _engine(
-            "llama.cpp",
-            "llamacpp",
-            "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python",
-        ),
-        *_devices(),
+        llama,
+        *(_devices() if llama.ok else ()),
         Finding("onnx", NOT_BUILT)
         if probe.is_intel_mac()
         else _engine("onnx", "onnx", "pip install --force-reinstall onnxruntime-genai"),
@@ -119,23 +125,33 @@ def _engines() -> list[Finding]:
 
 
 def _engine(name: str, room: str, mend: str) -> Finding:
-    """Whether the native library loads, and what it computes on."""
+    """Whether the native library loads, and what it is built for."""
     answer = _asked(f"from ondevice.engines.{room} import binding; print(binding.features())")
     if answer is None:
         return Finding(name, "does not answer", ok=False, mend="Reinstall it.")
     if answer.returncode == 0:
         return Finding(name, clean_line(answer.stdout, 300))
-    said = clean_line((answer.stderr.strip().splitlines() or ["no reason"])[-1])
-    return Finding(name, f"does not load: {said}", ok=False, mend=mend)
+    return Finding(name, f"does not load: {_last_said(answer)}", ok=False, mend=mend)
 
 
 def _devices() -> list[Finding]:
-    """The GPUs that llama.cpp can use; none where it does not load, which is said elsewhere."""
+    """The GPUs that llama.cpp can use. A driver that fails here fails when a model loads, too."""
+    from ondevice.engines.llamacpp.devices import told  # deferred: only this command needs it
+
     answer = _asked("from ondevice.engines.llamacpp import devices; devices.tell()")
-    if answer is None or answer.returncode != 0:
-        return []
-    *_, last = answer.stdout.splitlines()  # a driver may have printed before
-    return gpu_findings(msgspec.json.decode(last, type=Accelerators))
+    if answer is not None and answer.returncode == 0 and (there := told(answer.stdout)):
+        return gpu_findings(there)
+    if answer is None:
+        said = f"asking for devices gets no answer in {PATIENCE_S} s"
+    else:
+        said = f"asking for devices fails: {_last_said(answer)}"
+    return [Finding("gpu", said, ok=False, mend=WITHOUT_GPU)]
+
+
+def _last_said(answer: subprocess.CompletedProcess[str]) -> str:
+    """The last line of what a child that failed said, or how it ended."""
+    lines = answer.stderr.strip().splitlines()
+    return clean_line(lines[-1]) if lines else f"no reason given (exit status {answer.returncode})"
 
 
 def gpu_findings(there: Accelerators) -> list[Finding]:
@@ -162,7 +178,11 @@ def _asked(code: str) -> subprocess.CompletedProcess[str] | None:
     """What a child says to `code`: a native library may end its process. None for silence."""
     try:
         return subprocess.run(
-            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
+            [sys.executable, "-P", "-c", code],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE_S,
         )
     except subprocess.TimeoutExpired:
         return None

@@ -119,29 +119,35 @@ def _request(text: str, file: ModelFile, options: Options, chosen: Settings) -> 
 def _show(events: Iterable[MeasureEvent], info: EngineInfo, quiet: bool, talk: bool) -> Measured:
     """Print the answer as it comes; the last event is returned."""
     for notice in info.notices:
-        say(notice.message, talk)
+        _tell(notice, quiet, talk)
     measured: Measured | None = None
-    begun, late = False, list[str]()
+    begun, late = False, list[EngineNotice]()
     for event in events:
         begun = begun or isinstance(event, TextDelta)
         if begun and isinstance(event, EngineNotice):  # it would stand in the answer's line
-            late.append(event.message)
+            late.append(event)
         else:
             measured = _show_event(event, quiet, talk) or measured
     assert measured is not None  # measure ends with it, or raises
     if not quiet:
         click.echo()
-        for line in (*late, _summary(info, measured)):
-            say(line, talk)
+        for notice in late:
+            _tell(notice, quiet, talk)
+        say(_summary(info, measured), talk)
     return measured
+
+
+def _tell(notice: EngineNotice, quiet: bool, talk: bool) -> None:
+    """What was not done as asked is said to a file or a pipe, too, unless the document has it."""
+    say(notice.message, talk or (notice.unmet and not quiet))
 
 
 def _show_event(event: MeasureEvent, quiet: bool, talk: bool) -> Measured | None:
     match event:
         case TextDelta(text=text) if not quiet:
             write_answer(text)
-        case EngineNotice(message=message):
-            say(message, talk)
+        case EngineNotice():
+            _tell(event, quiet, talk)
         case PrefillProgress(eta_s=float(eta)) if eta > 1:
             say(f"reading the prompt, {units.duration(eta)} left", talk)
         case Measured():

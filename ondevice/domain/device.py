@@ -25,6 +25,7 @@ class Device:
     backend: str
     """What drives it: `cuda`, `vulkan`, `metal`, `hip`."""
     free_bytes: int
+    """Of an integrated one no more than the machine has free."""
     total_bytes: int
     """0 where it does not say."""
     integrated: bool = False
@@ -53,6 +54,19 @@ class DeviceUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Tensors of layers on devices that those cannot compute with: the CPU has them."""
+
+    device: str
+    """The name of the first one's."""
+    count: int
+    first: str
+    """Its name and type: `blk.0.ffn_down.weight (q6_K)`."""
+    output: bool = False
+    """Whether that is the output matrix, which then counts as a layer of the CPU."""
+
+
+@dataclass(frozen=True, slots=True)
 class Offload:
     """Where the layers of a loaded model are, as the engine's library says."""
 
@@ -60,6 +74,7 @@ class Offload:
     """All layers, the output matrix counted as one."""
     devices: tuple[DeviceUse, ...] = ()
     """Those that hold any; none is the CPU alone."""
+    moved: Moved | None = None
 
     @property
     def layers(self) -> int:
@@ -68,8 +83,8 @@ class Offload:
 
     @property
     def whole(self) -> bool:
-        """Whether none is left to the CPU."""
-        return self.layers == self.of > 0
+        """Whether nothing of any is left to the CPU."""
+        return self.layers == self.of > 0 and self.moved is None
 
     @property
     def used_bytes(self) -> int:

@@ -158,10 +158,13 @@ class EngineInfo:
 
     @property
     def place(self) -> str:
-        """`CPU`, `VULKAN`, or `VULKAN 12/31` where the CPU computes the other layers."""
+        """`CPU`, `VULKAN`, `VULKAN 12/31` where the CPU computes the other layers, or `VULKAN+CPU`
+        where it computes parts of all."""
         name, offload = self.backend.upper(), self.offload
         if offload is None or offload.whole or not offload.layers:
             return name
+        if offload.layers == offload.of:
+            return f"{name}+CPU"
         return f"{name} {offload.layers}/{offload.of}"
 
 
@@ -206,6 +209,8 @@ class EngineNotice:
     code: str
     """Stable: `threads`, `cache_miss`, `completion_mode`, `memory`, `schema`, ..."""
     message: str
+    unmet: bool = False
+    """Something was asked for, or this build was made for it, and was not done: never silent."""
 
 
 COMPLETION_MODE = EngineNotice(

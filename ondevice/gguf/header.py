@@ -8,17 +8,17 @@ strings) are passed over, which is why 10 MB of header take tens of milliseconds
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ondevice.domain.model import Use
 from ondevice.errors import ModelNotHere, NotAModelFile, UnsupportedModel
 from ondevice.gguf.cursor import DAMAGED, Cursor, Readable, damaged, shown
 from ondevice.gguf.metadata import Metadata, Scalar, read_metadata
 from ondevice.gguf.tables import DEFAULT_ALIGNMENT, FILE_TYPES, MAGIC
-from ondevice.gguf.tensors import TensorSummary, read_tensors, summarize
+from ondevice.gguf.tensors import Tensor, TensorSummary, check_places, read_tensors, summarize
 
 RANDOM_WEIGHTS_KEY: Final = "ondevice.random_weights"
 MAX_LAYERS: Final = 512
@@ -42,9 +42,12 @@ _MISTAKES: Final = {
 }
 
 
+_Result = TypeVar("_Result")
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one GGUF file says about itself; sizes are None where it does not say."""
+    """What a GGUF file says about itself; sizes are None where it does not say."""
 
     version: int
     architecture: str
@@ -95,12 +98,46 @@ def read_header(path: Path) -> Header:
     Raises `ModelNotHere` when there is none, `NotAModelFile` when its bytes are not a model's,
     `UnsupportedModel` when they are of a kind that is not read here; nothing else for any bytes.
     """
+    return _opened(path, header_from)
+
+
+def read_model(paths: Sequence[Path]) -> Header:
+    """Of a model that may be split: what its first part says, with the tensors of all `paths`.
+
+    Raises what `read_header` does, for any of them.
+    """
+    first = _opened(paths[0], _read)
+    later = [_opened(path, _read_later) for path in paths[1:]]
+    return _header(first, *(tensor for part in later for tensor in part.tensors))
+
+
+def header_from(source: Readable, size: int) -> Header:
+    """Read a header from the start of a stream that is `size` bytes long as a whole.
+
+    Reads front to back, in pieces of at most 256 KiB, and stops where the weights begin.
+    """
+    return _header(_read(source, size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """All that is before the weights of one file."""
+
+    version: int
+    architecture: str
+    """Empty of a later part, which does not say."""
+    metadata: Metadata
+    tensors: list[Tensor]
+    data_offset: int
+
+
+def _opened(path: Path, read: Callable[[Readable, int], _Result]) -> _Result:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise NotAModelFile(f"{shown(path.name)} is not a file", "Name one .gguf file.")
         with path.open("rb", buffering=0) as file:
-            return header_from(file, status.st_size)
+            return read(file, status.st_size)
     except FileNotFoundError:
         raise ModelNotHere(f"there is no file {shown(path.name)}", "Check its path.") from None
     except (OSError, ValueError) as error:
@@ -109,21 +146,25 @@ def read_header(path: Path) -> Header:
         raise NotAModelFile(f"{shown(path.name)} cannot be read: {reason}", DAMAGED) from error
 
 
-def header_from(source: Readable, size: int) -> Header:
-    """Read a header from the start of a stream that is `size` bytes long as a whole.
+def _read(source: Readable, size: int) -> _Contents:
+    return _contents(source, size, _architecture)
 
-    Reads front to back, in pieces of at most 256 KiB, and stops where the weights begin.
-    """
+
+def _read_later(source: Readable, size: int) -> _Contents:
+    return _contents(source, size, lambda metadata: "")
+
+
+def _contents(source: Readable, size: int, architecture_of: Callable[[Metadata], str]) -> _Contents:
     cursor = Cursor(source, size)
     version = _read_version(cursor)
     n_tensors, n_pairs = cursor.u64(), cursor.u64()
     metadata = read_metadata(cursor, n_pairs)
-    architecture = _architecture(metadata)
+    architecture = architecture_of(metadata)
     tensors = read_tensors(cursor, n_tensors)
     alignment = _alignment(metadata)
     data_offset = -(-cursor.offset // alignment) * alignment
-    summary = summarize(tensors, available_bytes=size - data_offset, alignment=alignment)
-    return _header(version, architecture, metadata, summary, data_offset)
+    check_places(tensors, available_bytes=size - data_offset, alignment=alignment)
+    return _Contents(version, architecture, metadata, tensors, data_offset)
 
 
 def _read_version(cursor: Cursor) -> int:
@@ -175,9 +216,11 @@ def _alignment(metadata: Metadata) -> int:
     return alignment
 
 
-def _header(
-    version: int, architecture: str, metadata: Metadata, tensors: TensorSummary, data_offset: int
-) -> Header:
+def _header(of: _Contents, *later: Tensor) -> Header:
+    """`later` are the tensors of other parts."""
+    architecture, metadata = of.architecture, of.metadata
+    tensors = summarize([*of.tensors, *later])
+
     def size(key: str) -> int | None:
         return metadata.number(f"{architecture}.{key}")
 
@@ -194,7 +237,7 @@ def _header(
     file_type = metadata.number("general.file_type")
     tokens = metadata.array_lengths.get("tokenizer.ggml.tokens")
     return Header(
-        version=version,
+        version=of.version,
         architecture=architecture,
         name=metadata.text("general.name"),
         file_type=file_type,
@@ -213,7 +256,7 @@ def _header(
         has_chat_template=_TEMPLATE in metadata.scalars or _TEMPLATE in metadata.long_strings,
         chat_template=metadata.text(_TEMPLATE),
         random_weights=metadata.scalars.get(RANDOM_WEIGHTS_KEY) is True,
-        data_offset=data_offset,
+        data_offset=of.data_offset,
     )
 
 

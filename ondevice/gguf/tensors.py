@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,7 +23,7 @@ _OF_LAYER: Final = re.compile(r"blk\.(\d{1,3})\.")
 
 @dataclass(frozen=True, slots=True)
 class TensorSummary:
-    """All tensors of a file, taken together."""
+    """All tensors of a model, taken together."""
 
     count: int
     total_bytes: int
@@ -45,7 +45,9 @@ class TensorSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
+class Tensor:
+    """One entry of the table."""
+
     name: str
     kind: str
     parameters: int
@@ -55,7 +57,7 @@ class _Tensor:
     """The second dimension; 1 of a vector."""
 
 
-def read_tensors(cursor: Cursor, count: int) -> list[_Tensor]:
+def read_tensors(cursor: Cursor, count: int) -> list[Tensor]:
     """Read the table's `count` entries."""
     if count > MAX_TENSORS:
         raise damaged(f"the header announces {count:,} tensors")
@@ -66,19 +68,24 @@ def read_tensors(cursor: Cursor, count: int) -> list[_Tensor]:
     return tensors
 
 
-def summarize(tensors: list[_Tensor], *, available_bytes: int, alignment: int) -> TensorSummary:
-    """Add up `tensors` after checking that each lies within the file and in no other's place."""
+def check_places(tensors: Sequence[Tensor], *, available_bytes: int, alignment: int) -> None:
+    """Raise NotAModelFile unless each lies within its file and in no other's place."""
     end = 0
-    by_type: Counter[str] = Counter()
     for tensor in sorted(tensors, key=lambda tensor: tensor.offset):
         if tensor.offset % alignment or tensor.offset < end:
             raise damaged(f"the tensor {shown(tensor.name)} is at an impossible place")
         end = tensor.offset + tensor.size_bytes
-        by_type[tensor.kind] += tensor.parameters
     if end > available_bytes:
         raise damaged(
             f"the file is truncated: {end - available_bytes:,} bytes of weights are missing"
         )
+
+
+def summarize(tensors: Sequence[Tensor]) -> TensorSummary:
+    """Add up all `tensors` of a model: only together do they tell whether its output is tied."""
+    by_type: Counter[str] = Counter()
+    for tensor in tensors:
+        by_type[tensor.kind] += tensor.parameters
     return TensorSummary(
         count=len(tensors),
         total_bytes=sum(tensor.size_bytes for tensor in tensors),
@@ -90,7 +97,7 @@ def summarize(tensors: list[_Tensor], *, available_bytes: int, alignment: int) -
     )
 
 
-def _layer_bytes(tensors: list[_Tensor]) -> dict[int, int]:
+def _layer_bytes(tensors: Sequence[Tensor]) -> dict[int, int]:
     sizes: Counter[int] = Counter()
     for tensor in tensors:
         if found := _OF_LAYER.match(tensor.name):
@@ -98,14 +105,14 @@ def _layer_bytes(tensors: list[_Tensor]) -> dict[int, int]:
     return dict(sizes)
 
 
-def _output_bytes(tensors: list[_Tensor]) -> int:
+def _output_bytes(tensors: Sequence[Tensor]) -> int:
     own = {each.name: each.size_bytes for each in tensors if each.name.startswith("output")}
     if "output.weight" not in own:  # tied: a device gets a copy of the embedding
         own |= {each.name: each.size_bytes for each in tensors if each.name == _LOOKED_UP[0]}
     return sum(own.values())
 
 
-def _matrix_bytes(tensors: list[_Tensor]) -> dict[str, int]:
+def _matrix_bytes(tensors: Sequence[Tensor]) -> dict[str, int]:
     """An embedding is only looked up, unless it is the output matrix too."""
     tied = all(tensor.name != "output.weight" for tensor in tensors)
     looked_up = {"per_layer_token_embd.weight"} if tied else {*_LOOKED_UP}
@@ -116,7 +123,7 @@ def _matrix_bytes(tensors: list[_Tensor]) -> dict[str, int]:
     return dict(sizes)
 
 
-def _read_tensor(cursor: Cursor) -> _Tensor:
+def _read_tensor(cursor: Cursor) -> Tensor:
     length = cursor.u64()
     if length > MAX_TENSOR_NAME:
         raise damaged(f"a tensor name of {length:,} bytes")
@@ -142,4 +149,4 @@ def _read_tensor(cursor: Cursor) -> _Tensor:
     parameters = math.prod(dimensions)
     size_bytes = parameters // kind.block * kind.block_bytes
     rows = dimensions[1] if len(dimensions) > 1 else 1
-    return _Tensor(name, kind.name, parameters, size_bytes, offset=cursor.u64(), rows=rows)
+    return Tensor(name, kind.name, parameters, size_bytes, offset=cursor.u64(), rows=rows)

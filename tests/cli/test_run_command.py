@@ -105,6 +105,14 @@ def test_what_is_asked_of_attention_is_in_it(cli: Cli) -> None:
     assert document["flash_attention"]
 
 
+def test_what_was_not_done_as_asked_is_said_to_a_file_too(cli: Cli) -> None:
+    """stderr is no terminal here; what is only good to know is not said."""
+    asked = cli("run", "--raw", "-c", "256", "-n", "1", "--gpu-layers", "all", FRANCE)
+    assert asked.err == "this build of llama.cpp has no GPU support: CPU only\n"
+    assert cli("run", "--raw", "-c", "256", "-n", "1", "--kv-type", "q8_0", FRANCE).err == ""
+    assert answered(cli, "-n", "1", "--gpu-layers", "all", FRANCE)["notices"]  # and nowhere else
+
+
 def test_a_notice_waits_for_the_end_of_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ondevice.domain.generation import ChatMessage, Prompt, Sampling
+from ondevice.domain.device import Device, DeviceUse, Moved, Offload
+from ondevice.domain.generation import ChatMessage, EngineInfo, Prompt, Sampling
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,24 @@ def test_a_one_turn_chat_has_a_system_message_only_when_given() -> None:
     assert Prompt.chat("hi", "be brief").messages[0] == ChatMessage("system", "be brief")
     assert Prompt.chat("hi", "be brief").characters == 10
     assert Prompt(tokens=(1, 2)).characters == 0
+
+
+CARD = Device("CUDA0", "A card", "cuda", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("offload", "place"),
+    [
+        pytest.param(None, "CUDA", id="an engine that does not tell layers apart"),
+        pytest.param(Offload(31, (DeviceUse(CARD, 31, 1),)), "CUDA", id="all"),
+        pytest.param(Offload(31, (DeviceUse(CARD, 12, 1),)), "CUDA 12/31", id="some"),
+        pytest.param(
+            Offload(31, (DeviceUse(CARD, 31, 1),), Moved("CUDA0", 2, "blk.0.ffn_up.weight (q6_K)")),
+            "CUDA+CPU",
+            id="all but for some tensors",
+        ),
+    ],
+)
+def test_where_it_computes_is_a_word(offload: Offload | None, place: str) -> None:
+    info = EngineInfo("e", "cuda", "b", (), 1, 1, 1, True, None, False, True, 1, offload=offload)
+    assert info.place == place

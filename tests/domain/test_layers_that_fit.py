@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ondevice.domain.device import Device, DeviceUse, Offload
+from ondevice.domain.device import Device, DeviceUse, Moved, Offload
 from ondevice.domain.offload import MARGIN_BYTES, LayerSizes, layers_that_fit, margin
 
 MB = 1 << 20
@@ -65,3 +65,5 @@ def test_where_a_model_is_adds_up_over_devices() -> None:
     assert (split.layers, split.used_bytes, split.whole) == (31, 300, True)
     assert not Offload(31, (DeviceUse(device, 30, 1),)).whole
     assert not Offload(0).whole
+    moved = Moved("CUDA0", 2, "blk.0.ffn_down.weight (q6_K)")
+    assert not Offload(31, split.devices, moved).whole

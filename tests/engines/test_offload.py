@@ -16,17 +16,19 @@ import pytest
 from driving import done_of, say
 from hypothesis import given
 from hypothesis import strategies as st
+from splitting import split_gguf
+from tiny import TINY
 
 from ondevice import fit
-from ondevice.domain.device import Accelerators, Device, DeviceUse, GpuLayers, Offload
+from ondevice.domain.device import Accelerators, Device, DeviceUse, GpuLayers, Moved, Offload
 from ondevice.domain.generation import GREEDY, LoadOptions
-from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import ModelFile
 from ondevice.engines.llamacpp import offload
 from ondevice.engines.llamacpp.batches import Pace, batches
-from ondevice.engines.llamacpp.log import Placement
+from ondevice.engines.llamacpp.log import FASTER, Placement
 from ondevice.engines.process import EngineProcess
 from ondevice.gguf.header import read_header
+from ondevice.gguf.shapes import write_shape
 from ondevice.hardware import probe
 
 GB = 1 << 30
@@ -80,6 +82,14 @@ card = Device("Vulkan0", "A card", "vulkan", int(free), 9 << 30)
 devices.found = lambda: Accelerators(("vulkan",), (card,))
 lib, tried, logs = binding.load(), [], []
 
+MOVED = {
+    "the output": b"token_embd.weight' (q6_K) (and 0 others)",
+    "some": b"blk.0.ffn_down.weight' (q6_K) (and 2 others)",
+}
+
+def as_on_the_card(level, text, data):
+    logs[-1](level, text.replace(b"device CPU,", b"device Vulkan0,"), data)
+
 class Small:
     '''llama.cpp with a device that has room for few layers.'''
 
@@ -88,11 +98,14 @@ class Small:
 
     def llama_log_callback(self, line):
         logs.append(line)
-        return lib.llama_log_callback(line)
+        return lib.llama_log_callback(as_on_the_card if where in MOVED else line)
 
     def llama_model_load_from_file(self, path, params):
         tried.append(params.n_gpu_layers)
         model = lib.llama_model_load_from_file(path, params)
+        if where in MOVED:
+            end = b" cannot be used with preferred buffer type Vulkan0, using CPU instead"
+            logs[-1](1, b"done_getting_tensors: tensor '" + MOVED[where] + end, None)
         if where == "weights" and params.n_gpu_layers > int(room):
             logs[-1](ERROR, b"llama_model_load: unable to allocate Vulkan0 buffer", None)
             lib.llama_model_free(model)
@@ -143,6 +156,79 @@ def test_layers_that_the_library_put_nowhere_are_told(starter_path: Path) -> Non
     assert said == "no layer found room on Vulkan0 (A card), 8.0 GB free: it computes on the CPU"
 
 
+@pytest.mark.parametrize(
+    ("where", "layers", "said"),
+    [
+        (
+            "some",
+            31,
+            "Vulkan0 cannot compute with 3 tensors, such as blk.0.ffn_down.weight (q6_K): "
+            "the CPU has them",
+        ),
+        (
+            "the output",
+            30,
+            "Vulkan0 cannot compute with token_embd.weight (q6_K): the CPU has it",
+        ),
+    ],
+)
+def test_what_a_device_cannot_compute_with_is_told_and_is_not_all(
+    where: str, layers: int, said: str, starter_path: Path
+) -> None:
+    asked = tries(starter_path, "all", room=99, where=where)
+    assert (asked["backend"], asked["layers"]) == ("vulkan", layers)
+    assert asked["notices"] == [["gpu_fallback", said]]
+    of_itself = tries(starter_path, "auto", room=99, where=where)
+    rest = "" if layers == LAYERS else ", the CPU has the rest"
+    assert of_itself["notices"] == [
+        ["gpu_layers", f"{layers} of 31 layers are on Vulkan0 (A card){rest}"],
+        ["gpu_fallback", said],
+    ]
+
+
+MOVES = """
+import sys
+from pathlib import Path
+from ondevice.domain.generation import LoadOptions
+from ondevice.domain.model import ModelFile
+from ondevice.engines.llamacpp.engine import LlamaCppEngine
+engine = LlamaCppEngine()
+info = engine.load(ModelFile(Path(sys.argv[1]), "llama.cpp", "m"), LoadOptions(256, repack=True))
+placement = engine._callbacks[0].placement
+print(info.repacked, placement._moved.device, placement.moved_from("Vulkan0"), info.offload.moved)
+"""
+
+
+def test_what_has_no_faster_form_on_the_cpu_is_not_moved_from_a_device(tmp_path: Path) -> None:
+    """llama.cpp says both in one line, so this also holds what is read of it."""
+    if not {"avx2", "asimddp", "i8mm"} & {*probe.cpu_features()}:
+        pytest.skip("no faster form on this processor")
+    write_shape(TINY, "Q4_0", tmp_path / "tiny.gguf")
+    done = subprocess.run(
+        [sys.executable, "-c", MOVES, str(tmp_path / "tiny.gguf")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    repacked, preferred, *moved = done.stdout.split()
+    assert repacked == "True"
+    assert preferred in FASTER
+    assert moved == ["None", "None"]
+
+
+def test_none_on_a_device_opens_none(starter_path: Path) -> None:
+    """A driver that would end the process, if it were asked."""
+    code = TRIES.replace("lib, tried", "import os; devices.found = os.abort\nlib, tried")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(starter_path), "0", "99", "weights", "0"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen = json.loads(done.stdout)
+    assert (seen["tried"], seen["backend"], seen["notices"]) == ([0], "cpu", [])
+
+
 def test_little_device_memory_takes_fewer_layers(starter_path: Path) -> None:
     def first(free: int) -> int:
         layers: int = tries(starter_path, "auto", 99, "weights", free)["tried"][0]
@@ -151,6 +237,17 @@ def test_little_device_memory_takes_fewer_layers(starter_path: Path) -> None:
     assert first(8 * GB) == LAYERS
     assert first(620 << 20) < first(650 << 20) < LAYERS
     assert first(100 << 20) == 0
+
+
+def test_a_split_file_is_given_as_many_layers_as_the_whole(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    """The first part alone has no weights of the last layers, nor the norm of the output."""
+    first, *_ = split_gguf(starter_path, tmp_path, count=3)
+    few = 640 << 20
+    whole = tries(starter_path, "auto", 99, "weights", few)["tried"]
+    assert 0 < whole[0] < LAYERS
+    assert tries(first, "auto", 99, "weights", few)["tried"] == whole
 
 
 def test_a_damaged_file_is_not_tried_again(tmp_path: Path, starter_path: Path) -> None:
@@ -204,12 +301,6 @@ def test_every_step_is_smaller_and_the_last_is_none(tried: int, layers: int) -> 
     assert steps <= 40
 
 
-def test_an_integrated_gpu_has_no_more_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "machine_memory", lambda: MachineMemory(GB * 8, GB))
-    shared = Device("Vulkan0", "In the chip", "vulkan", 4 * GB, 8 * GB, integrated=True)
-    assert (offload._free(shared), offload._free(CARD)) == (GB, 8 * GB)
-
-
 # What llama.cpp says
 
 SAID = """\
@@ -245,8 +336,8 @@ def test_the_log_says_where_layers_and_buffers_are() -> None:
 # What is told
 
 
-def on_card(layers: int) -> Offload:
-    return Offload(LAYERS, (DeviceUse(CARD, layers, 1 << 20),) if layers else ())
+def on_card(layers: int, moved: Moved | None = None) -> Offload:
+    return Offload(LAYERS, (DeviceUse(CARD, layers, 1 << 20),) if layers else (), moved)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +377,40 @@ def test_what_became_of_the_layers_is_told(
 ) -> None:
     notices = offload.told(asked, tried, on_card(on), WITH_CARD)
     assert [f"{notice.code}: {notice.message}" for notice in notices] == ([said] if said else [])
+
+
+def test_a_fallback_has_its_own_reason() -> None:
+    output = Moved("Vulkan0", 1, "output.weight (q6_K)", output=True)
+    (alone,) = offload.told(1, 1, on_card(0, output), WITH_CARD)
+    assert alone.message == (
+        "Vulkan0 cannot compute with output.weight (q6_K): it computes on the CPU"
+    )
+    (none,) = offload.told("all", offload.ALL, on_card(0, output), WITH_CARD)
+    assert none.message.startswith("no layer found room on Vulkan0 (A card), 8.0 GB free")
+    fewer, moved = offload.told("all", offload.ALL, on_card(22, output), WITH_CARD)
+    assert fewer.message.startswith("30 layers found no room on Vulkan0 (A card): 22 of 31")
+    assert moved.message.endswith("cannot compute with output.weight (q6_K): the CPU has it")
+    assert alone.unmet
+    assert none.unmet
+    assert fewer.unmet
+    assert moved.unmet
+
+
+def test_only_a_tensor_of_a_device_is_moved_from_it() -> None:
+    line = "x: tensor 'output.weight' (q6_K) (and 4 others) cannot be used with preferred buffer "
+    seen = {}
+    for buffer in ("MTL0_Private", "CUDA_Host", "CUDA0", "CPU_REPACK", "AMX"):
+        placement = Placement({0: "CPU", 1: "MTL0", 2: "CUDA0"})
+        placement.read(f"{line}type {buffer}, using CPU instead")
+        names = [name for name in ("MTL0", "CUDA0", "CUDA1") if placement.moved_from(name)]
+        seen[buffer] = (names, placement.layers[2])
+    assert seen == {
+        "MTL0_Private": (["MTL0"], "CUDA0"),
+        "CUDA_Host": ([], "CUDA0"),
+        "CUDA0": (["CUDA0"], "CPU"),
+        "CPU_REPACK": ([], "CUDA0"),
+        "AMX": ([], "CUDA0"),
+    }
 
 
 def test_a_version_that_does_not_say_where_layers_are_is_not_taken_for_the_cpu() -> None:

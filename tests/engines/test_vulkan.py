@@ -195,6 +195,20 @@ def test_an_allocation_that_fails_leaves_fewer_layers_there(
     assert "Paris" in text_of(say(engine, 1))
 
 
+def test_a_tensor_that_is_too_large_for_the_device_is_told_and_its_layer_is_the_cpus(
+    engine: EngineProcess, starter_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output matrix has 30 MB; all the rest comes in buffers of 16 MB."""
+    monkeypatch.setenv("GGML_VK_FORCE_MAX_BUFFER_SIZE", str(20 << 20))
+    monkeypatch.setenv("GGML_VK_SUBALLOCATION_BLOCK_SIZE", str(16 << 20))
+    info = load(engine, starter_path, n_ctx=64, gpu_layers="all")
+    assert info.place == f"VULKAN {LAYERS - 1}/{LAYERS}"
+    assert [(notice.code, notice.message) for notice in info.notices] == [
+        ("gpu_fallback", "Vulkan0 cannot compute with token_embd.weight (q8_0): the CPU has it")
+    ]
+    assert "Paris" in text_of(say(engine, 1))
+
+
 def test_none_on_the_device_is_the_cpu_alone(engine: EngineProcess, starter_path: Path) -> None:
     info = load(engine, starter_path, gpu_layers=0)
     assert (info.backend, codes(info)) == ("cpu", [])

@@ -17,10 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mutate import Parts, mutations, take_apart
+from splitting import split_gguf
+from tiny import TINY
 
+from ondevice import fit
 from ondevice.errors import ModelNotHere, NotAModelFile, OnDeviceError, UnsupportedModel
 from ondevice.gguf.cursor import FETCH_BYTES
-from ondevice.gguf.header import Header, header_from, read_header
+from ondevice.gguf.header import Header, header_from, read_header, read_model
 from ondevice.gguf.shapes import write_shape
 
 MUTANTS = 420
@@ -315,3 +318,31 @@ def test_reader_needs_nothing_but_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "with an output matrix"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_split_model_is_all_of_its_parts(tied: bool, count: int, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.gguf"
+    write_shape(replace(TINY, n_layers=6, tied=tied), "Q4_0", whole)
+    parts = split_gguf(whole, tmp_path, count=count)
+    assert read_model([whole]) == read_header(whole)
+    told = read_model(parts)
+    assert told.tensors == read_header(whole).tensors
+    assert (told.architecture, told.quantization, told.vocab) == ("llama", "Q4_0", TINY.vocab)
+    size = sum(part.stat().st_size for part in parts)
+    sizes = fit.layer_sizes(told, size, 256)
+    assert sizes == fit.layer_sizes(read_header(whole), size, 256)
+    assert sizes is not None
+    assert min(sizes.layers) == max(sizes.layers)  # also of those in a later part
+
+
+def test_a_part_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
+    write_shape(TINY, "Q4_0", tmp_path / "whole.gguf")
+    first, second = split_gguf(tmp_path / "whole.gguf", tmp_path)
+    second.write_bytes(second.read_bytes()[:-64])
+    with pytest.raises(NotAModelFile, match="64 bytes of weights are missing"):
+        read_model([first, second])
+    second.unlink()
+    with pytest.raises(ModelNotHere, match="model-00002-of-00002"):
+        read_model([first, second])

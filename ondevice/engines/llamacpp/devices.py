@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 from collections.abc import Iterator
@@ -15,12 +16,17 @@ import msgspec
 from ondevice.domain.device import Accelerators, Device
 from ondevice.engines.llamacpp import binding
 from ondevice.errors import EngineMissing
+from ondevice.hardware import probe
 
 _GPU, _INTEGRATED = 1, 2
 """GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU; the others are the CPU and its helpers."""
 _LIBRARY = re.compile(r"(?:lib)?ggml-([a-z]+)\b.*\.(?:so|dylib|dll)$")
 _NO_DEVICE = frozenset({"base", "cpu", "blas", "rpc"})
 """Libraries of ggml that bring no device of this machine."""
+_UNIFIED = "metal"
+"""It calls every device a GPU of its own and counts what this process alone has taken. On Apple
+silicon the memory is the machine's, and a card of an Intel Mac is taken for one, too: at worst it
+gets fewer layers than it could hold."""
 _NAMES = {"mtl": "metal", "rocm": "hip"}
 """What ggml calls a backend whose library and build option have another name."""
 _FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
@@ -41,17 +47,25 @@ _FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
 
 
 def found() -> Accelerators:
-    """What this build can use, with the memory that is free now. Raises EngineMissing."""
+    """What this build can use, with the memory that is free now. Raises EngineMissing.
+
+    Asking for memory opens each device, which takes some of it.
+    """
     folder = Path(binding.load()._lib._name).parent
-    devices = list(_devices(_functions(folder)))
-    dedicated = tuple(each for each in devices if not each.integrated)
-    # As llama.cpp chooses: an integrated one only where there is no other.
-    return Accelerators(_backends(folder), dedicated or tuple(devices))
+    return Accelerators(_backends(folder), _chosen(_functions(folder)))
 
 
 def tell() -> None:
     """Print what is found as JSON, for who asks in a process of its own."""
-    print(msgspec.json.encode(found()).decode())
+    print(f"\n{msgspec.json.encode(found()).decode()}", flush=True)
+
+
+def told(printed: str) -> Accelerators | None:
+    """What `tell` printed, on a line of its own: a driver may print before and after."""
+    for line in reversed(printed.splitlines()):
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(line, type=Accelerators)
+    return None
 
 
 def _backends(folder: Path) -> tuple[str, ...]:
@@ -74,7 +88,15 @@ def _functions(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _devices(ggml: dict[str, Any]) -> Iterator[Device]:
+def _chosen(ggml: dict[str, Any]) -> tuple[Device, ...]:
+    """As llama.cpp chooses: an integrated one only where there is no other."""
+    found = list(_devices(ggml))
+    own = tuple(device for kind, device in found if kind == _GPU)
+    return own or tuple(device for _, device in found)
+
+
+def _devices(ggml: dict[str, Any]) -> Iterator[tuple[int, Device]]:
+    """Each with the kind that ggml says it is."""
     for number in range(ggml["ggml_backend_dev_count"]()):
         handle = ggml["ggml_backend_dev_get"](number)
         kind = ggml["ggml_backend_dev_type"](handle)
@@ -84,13 +106,19 @@ def _devices(ggml: dict[str, Any]) -> Iterator[Device]:
         ggml["ggml_backend_dev_memory"](handle, ctypes.byref(free), ctypes.byref(total))
         registered = ggml["ggml_backend_dev_backend_reg"](handle)
         backend = _text(ggml["ggml_backend_reg_name"](registered)).lower()
-        yield Device(
-            name=_text(ggml["ggml_backend_dev_name"](handle)),
-            description=_text(ggml["ggml_backend_dev_description"](handle)),
-            backend=_NAMES.get(backend, backend),
-            free_bytes=free.value,
-            total_bytes=total.value,
-            integrated=kind == _INTEGRATED,
+        backend = _NAMES.get(backend, backend)
+        integrated = kind == _INTEGRATED or backend == _UNIFIED
+        room = min(free.value, probe.machine_memory().available_bytes) if integrated else free.value
+        yield (
+            kind,
+            Device(
+                name=_text(ggml["ggml_backend_dev_name"](handle)),
+                description=_text(ggml["ggml_backend_dev_description"](handle)),
+                backend=backend,
+                free_bytes=room,
+                total_bytes=total.value,
+                integrated=integrated,
+            ),
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ondevice import errors, fit, units
-from ondevice.domain.device import Offload
+from ondevice.domain.device import Accelerators, Offload
 from ondevice.domain.generation import EngineNotice, LoadOptions
 from ondevice.domain.layout import BATCH, default_n_ctx, may_repack
 from ondevice.domain.memory import KvType
@@ -23,7 +23,7 @@ from ondevice.engines.llamacpp.context import Context
 from ondevice.engines.llamacpp.kv_size import KvSize
 from ondevice.engines.llamacpp.log import Log
 from ondevice.engines.statefile import AdapterBinding, Binding
-from ondevice.gguf.header import read_header
+from ondevice.gguf.header import read_model
 from ondevice.hardware import probe
 
 KV_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8}
@@ -56,7 +56,9 @@ def open_file(
     Raises ModelLoadFailed, UnsupportedModel or AdapterRefused.
     """
     lib.llama_backend_init()
-    model_bytes, there = size_of(file), devices.found()
+    model_bytes = size_of(file)
+    # A driver that hangs or dies when a device is opened leaves the CPU usable.
+    there = Accelerators() if options.gpu_layers == 0 else devices.found()
     layers = tried = offload.first_try(file, options, there.devices)
     while True:
         log.begin()
@@ -80,8 +82,13 @@ def choose(file: ModelFile, options: LoadOptions, gpu_layers: int = 0) -> Choice
     notices: list[EngineNotice] = []
     kv_type = options.kv_type or "f16"
     repack = options.repack
-    if repack is None:  # beside a device llama.cpp keeps none for the layers left to the CPU
-        repack = not gpu_layers and _memory_allows_repacking(file, notices)
+    if gpu_layers:
+        if repack:
+            said = "weights are not repacked beside a GPU, also not those of the CPU's layers"
+            notices.append(EngineNotice("repack", said, unmet=True))
+        repack = False
+    elif repack is None:
+        repack = _memory_allows_repacking(file, notices)
     return Choices(
         threads=options.threads or probe.usable_cores(),
         threads_fixed=options.threads is not None,
@@ -120,9 +127,9 @@ def _memory_allows_repacking(file: ModelFile, notices: list[EngineNotice]) -> bo
 
 
 def _has_faster_form(file: ModelFile) -> bool:
-    """Whether there is anything to repack; of a split GGUF its first part says so."""
+    """Whether there is anything to repack."""
     try:
-        layout = fit.from_header(read_header(file.path), size_of(file))
+        layout = fit.from_header(read_model(file.paths), size_of(file))
     except errors.ModelTrouble:
         return False  # llama.cpp has the last word on the file
     return layout is not None and layout.repackable_bytes > 0
@@ -202,6 +209,9 @@ def _load_weights(
     params = lib.llama_model_default_params()
     params.load_mode = MMAP
     params.use_extra_bufts = choices.repack
+    # Mapped weights are in no such buffer anyway, but each would be told as moved out of one, and
+    # hide in the log what a device cannot compute with.
+    params.no_host = True
     params.n_gpu_layers = choices.gpu_layers
     if not choices.gpu_layers:
         params.devices = ctypes.addressof(_NO_DEVICES)

@@ -68,7 +68,7 @@ def grammar_of(text: str) -> tuple[str, tuple[EngineNotice, ...]]:
     if not unheld:
         return grammar, ()
     said = clean_line(f"the answer may not keep to these parts of the schema: {', '.join(unheld)}")
-    return grammar, (EngineNotice("schema", said),)
+    return grammar, (EngineNotice("schema", said, unmet=True),)
 
 
 def _check(value: Any, depth: int) -> None:

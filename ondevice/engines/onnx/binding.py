@@ -25,8 +25,8 @@ PACKAGES = {
     "onnxruntime-genai-directml": "dml",
     "onnxruntime-genai": "cpu",
 }
-"""Distributions of the one package `onnxruntime_genai`, and what they compute on. All own the same
-files, so one of them alone should be installed (docs/onnx-on-a-gpu.md)."""
+"""Distributions of the one package `onnxruntime_genai`, and what they were built for. All own the
+same files, so one of them alone should be installed (docs/onnx-on-a-gpu.md)."""
 _HANDLE = POINTER(c_void_p)
 _FALLIBLE: dict[str, list[Any]] = {
     "OgaCreateConfig": [c_char_p, _HANDLE],
@@ -151,11 +151,12 @@ def build() -> str:
 
 
 def features() -> str:
-    """The build, what it computes on, and what else is installed in its place."""
+    """The build, what it was built for, and what else is installed in its place. What it computes
+    on is known when a model is loaded: a driver may be missing."""
     load()
     name = package_name()
     others = [each for each in _installed() if each != name]
-    said = f"{build()}: {PACKAGES[name]}"
+    said = f"{build()}: built for {PACKAGES[name]}"
     if not others:
         return said
     beside = " and ".join(others)

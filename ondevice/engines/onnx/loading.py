@@ -74,7 +74,7 @@ def _started(
         if asked == "cpu":
             raise
         said = f"{asked} does not start, so it computes on: cpu ({clean_line(str(error), 160)})"
-        notices.append(EngineNotice("execution_provider", said))
+        notices.append(EngineNotice("execution_provider", said, unmet=True))
     return start("cpu")
 
 
@@ -84,7 +84,7 @@ def _context_size(folder: ModelFolder, options: LoadOptions, notices: list[Engin
     n_ctx = options.n_ctx or default_n_ctx(most)
     if n_ctx > most:
         said = f"the context is {most:,} tokens: more is not allowed by {NAME}"
-        notices.append(EngineNotice("context", said))
+        notices.append(EngineNotice("context", said, unmet=True))
         n_ctx = most
     needed, free = folder.cache_bytes(n_ctx), probe.machine_memory().available_bytes
     if needed > free:
@@ -105,10 +105,10 @@ def _unmet(options: LoadOptions) -> list[EngineNotice]:
     told = []
     if options.kv_type not in (None, "f16"):
         said = f"the KV cache is not of {options.kv_type}: an ONNX folder has a type of its own"
-        told.append(EngineNotice("kv_type", said))
+        told.append(EngineNotice("kv_type", said, unmet=True))
     if options.flash_attention:
         said = "flash attention is no choice for ONNX folders: their graph says how they attend"
-        told.append(EngineNotice("flash_attention", said))
+        told.append(EngineNotice("flash_attention", said, unmet=True))
     return told
 
 
@@ -119,7 +119,7 @@ def _provider(options: LoadOptions, notices: list[EngineNotice]) -> str:
         return "cpu"
     if has == "cpu" and options.gpu_layers is not None:
         said = "this build of onnxruntime-genai has no GPU support: CPU only"
-        notices.append(EngineNotice("gpu_missing", said))
+        notices.append(EngineNotice("gpu_missing", said, unmet=True))
     return has
 
 
@@ -160,7 +160,7 @@ def _fallbacks(
         return []
     if asked not in ("cpu", backend):
         said = f"{asked} was asked for, but it computes on: {backend}"
-        return [EngineNotice("execution_provider", said)]
+        return [EngineNotice("execution_provider", said, unmet=True)]
     made_for = next((each for each in folder.config.providers if each != "cpu"), None)
     if made_for and made_for != backend:
         said = f"{NAME} was made for {made_for}; it computes on: {backend}"
