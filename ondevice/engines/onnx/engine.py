@@ -63,7 +63,7 @@ class OnnxEngine:
             engine="onnx",
             backend=opened.backend,
             build=binding.build(),
-            model_paths=(os.path.realpath(opened.folder.largest),),
+            model_paths=tuple(os.path.realpath(each) for each in opened.folder.mapped),
             n_ctx=context.n_ctx,
             n_ctx_train=context.n_ctx_train,
             threads=opened.threads,
