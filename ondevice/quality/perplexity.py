@@ -156,13 +156,17 @@ def _tokens(model: Opened, text: str, reading: Reading) -> PromptIds:
             f"{reading.window:,}",
             hint=f"Take a smaller one: --window {info.n_ctx}",
         )
-    ids = model.scores.tokenize(Prompt(text=text))
-    if _scored(ids) < 1:
-        raise UsageTrouble("the text is too short: no token is left to be scored")
-    if reading.limit is None:
-        return ids
-    shorter = Prompt(tokens=ids.ids[: ids.begin + reading.limit])
-    return replace(model.scores.tokenize(shorter), begin=ids.begin)
+    whole = model.scores.tokenize(Prompt(text=text))
+    limit = None if reading.limit is None else whole.begin + reading.limit
+    read = replace(whole, ids=whole.ids[:limit])
+    if _scored(read) < 1:
+        raise UsageTrouble(
+            "the text is too short: no token is left to be scored",
+            hint="The first token of a text has nothing before it, so it takes two at least.",
+        )
+    if read == whole:
+        return whole
+    return replace(model.scores.tokenize(Prompt(tokens=read.ids)), begin=whole.begin)
 
 
 def _scored(ids: PromptIds) -> int:
