@@ -103,7 +103,7 @@ def _print(found: Comparison) -> None:
     print_table(rows)
     click.echo()
     prompts = f"{found.same} of {found.prompts} prompts"
-    if found.agreed_tokens is None:
+    if found.agreed_tokens is None or found.longer_tokens is None:
         click.echo(
             f"{prompts} have the same text; the vocabularies differ, so tokens do not compare"
         )
@@ -121,7 +121,8 @@ def _print(found: Comparison) -> None:
 
 def _print_difference(each: Difference) -> None:
     before = clean_line(each.before[-SHOWN:], SHOWN)
-    click.echo(f"prompt {each.prompt}, token {each.token}: … {before}")
+    token = "" if each.token is None else f", token {each.token}"
+    click.echo(f"prompt {each.prompt}{token}: … {before}")
     for name, text, gap in zip("AB", each.texts, each.gaps, strict=True):
         went_on = clean_line(text[: 2 * SHOWN], 2 * SHOWN) or "(ends)"
         said = "" if gap is None else f"  gap {gap:.4f}"
