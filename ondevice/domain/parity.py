@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ondevice.domain.generation import EngineInfo
+
 MiddleAndSpread = tuple[float, float] | None
 """Median and interquartile range; None where nothing was measured."""
 
@@ -23,10 +25,8 @@ class Side:
 
     model: str
     quantization: str
-    engine: str
-    backend: str
-    threads: int
-    n_ctx: int
+    info: EngineInfo
+    """How and where it was loaded, with its threads and notices as they were at the end."""
     prefill_tok_per_s: MiddleAndSpread
     decode_tok_per_s: MiddleAndSpread
     peak_private_bytes: int | None

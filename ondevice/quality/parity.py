@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from ondevice.domain.generation import (
@@ -94,18 +94,19 @@ def compare(
     files: tuple[ModelFile, ModelFile],
     prompts: Sequence[Prompt],
     max_tokens: int,
-    options: LoadOptions,
+    options: tuple[LoadOptions, LoadOptions],
     start: Start = registry.in_child,
 ) -> Iterator[ParityEvent]:
     """Yield Crowded where that is so, two Ready, Progress after each answer, one Comparison.
 
-    Answers are greedy, of at most `max_tokens`, and each prompt is evaluated whole. Raises
-    EngineTrouble; closing the iterator stops it.
+    Each file has options of its own. Answers are greedy, of at most `max_tokens`, and each prompt
+    is evaluated whole. Raises EngineTrouble; closing the iterator stops it.
     """
     needed = sum(mark_of(*paths)[2] for paths in {file.paths for file in files})
     if needed > (free := machine_memory().available_bytes):
         yield Crowded(needed, free)
-    with opened(files[0], options, start) as one, opened(files[1], options, start) as other:
+    first, second = zip(files, options, strict=True)
+    with opened(*first, start) as one, opened(*second, start) as other:
         yield Ready(one.file, one.info)
         yield Ready(other.file, other.info)
         read = [[model.scores.tokenize(prompt) for prompt in prompts] for model in (one, other)]
@@ -205,6 +206,7 @@ def _log_probabilities(model: Opened, ids: Ids, choices: Ids) -> tuple[float, ..
 
 def _side(answers: _Answers) -> Side:
     model, done = answers.model, [each.done for each in answers.measured]
+    later = [notice for each in answers.measured for notice in each.notices]
     prefill, decode = (
         middle_and_spread([rate for rate in rates if rate is not None])
         for rates in (
@@ -217,10 +219,7 @@ def _side(answers: _Answers) -> Side:
     return Side(
         model=model.file.name,
         quantization=model.file.quantization,
-        engine=model.info.engine,
-        backend=model.info.backend,
-        threads=done[-1].threads,
-        n_ctx=model.info.n_ctx,
+        info=replace(model.info, threads=done[-1].threads, notices=(*model.info.notices, *later)),
         prefill_tok_per_s=prefill,
         decode_tok_per_s=decode,
         peak_private_bytes=max((each for each in private if each is not None), default=None),

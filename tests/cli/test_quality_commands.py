@@ -11,8 +11,28 @@ from typing import Any
 import pexpect
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
+from known_logits import IM_END, Logits, token, write_known
 
+from ondevice.cli.compare import _print
+from ondevice.domain.device import Device, DeviceUse, Offload
+from ondevice.domain.generation import EngineInfo
+from ondevice.domain.parity import Comparison, Side
+
+ON_THE_CPU = {"backend": "cpu", "place": "CPU", "device_bytes": 0, "devices": [], "notices": []}
+LOADED = {"flash_attention": False, "mapped": True, "kv_type": "f16"}
 QUICK = ("--window", "32", "-n", "40")
+
+
+@pytest.fixture
+def all_on_a_gpu(home: Path) -> None:
+    """The settings ask for a GPU, of which this build says that it has none."""
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "settings.toml").write_text('gpu_layers = "all"\n')
+
+
+def codes(of: dict[str, Any]) -> list[str]:
+    """Of the notices in a document."""
+    return [notice["code"] for notice in of["notices"]]
 
 
 def document(cli: Cli, *arguments: str | Path, **how: Any) -> dict[str, Any]:
@@ -34,6 +54,11 @@ class TestPerplexity:
         assert (first["path"], second["path"]) == (str(starter_path), str(onnx_path))
         assert (first["engine"], second["engine"]) == ("llama.cpp", "onnx")
         assert first["quantization"] == "Q4_1"
+        assert first | ON_THE_CPU | LOADED == first
+        assert second | ON_THE_CPU == second
+        assert second["kv_type"] is None  # the folder's own
+        assert first["build"].startswith("llama-cpp-python ")
+        assert (first["n_ctx"], first["threads"] > 0) == (256, True)
         assert first["tokens"] == second["tokens"] == 39
         assert first["divergence"] is None
         assert first["perplexity"]["standard_error"] > 0
@@ -49,9 +74,20 @@ class TestPerplexity:
             *("MODEL", "QUANT", "ENGINE", "TOKENS", "PERPLEXITY", "KL", "SAME", "FIRST", "RATIO")
         ]
         assert "reference" in first
+        assert "  llama.cpp CPU  " in first
         assert second.split()[-4:] == ["0", "100", "%", "1"]
         assert "7.3 MB of logits are kept on the disk until this ends" in outcome.err
         assert "39 of 39 tokens" in outcome.err
+
+    @pytest.mark.usefixtures("all_on_a_gpu")
+    @pytest.mark.parametrize(
+        ("given", "told"), [((), ["gpu_missing"]), (("--gpu-layers", "0"), [])], ids=str
+    )
+    def test_the_layers_on_a_gpu_are_those_of_the_settings_or_the_option(
+        self, cli: Cli, starter_path: Path, given: tuple[str, ...], told: list[str]
+    ) -> None:
+        made = document(cli, "perplexity", starter_path, *QUICK, *given)
+        assert codes(made["models"][0]) == told
 
     def test_a_text_comes_from_a_file_or_a_pipe(
         self, cli: Cli, starter_path: Path, tmp_path: Path
@@ -88,6 +124,10 @@ class TestPerplexity:
                 ("smollm2-135m-instruct", "-f", "/dev/zero"), 2, "over 2 MB", id="too long"
             ),
             pytest.param(("smollm2-135m-instruct", "--window", "8"), 2, "--window", id="window"),
+            pytest.param(("smollm2-135m-instruct", "-n", "1"), 2, "too short", id="one token"),
+            pytest.param(
+                ("smollm2-135m-instruct", "--gpu-layers", "some"), 2, "'some'", id="layers"
+            ),
         ],
     )
     def test_bad_input_is_one_line(
@@ -132,6 +172,25 @@ class TestPerplexity:
         assert list((home / "cache" / "logits").iterdir()) == []
 
 
+KNOWN: dict[str, Logits] = {
+    "one": {
+        token("a"): {token("b"): 5},
+        token("b"): {token("c"): 4, token("d"): 3},
+        token("c"): {IM_END: 5},
+        token("x"): {IM_END: 5, token("y"): 3},
+    },
+    "other": {
+        token("a"): {token("b"): 5},
+        token("q"): {token("b"): 5},
+        token("b"): {token("c"): 3.5, token("d"): 4},
+        token("d"): {token("e"): 5},
+        token("e"): {IM_END: 5},
+        token("x"): {IM_END: 2, token("y"): 4},
+        token("y"): {IM_END: 5},
+    },
+}
+
+
 class TestCompare:
     def test_one_document_holds_every_number(
         self, cli: Cli, starter_path: Path, onnx_path: Path, tmp_path: Path, home: Path
@@ -144,10 +203,13 @@ class TestCompare:
         assert made["agreement"] == made["agreed_tokens"] / made["longer_tokens"]
         for side, engine in zip(made["sides"], ("llama.cpp", "onnx"), strict=True):
             assert (side["engine"], side["n_ctx"]) == (engine, 512)
+            assert side | ON_THE_CPU == side
+            assert side["threads"] > 0
             assert side["decode_tok_per_s"]["median"] > 0
             assert side["prefill_tok_per_s"]["iqr"] >= 0
             assert side["peak_private_bytes"] > 10 << 20
             assert side["model_pages_bytes"] > 10 << 20
+        assert made["sides"][0] | LOADED == made["sides"][0]
         assert not (home / "data").exists()  # nothing of it is stored
 
     def test_the_report_says_the_same(self, cli: Cli, starter_path: Path, tmp_path: Path) -> None:
@@ -173,6 +235,70 @@ class TestCompare:
         assert made["agreement"] is None
         assert [each["gaps"] for each in made["differences"]] in ([], [[None, None]])
 
+    def test_differences_are_told_with_their_places_and_gaps(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        one, other = (write_known(tmp_path / name, KNOWN[name]) for name in KNOWN)
+        outcome = cli("compare", one, other, "-", "--raw", "--threads", "1", piped=b"a\nx\n")
+        assert outcome.code == 0
+        report = outcome.out.splitlines()
+        assert ["engine", "onnx", "CPU", "onnx", "CPU"] in [line.split() for line in report]
+        assert not any(line.startswith("device memory") for line in report)
+        assert report[report.index("") + 1 :] == [
+            "agreement 16.7 %: 1 of 6 tokens before the first difference",
+            "the same answer to 0 of 2 prompts",
+            *("", "prompt 1, token 2: … b", "  A  gap 1.0000  c", "  B  gap 0.5000  de"),
+            *("", "prompt 2, token 1: … ", "  A  gap 2.0000  (ends)", "  B  gap 2.0000  y"),
+        ]
+
+    def test_no_place_among_tokens_is_told_where_the_vocabularies_differ(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        one, other = (write_known(tmp_path / name, KNOWN[name]) for name in KNOWN)
+        tokenizer = json.loads((other / "tokenizer.json").read_text())
+        vocabulary = tokenizer["model"]["vocab"]
+        vocabulary["a"], vocabulary["q"] = vocabulary["q"], vocabulary["a"]
+        (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+        outcome = cli("compare", one, other, "-", "--raw", piped=b"a")
+        report = outcome.out.splitlines()
+        assert report[report.index("") + 1 :] == [
+            "0 of 1 prompts have the same text; the vocabularies differ, so tokens do not compare",
+            *("", "prompt 1: … b", "  A  c", "  B  de"),
+        ]
+
+    @pytest.mark.usefixtures("all_on_a_gpu")
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ((), [["gpu_missing"], ["gpu_missing"]]),
+            (("0",), [[], []]),
+            (("0", "all"), [[], ["gpu_missing"]]),
+        ],
+        ids=str,
+    )
+    def test_layers_on_a_gpu_are_for_both_or_for_each(
+        self, cli: Cli, tmp_path: Path, given: tuple[str, ...], told: list[list[str]]
+    ) -> None:
+        one, other = (write_known(tmp_path / name, KNOWN[name]) for name in KNOWN)
+        options = [part for layers in given for part in ("--gpu-layers", layers)]
+        made = document(cli, "compare", one, other, "-", "--raw", *options, piped=b"a")
+        assert [codes(side) for side in made["sides"]] == told
+
+    def test_three_numbers_of_layers_are_one_line(self, cli: Cli, tmp_path: Path) -> None:
+        folder = write_known(tmp_path / "one", KNOWN["one"])
+        outcome = cli("compare", folder, folder, "-", *["--gpu-layers", "0"] * 3, piped=b"a")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert len(outcome.err.splitlines()) == 2
+
+    def test_objects_may_come_through_a_pipe(self, cli: Cli, tmp_path: Path) -> None:
+        folder = write_known(tmp_path / "one", KNOWN["one"])
+        piped = b'\n{"prompt": "a"}\r\n{"prompt": "x"}\n'
+        made = document(cli, "compare", folder, folder, "-", "--raw", piped=piped)
+        assert (made["prompts"], made["longer_tokens"]) == (2, 4)  # "bc." and "."
+        outcome = cli("compare", folder, folder, "-", "--raw", piped=b"{a}\nx")
+        assert outcome.code == 2
+        assert "prompt 1 is no JSON object" in outcome.err
+
     @pytest.mark.parametrize(
         ("name", "content", "said"),
         [
@@ -196,3 +322,32 @@ class TestCompare:
         outcome = cli("compare", starter_path, starter_path, "-", "-c", "256", piped=b"word " * 300)
         assert (outcome.code, outcome.out) == (4, "")
         assert "the context holds 256" in outcome.err
+
+
+def loaded(offload: Offload, backend: str) -> Side:
+    """One side of a comparison."""
+    info = EngineInfo(
+        engine="llama.cpp",
+        backend=backend,
+        build="",
+        model_paths=(),
+        n_ctx=512,
+        n_ctx_train=512,
+        threads=2,
+        threads_fixed=True,
+        flash_attention=False,
+        repacked=False,
+        has_template=True,
+        pid=1,
+        offload=offload,
+    )
+    return Side("starter", "Q4_1", info, None, None, 1 << 20, 1 << 20, 1)
+
+
+def test_layers_on_a_device_are_told_with_its_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    card = Device("Vulkan0", "A card", "vulkan", 1 << 30, 1 << 30)
+    some = loaded(Offload(31, (DeviceUse(card, 1, 5 << 20),)), "vulkan")
+    _print(Comparison((loaded(Offload(31), "cpu"), some), 1, 1, 1, 1, 0, ()))
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "engine llama.cpp CPU llama.cpp VULKAN 1/31" in rows
+    assert "device memory 5.0 MB" in rows

@@ -36,7 +36,7 @@ OPTIONS = LoadOptions(n_ctx=512)
 def compared(
     one: ModelFile, other: ModelFile, max_tokens: int = 24, prompts: Sequence[Prompt] = PROMPTS
 ) -> Comparison:
-    *_, last = compare((one, other), prompts, max_tokens, OPTIONS)
+    *_, last = compare((one, other), prompts, max_tokens, (OPTIONS, OPTIONS))
     assert isinstance(last, Comparison)
     return last
 
@@ -48,7 +48,7 @@ def test_a_file_agrees_with_itself(either_file: ModelFile) -> None:
     assert found.agreed_tokens == found.longer_tokens == found.sides[0].tokens
     assert found.other_ids == 0
     for side in found.sides:
-        assert side.engine == either_file.engine
+        assert (side.info.engine, side.info.place) == (either_file.engine, "CPU")
         assert side.decode_tok_per_s is not None
         assert side.prefill_tok_per_s is not None
         assert side.peak_private_bytes is not None
@@ -60,7 +60,7 @@ def test_two_engines_with_the_same_weights_read_the_same_and_differ_where_it_is_
     starter_file: ModelFile, onnx_file: ModelFile
 ) -> None:
     found = compared(starter_file, onnx_file, max_tokens=48)
-    assert [side.engine for side in found.sides] == ["llama.cpp", "onnx"]
+    assert [side.info.engine for side in found.sides] == ["llama.cpp", "onnx"]
     assert found.other_ids == 0
     assert found.agreement is not None
     assert found.agreement > 0.3
@@ -139,6 +139,16 @@ def test_a_token_that_ends_one_answer_alone_has_no_gap(tmp_path: Path) -> None:
     assert found.differences == (Difference(1, 1, "", ("", "!"), (None, None)),)
 
 
+def test_an_answer_that_was_cut_off_has_no_gap_there(tmp_path: Path) -> None:
+    file = known(tmp_path / "one", {token("a"): {token("a"): 5}}, (IM_END,))
+    larger, smaller = OPTIONS, LoadOptions(n_ctx=4)
+    *_, found = compare((file, file), [Prompt(text="a")], 8, (larger, smaller))
+    assert isinstance(found, Comparison)
+    (each,) = found.differences
+    assert (each.token, each.before, each.texts) == (4, "aaa", ("aaaaa", ""))
+    assert each.gaps == (None, None)
+
+
 def test_the_other_engine_with_several_end_tokens_ends_alike(
     starter_file: ModelFile, onnx_file: ModelFile, tmp_path: Path
 ) -> None:
@@ -165,13 +175,13 @@ def test_a_split_file_counts_with_all_its_parts(
     whole, split = (ModelFile(each, "llama.cpp", each.name) for each in (path, parts[0]))
     total = sum(part.stat().st_size for part in parts)
     for other, needed in ((split, total), (whole, total + path.stat().st_size)):
-        events = compare((split, other), PROMPTS, 2, OPTIONS)
+        events = compare((split, other), PROMPTS, 2, (OPTIONS, OPTIONS))
         assert next(events) == Crowded(needed, 1024)
         events.close()  # type: ignore[attr-defined]
 
 
 def test_they_take_turns_and_say_how_far_they_are(starter_file: ModelFile) -> None:
-    events = list(compare((starter_file, starter_file), PROMPTS, 2, OPTIONS))
+    events = list(compare((starter_file, starter_file), PROMPTS, 2, (OPTIONS, OPTIONS)))
     assert [type(event) for event in events] == [Ready, Ready, *[Progress] * 6, Comparison]
     progress = [event for event in events if isinstance(event, Progress)]
     assert [(each.done, each.total) for each in progress] == [(n, 6) for n in range(1, 7)]

@@ -73,6 +73,7 @@ class OnnxEngine:
             has_template=prompts.has_template,
             pid=os.getpid(),
             notices=opened.notices,
+            kv_type=None,
             capabilities=("scores",),
             thinking=prompts.thinking,
             vocabulary=context.vocabulary(),
