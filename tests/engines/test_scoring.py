@@ -12,7 +12,6 @@ import psutil
 import pytest
 import score_reference
 from driving import PATIENCE_S, StartEcho, done_of, notices_of, pid_of, text_of
-from known_logits import ENDOFTEXT, IM_END, token, write_known
 from onnx_folder import Shape, write_tiny
 
 from ondevice import errors
@@ -286,30 +285,6 @@ def test_a_step_of_one_token_is_not_what_the_library_wrote_to(tmp_path: Path) ->
     assert last_alone[0] > -30
     engine.load(ModelFile(folder, "onnx", "tiny"), LoadOptions(n_ctx=129))  # no room for more
     assert chosen(engine, (70,) * 129, (9,)) == last_alone
-    engine.close()
-
-
-def test_a_prompt_that_ends_with_the_pad_token_is_read_to_its_end(tmp_path: Path) -> None:
-    """Which is the end token, in the configs that the library's builder writes."""
-    rows = {token("z"): {token("a"): 5}, IM_END: {token("b"): 5}}
-    engine = EngineProcess("onnx")
-    folder = write_known(tmp_path / "model", rows, (IM_END,))
-    engine.load(ModelFile(folder, "onnx", "known"), LoadOptions(n_ctx=512))
-    prompt = Prompt(tokens=(token("z"), IM_END))
-    events = list(engine.generate(GenerationRequest(prompt, GREEDY, max_tokens=1)))
-    assert done_of(events).ids == (token("b"),)
-    engine.close()
-
-
-def test_of_several_end_tokens_the_one_that_was_taken_is_told(tmp_path: Path) -> None:
-    first, second = ENDOFTEXT, IM_END
-    folder = write_known(tmp_path / "model", {token("z"): {first: 2, second: 5}}, (first, second))
-    engine = EngineProcess("onnx")
-    engine.load(ModelFile(folder, "onnx", "known"), LoadOptions(n_ctx=512))
-    events = list(engine.generate(GenerationRequest(Prompt(text="z"), GREEDY)))
-    assert (done_of(events).ids, done_of(events).finish_reason) == ((second,), "stop")
-    one, other = chosen(engine, (token("z"),), (first, second))
-    assert other - one == pytest.approx(5 - 2, abs=1e-4)
     engine.close()
 
 
