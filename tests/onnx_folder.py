@@ -310,11 +310,12 @@ def write_smollm2(folder: Path, gguf_path: Path, int4: bool = False) -> Path:
     return write(folder, shape, weights, tokens, int4=int4)
 
 
-def move_weights(graph: Path, location: str) -> None:
-    """Let every tensor outside of the graph stand in `location`; the file stays where it is."""
+def move_weights(graph: Path, location: str, only: str = "") -> None:
+    """Let every tensor outside of the graph, or only one, stand in `location`; the file stays where
+    it is."""
     model = onnx.load_model(str(graph), load_external_data=False)
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
-            if entry.key == "location":
+            if entry.key == "location" and only in ("", tensor.name):
                 entry.value = location
     graph.write_bytes(model.SerializeToString())

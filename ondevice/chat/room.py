@@ -195,7 +195,7 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
     if layout is None:
         return 0, 0
     there = memory_without(info.pid)
-    kv, flash = info.kv_type, bool(info.flash_attention)
+    kv, flash = info.kv_type or "f16", bool(info.flash_attention)
     verdict = fit.verdict(layout, there, wanted, kv_type=kv, flash_attention=flash)
     larger = verdict.n_ctx_that_fits or 0
 

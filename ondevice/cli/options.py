@@ -85,12 +85,13 @@ of_answer = _together(
     click.option("--seed", type=int, help="Repeats a run exactly."),
     click.option("--schema", type=INPUT, metavar="FILE", help="JSON schema the answer keeps to."),
 )
+of_gpu = click.option(
+    "--gpu-layers", type=GPU_LAYERS, help="Layers on a GPU. Default: auto, as many as fit."
+)
 of_loading = _together(
     click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context."),
     click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else follows the load."),
-    click.option(
-        "--gpu-layers", type=GPU_LAYERS, help="Layers on a GPU. Default: auto, as many as fit."
-    ),
+    of_gpu,
     click.option("--kv-type", type=click.Choice(["f16", "q8_0"]), help="Numbers of the KV cache."),
     click.option("--flash-attention", type=ON_OFF, help="Default: off on a CPU."),
     click.option("--repack", type=ON_OFF, help="Default: on if memory allows."),

@@ -10,7 +10,8 @@ import click
 
 from ondevice import catalog, units
 from ondevice.cli.answering import say
-from ondevice.cli.options import CONTEXT, TOKENS, settings_for
+from ondevice.cli.conditions import conditions
+from ondevice.cli.options import CONTEXT, TOKENS, of_gpu, settings_for
 from ondevice.cli.progress import StatusLine
 from ondevice.cli.table import print_table
 from ondevice.cli.texts import TEXT_FILE, read_text
@@ -33,6 +34,7 @@ APART = ("KL", "SAME FIRST", "RATIO")
 @click.option("--window", type=CONTEXT, default=WINDOW, show_default=True, help="Ids read at once.")
 @click.option("--stride", type=TOKENS, help="Tokens that each window adds; default: half of it.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else the physical cores.")
+@of_gpu
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def perplexity(models: tuple[str, ...], **options: Any) -> None:
     """Say how well each MODEL predicts a text, window by window.
@@ -46,8 +48,15 @@ def perplexity(models: tuple[str, ...], **options: Any) -> None:
     paths = user_paths()
     known = catalog.load(paths.user_catalogue)
     window, stride = options["window"], options["stride"]
-    threads = options["threads"] or settings_for("threads").load_options.threads
-    reading = Reading(window, stride or window // 2, options["tokens"], threads)
+    usual = settings_for("threads", "gpu_layers").load_options
+    layers = usual.gpu_layers if options["gpu_layers"] is None else options["gpu_layers"]
+    reading = Reading(
+        window,
+        stride or window // 2,
+        options["tokens"],
+        threads=options["threads"] or usual.threads,
+        gpu_layers=layers,
+    )
     files = [local.resolve(name, known) for name in models]
     reference = local.resolve(options["reference"], known) if options["reference"] else None
     text = read_text(options["text"]) if options["text"] else own_text()
@@ -108,7 +117,8 @@ def _name(file: ModelFile) -> str:
 def _print(rows: list[Assessment], with_reference: bool) -> None:
     table: list[tuple[str, ...]] = [(*HEAD, *(APART if with_reference else ()))]
     for row in rows:
-        cells = (row.model, row.quantization, row.engine, units.count(row.tokens))
+        where = f"{row.info.engine} {row.info.place}"
+        cells = (row.model, row.quantization, where, units.count(row.tokens))
         ours = units.estimate(row.perplexity.value, row.perplexity.standard_error)
         apart = row.divergence
         if apart is None:
@@ -129,8 +139,11 @@ def _document(rows: list[Assessment], files: list[ModelFile], reading: Reading) 
     return {
         "window": reading.window,
         "stride": reading.stride,
-        "models": [
-            {"path": clean_line(str(file.path), 4000), **asdict(row)}
-            for row, file in zip(rows, files, strict=True)
-        ],
+        "models": [_entry(row, file) for row, file in zip(rows, files, strict=True)],
     }
+
+
+def _entry(row: Assessment, file: ModelFile) -> dict[str, Any]:
+    figures = asdict(row)
+    del figures["info"]
+    return {"path": clean_line(str(file.path), 4000)} | figures | conditions(row.info)

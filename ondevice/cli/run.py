@@ -13,6 +13,7 @@ import click
 from ondevice import catalog, errors, units
 from ondevice.cli import answering
 from ondevice.cli.answering import Options, say, write_answer
+from ondevice.cli.conditions import devices
 from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, settings_for
 from ondevice.domain.generation import (
     COMPLETION_MODE,
@@ -170,24 +171,6 @@ def _summary(info: EngineInfo, measured: Measured) -> str:
     return " · ".join(parts)
 
 
-def _devices(info: EngineInfo) -> list[dict[str, Any]]:
-    """Those that hold layers, with their memory once the model was loaded."""
-    if info.offload is None:
-        return []
-    return [
-        {
-            "name": use.device.name,
-            "description": storable(use.device.description),
-            "layers": use.layers,
-            "of_layers": info.offload.of,
-            "used_bytes": use.used_bytes,
-            "free_bytes": use.device.free_bytes,
-            "total_bytes": use.device.total_bytes,
-        }
-        for use in info.offload.devices
-    ]
-
-
 def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str, Any]:
     done, memory, cost = measured.done, measured.memory, measured.cost
     power = measured.electricity.usd
@@ -196,7 +179,7 @@ def _document(file: ModelFile, info: EngineInfo, measured: Measured) -> dict[str
         "model": file.name,
         "engine": info.engine,
         "backend": info.backend,
-        "devices": _devices(info),
+        "devices": devices(info),
         "finish_reason": done.finish_reason,
         "usage": {
             "prompt_tokens": done.usage.prompt_tokens,

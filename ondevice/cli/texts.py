@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -38,12 +39,16 @@ def read_text(path: Path) -> str:
 
 
 def read_prompts(path: Path) -> list[str]:
-    """One a line, blank ones left out; of a .jsonl file the `prompt` of each object.
+    """One a line, blank ones left out; of a .jsonl file the `prompt` of each object, and so of
+    stdin where its first line that is not blank begins with `{`.
 
     Raises UsageTrouble.
     """
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    if path.suffix.lower() == ".jsonl":
+    # not splitlines(), which also splits at what may stand in a prompt, such as U+2028
+    text = io.StringIO(read_text(path), newline=None)
+    lines = [line.rstrip("\n") for line in text if line.strip()]
+    objects = bool(lines) and lines[0].lstrip().startswith("{")
+    if path.suffix.lower() == ".jsonl" or (str(path) == "-" and objects):
         lines = [_prompt_of(line, number) for number, line in enumerate(lines, start=1)]
     if not lines:
         raise UsageTrouble("there is no prompt", hint="Write one a line.")

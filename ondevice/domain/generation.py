@@ -131,7 +131,8 @@ class EngineInfo:
     load_s: float = 0.0
     """From the start of that process to ready."""
     notices: tuple[EngineNotice, ...] = ()
-    kv_type: KvType = "f16"
+    kv_type: KvType | None = "f16"
+    """None where the model has a type of its own."""
     adapters: tuple[Adapter, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     """What only some engines can do."""
@@ -166,6 +167,13 @@ class EngineInfo:
         if offload.layers == offload.of:
             return f"{name}+CPU"
         return f"{name} {offload.layers}/{offload.of}"
+
+    @property
+    def device_bytes(self) -> int | None:
+        """Of its buffers on devices: 0 on the CPU alone, None where the engine does not say."""
+        if self.offload is not None and self.offload.of:
+            return self.offload.used_bytes
+        return 0 if self.backend == "cpu" else None
 
 
 @dataclass(frozen=True, slots=True)

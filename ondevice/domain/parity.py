@@ -2,7 +2,8 @@
 
 agreement   tokens that both make before their first difference, as a share of those of the longer
             answer; after it they answer different texts, which says nothing more
-difference  the first place where they take different tokens
+difference  the first place where they take different tokens. End tokens are alike: a model that has
+            several says the same with each
 gap         how much more probable, as a difference of log-probabilities, a model finds its own
             token there than the other's, both after the same ids. Near 0 it was a toss-up, which
             rounding decides
@@ -11,6 +12,8 @@ gap         how much more probable, as a difference of log-probabilities, a mode
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from ondevice.domain.generation import EngineInfo
 
 MiddleAndSpread = tuple[float, float] | None
 """Median and interquartile range; None where nothing was measured."""
@@ -22,10 +25,8 @@ class Side:
 
     model: str
     quantization: str
-    engine: str
-    backend: str
-    threads: int
-    n_ctx: int
+    info: EngineInfo
+    """How and where it was loaded, with its threads and notices as they were at the end."""
     prefill_tok_per_s: MiddleAndSpread
     decode_tok_per_s: MiddleAndSpread
     peak_private_bytes: int | None
@@ -40,14 +41,15 @@ class Difference:
 
     prompt: int
     """Which one, from 1."""
-    token: int
-    """Of the answer, from 1."""
+    token: int | None
+    """Of the answer, from 1; None where the vocabularies differ."""
     before: str
     """What both had written."""
     texts: tuple[str, str]
     """How each goes on."""
     gaps: tuple[float | None, float | None]
-    """Of each model by its own probabilities; None where the vocabularies differ."""
+    """Of each model by its own probabilities; None where the vocabularies differ, where an answer
+    was cut off there, and where one token ends only one of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,15 @@ class Comparison:
     """Prompts with the same answer."""
     agreed_tokens: int | None
     """Before the first differences; None where the vocabularies differ."""
-    longer_tokens: int
-    """Of the longer answer to each prompt."""
+    longer_tokens: int | None
+    """Of the longer answer to each prompt; None as above."""
     other_ids: int | None
     """Prompts that the two read as different tokens."""
     differences: tuple[Difference, ...]
 
     @property
     def agreement(self) -> float | None:
-        """Unknown without a token."""
+        """Unknown without a token, and where the vocabularies differ."""
         if self.agreed_tokens is None or not self.longer_tokens:
             return None
         return self.agreed_tokens / self.longer_tokens

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
+from ondevice.domain.generation import EngineInfo
+
 WINDOW = 512
 """Tokens, as llama.cpp's tool has it."""
 
@@ -73,8 +75,8 @@ class Assessment:
 
     model: str
     quantization: str
-    engine: str
-    backend: str
+    info: EngineInfo
+    """How and where it was loaded."""
     tokens: int
     """Scored ones."""
     perplexity: Estimate

@@ -51,9 +51,9 @@ class ModelFolder:
     """What the graph says of its tensors."""
 
     @property
-    def largest(self) -> Path:
-        """The file whose pages are the model's pages."""
-        return self.weights[0] if self.weights else self.graph
+    def mapped(self) -> tuple[Path, ...]:
+        """The files whose pages are the model's pages."""
+        return self.weights or (self.graph,)
 
     def cache_bytes(self, n_ctx: int) -> int:
         """Of a KV cache for `n_ctx` tokens."""

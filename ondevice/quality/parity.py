@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from ondevice.domain.generation import (
@@ -32,6 +32,8 @@ from ondevice.measure import measure
 from ondevice.quality.models import Opened, Start, check_same_vocabulary, opened
 
 Ids = tuple[int, ...]
+END = -1
+"""Stands for every end token where answers are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,12 @@ class _Answers:
     def ids(self, prompt: int) -> Ids:
         return self.measured[prompt].done.ids
 
+    def compared(self, prompt: int) -> Ids:
+        """The ids with END in the place of an end token."""
+        ids = self.ids(prompt)
+        ended = self.measured[prompt].done.finish_reason == "stop"  # no text was given to stop at
+        return (*ids[:-1], END) if ended else ids
+
     def text(self, prompt: int) -> str:
         return self.measured[prompt].text
 
@@ -86,18 +94,19 @@ def compare(
     files: tuple[ModelFile, ModelFile],
     prompts: Sequence[Prompt],
     max_tokens: int,
-    options: LoadOptions,
+    options: tuple[LoadOptions, LoadOptions],
     start: Start = registry.in_child,
 ) -> Iterator[ParityEvent]:
     """Yield Crowded where that is so, two Ready, Progress after each answer, one Comparison.
 
-    Answers are greedy, of at most `max_tokens`, and each prompt is evaluated whole. Raises
-    EngineTrouble; closing the iterator stops it.
+    Each file has options of its own. Answers are greedy, of at most `max_tokens`, and each prompt
+    is evaluated whole. Raises EngineTrouble; closing the iterator stops it.
     """
-    needed = sum(mark_of(path)[2] for path in {file.path for file in files})
+    needed = sum(mark_of(*paths)[2] for paths in {file.paths for file in files})
     if needed > (free := machine_memory().available_bytes):
         yield Crowded(needed, free)
-    with opened(files[0], options, start) as one, opened(files[1], options, start) as other:
+    first, second = zip(files, options, strict=True)
+    with opened(*first, start) as one, opened(*second, start) as other:
         yield Ready(one.file, one.info)
         yield Ready(other.file, other.info)
         read = [[model.scores.tokenize(prompt) for prompt in prompts] for model in (one, other)]
@@ -132,7 +141,7 @@ def _comparison(both: tuple[_Answers, _Answers], read: list[list[PromptIds]]) ->
     one, other = both
     numbers = range(len(read[0]))
     comparable = _comparable(one.model, other.model, read[0])
-    agreed = [common_prefix(one.ids(each), other.ids(each)) for each in numbers]
+    agreed = [common_prefix(one.compared(each), other.compared(each)) for each in numbers]
     longer = [max(len(one.ids(each)), len(other.ids(each))) for each in numbers]
     same = [
         agreed[each] == longer[each] if comparable else one.text(each) == other.text(each)
@@ -144,7 +153,7 @@ def _comparison(both: tuple[_Answers, _Answers], read: list[list[PromptIds]]) ->
         prompts=len(numbers),
         same=sum(same),
         agreed_tokens=sum(agreed) if comparable else None,
-        longer_tokens=sum(longer),
+        longer_tokens=sum(longer) if comparable else None,
         other_ids=sum(left.ids != right.ids for left, right in pairs) if comparable else None,
         differences=tuple(
             _difference(both, each, read if comparable else None, agreed[each])
@@ -172,7 +181,7 @@ def _difference(
     gaps: list[float | None] = [None, None]
     if read is not None:
         taken = [side.ids(prompt)[at : at + 1] for side in both]
-        if all(taken):
+        if all(taken) and taken[0] != taken[1]:
             choices = (*taken[0], *taken[1])
             for number, side in enumerate(both):
                 ids = read[number][prompt].ids + side.ids(prompt)[:at]
@@ -180,7 +189,7 @@ def _difference(
                 gaps[number] = found[number] - found[1 - number]
     return Difference(
         prompt=prompt + 1,
-        token=at + 1,
+        token=None if read is None else at + 1,
         before=before,
         texts=(texts[0][len(before) :], texts[1][len(before) :]),
         gaps=(gaps[0], gaps[1]),
@@ -197,6 +206,7 @@ def _log_probabilities(model: Opened, ids: Ids, choices: Ids) -> tuple[float, ..
 
 def _side(answers: _Answers) -> Side:
     model, done = answers.model, [each.done for each in answers.measured]
+    later = [notice for each in answers.measured for notice in each.notices]
     prefill, decode = (
         middle_and_spread([rate for rate in rates if rate is not None])
         for rates in (
@@ -209,10 +219,7 @@ def _side(answers: _Answers) -> Side:
     return Side(
         model=model.file.name,
         quantization=model.file.quantization,
-        engine=model.info.engine,
-        backend=model.info.backend,
-        threads=done[-1].threads,
-        n_ctx=model.info.n_ctx,
+        info=replace(model.info, threads=done[-1].threads, notices=(*model.info.notices, *later)),
         prefill_tok_per_s=prefill,
         decode_tok_per_s=decode,
         peak_private_bytes=max((each for each in private if each is not None), default=None),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ondevice import units
+from ondevice.domain.device import GpuLayers
 from ondevice.domain.generation import EngineInfo, LoadOptions, Prompt
 from ondevice.domain.model import ModelFile
 from ondevice.domain.quality import (
@@ -44,6 +45,7 @@ class Reading:
     limit: int | None = None
     """Only so many of its first tokens; None reads all."""
     threads: int | None = None
+    gpu_layers: GpuLayers | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.stride < self.window - 1:
@@ -122,7 +124,9 @@ def assess(
     kept in `folder`, which is made. Raises UsageTrouble, OtherVocabulary or EngineTrouble; closing
     the iterator stops it.
     """
-    options = LoadOptions(n_ctx=reading.window, threads=reading.threads)
+    options = LoadOptions(
+        n_ctx=reading.window, threads=reading.threads, gpu_layers=reading.gpu_layers
+    )
     if reference is None:
         for file in files:
             with opened(file, options, start) as model:
@@ -156,13 +160,17 @@ def _tokens(model: Opened, text: str, reading: Reading) -> PromptIds:
             f"{reading.window:,}",
             hint=f"Take a smaller one: --window {info.n_ctx}",
         )
-    ids = model.scores.tokenize(Prompt(text=text))
-    if _scored(ids) < 1:
-        raise UsageTrouble("the text is too short: no token is left to be scored")
-    if reading.limit is None:
-        return ids
-    shorter = Prompt(tokens=ids.ids[: ids.begin + reading.limit])
-    return replace(model.scores.tokenize(shorter), begin=ids.begin)
+    whole = model.scores.tokenize(Prompt(text=text))
+    limit = None if reading.limit is None else whole.begin + reading.limit
+    read = replace(whole, ids=whole.ids[:limit])
+    if _scored(read) < 1:
+        raise UsageTrouble(
+            "the text is too short: no token is left to be scored",
+            hint="The first token of a text has nothing before it, so it takes two at least.",
+        )
+    if read == whole:
+        return whole
+    return replace(model.scores.tokenize(Prompt(tokens=read.ids)), begin=whole.begin)
 
 
 def _scored(ids: PromptIds) -> int:
@@ -219,8 +227,7 @@ def _assessment(model: Opened, found: _Found, apart: Divergence | None) -> Asses
     return Assessment(
         model=model.file.name,
         quantization=model.file.quantization,
-        engine=model.info.engine,
-        backend=model.info.backend,
+        info=model.info,
         tokens=len(found.log_probabilities),
         perplexity=perplexity(found.log_probabilities),
         divergence=apart,

@@ -86,3 +86,10 @@ def cli(start_cli: StartCli) -> Cli:
 def echo_chat(environment: dict[str, str], tmp_path: Path) -> Iterator[EchoChat]:
     """Line-mode chats with a scripted model, which end with the test."""
     yield from echo_chats(environment, tmp_path / "scripts")
+
+
+@pytest.fixture
+def all_on_a_gpu(home: Path) -> None:
+    """The settings ask for a GPU, of which this build says that it has none."""
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "settings.toml").write_text('gpu_layers = "all"\n')

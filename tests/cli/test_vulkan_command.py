@@ -25,6 +25,18 @@ def test_a_run_names_the_device_and_what_it_holds_there(cli: Cli) -> None:
     assert "Paris" in document["text"]
 
 
+def test_the_cpu_and_a_device_are_compared_with_one_file(cli: Cli) -> None:
+    name = "smollm2-135m-instruct"
+    layers = ("--gpu-layers", "0", "--gpu-layers", "1")
+    arguments = ("compare", name, name, "-", "--raw", "--json", "-n", "2", "-c", "256", *layers)
+    outcome = cli(*arguments, env=DEVICE, piped=b"The capital of France is")
+    assert outcome.code == 0
+    cpu, device = json.loads(outcome.out)["sides"]
+    assert (cpu["place"], cpu["device_bytes"], cpu["devices"]) == ("CPU", 0, [])
+    assert device["place"] == "VULKAN 1/31"
+    assert device["device_bytes"] == device["devices"][0]["used_bytes"] > 0
+
+
 def test_doctor_names_the_device(cli: Cli) -> None:
     outcome = cli("doctor", "--json", env=DEVICE)
     (finding,) = [each for each in json.loads(outcome.out) if each["name"] == "gpu"]

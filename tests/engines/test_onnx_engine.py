@@ -1,4 +1,4 @@
-"""What the library does in the child: silent, stopped where it is, and going back."""
+"""What the library does in the child: silent, stopped where it is, going back, and read rightly."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from driving import done_of
+from known_logits import ENDOFTEXT, IM_END, token, write_known
 from onnx_folder import Shape, write_tiny
 
+from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, Prompt
+from ondevice.domain.model import ModelFile
 from ondevice.engines.child import mark_of
+from ondevice.engines.process import EngineProcess
 
 LOADS = """
 import os
@@ -84,3 +89,25 @@ def test_going_back_and_stopping_leave_the_state_right(tmp_path: Path) -> None:
     assert found["cut back"] == found["whole"] == found["after a stop"]
     assert (found["stopped"], found["held"]) == (False, 100)
     assert len(found["whole"]) == 259
+
+
+def test_a_prompt_that_ends_with_the_pad_token_is_read_to_its_end(tmp_path: Path) -> None:
+    """Which is the end token, in the configs that the library's builder writes."""
+    rows = {token("z"): {token("a"): 5}, IM_END: {token("b"): 5}}
+    engine = EngineProcess("onnx")
+    folder = write_known(tmp_path / "model", rows, (IM_END,))
+    engine.load(ModelFile(folder, "onnx", "known"), LoadOptions(n_ctx=512))
+    prompt = Prompt(tokens=(token("z"), IM_END))
+    events = list(engine.generate(GenerationRequest(prompt, GREEDY, max_tokens=1)))
+    assert done_of(events).ids == (token("b"),)
+    engine.close()
+
+
+def test_of_several_end_tokens_the_one_that_was_taken_is_told(tmp_path: Path) -> None:
+    first, second = ENDOFTEXT, IM_END
+    folder = write_known(tmp_path / "model", {token("z"): {first: 2, second: 5}}, (first, second))
+    engine = EngineProcess("onnx")
+    engine.load(ModelFile(folder, "onnx", "known"), LoadOptions(n_ctx=512))
+    events = list(engine.generate(GenerationRequest(Prompt(text="z"), GREEDY)))
+    assert (done_of(events).ids, done_of(events).finish_reason) == ((second,), "stop")
+    engine.close()

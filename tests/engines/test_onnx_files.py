@@ -24,6 +24,8 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.model import ModelFile
 from ondevice.engines.process import EngineProcess
+from ondevice.hardware import system
+from ondevice.hardware.sampler import read_process
 
 
 @pytest.fixture
@@ -196,6 +198,21 @@ def test_weights_inside_the_graph_are_as_good(folder: Path, engine: EngineProces
     info = load(engine, folder)
     assert info.model_paths == (str((folder / "model.onnx").resolve()),)
     assert done_of(say(engine, "hi", max_tokens=2, ignore_eos=True)).usage.completion_tokens == 2
+
+
+@pytest.mark.skipif(not system.is_linux(), reason="only Linux tells the two kinds apart")
+def test_pages_of_every_file_of_weights_are_the_models(folder: Path, engine: EngineProcess) -> None:
+    graph, second = folder / "model.onnx", folder / "second.data"
+    second.write_bytes((folder / "model.onnx.data").read_bytes() + bytes(4096))  # the larger one
+    move_weights(graph, "second.data", only="cosines")  # looked up in, so their pages stay
+    info = load(engine, folder)
+    say(engine, "hi", max_tokens=2, ignore_eos=True)
+    assert info.model_paths == (str(second), str(folder / "model.onnx.data"))
+    memory = read_process(info.pid, info.model_paths)
+    each = [read_process(info.pid, (path,)) for path in info.model_paths]
+    assert memory is not None
+    assert memory.model_pages_bytes == sum(one.model_pages_bytes or 0 for one in each if one)
+    assert all(one and one.model_pages_bytes for one in each)
 
 
 def test_a_folder_made_for_a_gpu_says_where_it_computes(

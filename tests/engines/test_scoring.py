@@ -283,6 +283,8 @@ def test_a_step_of_one_token_is_not_what_the_library_wrote_to(tmp_path: Path) ->
     assert alone == pytest.approx(log_probabilities_of(engine, (70, 71), (2, 9)), abs=1e-5)
     last_alone = chosen(engine, (70,) * 129, (9,))  # the second step has one id
     assert last_alone[0] > -30
+    engine.load(ModelFile(folder, "onnx", "tiny"), LoadOptions(n_ctx=129))  # no room for more
+    assert chosen(engine, (70,) * 129, (9,)) == last_alone
     engine.close()
 
 

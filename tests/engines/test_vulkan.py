@@ -26,6 +26,8 @@ from ondevice.domain.generation import (
     Prompt,
 )
 from ondevice.domain.model import ModelFile
+from ondevice.domain.scoring import ScoreRequest, TokenScores
+from ondevice.engines.llamacpp.batches import LEAST_ON_DEVICE
 from ondevice.engines.process import Deadlines, EngineProcess
 from ondevice.gguf.header import read_header
 
@@ -123,6 +125,22 @@ def test_logits_are_those_of_the_cpu_within_a_tolerance(layers: int, starter_pat
         assert ours.index(max(ours)) == theirs.index(max(theirs))
     print(f"\n{layers} of {LAYERS} layers: the largest difference of a logit is {worst:.4f}")
     assert worst <= TOLERANCE
+
+
+def test_scores_are_those_of_the_cpu_in_small_steps(
+    engine: EngineProcess, starter_path: Path
+) -> None:
+    load(engine, starter_path, gpu_layers=0)
+    ids = engine.tokenize(Prompt(text=FRANCE + " Paris, and the capital of")).ids
+    _, *reference, _ = engine.score(ScoreRequest(ids))
+    load(engine, starter_path, gpu_layers="all")
+    _, *seen, done = engine.score(ScoreRequest(ids))
+    assert not getattr(done, "cancelled", True)
+    steps = [event for event in seen if isinstance(event, TokenScores)]
+    assert [event.read for event in steps] == [LEAST_ON_DEVICE, len(ids) - 1]
+    (whole,) = (event for event in reference if isinstance(event, TokenScores))
+    found = [each for event in steps for each in event.log_probabilities]
+    assert found == pytest.approx(whole.log_probabilities, abs=2 * TOLERANCE)
 
 
 def test_without_being_asked_as_many_layers_as_fit_are_there_and_that_is_told(

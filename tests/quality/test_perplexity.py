@@ -147,10 +147,22 @@ def test_each_window_begins_with_the_begin_token_of_the_model(gemma_file: ModelF
     assert found.perplexity.value < 100
 
 
-@pytest.mark.parametrize("text", [" ", "a"], ids=["blank", "one-token"])
-def test_a_text_without_anything_to_score_is_refused(starter_file: ModelFile, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [(" ", None), ("a", None), ("a", 5), (own_text(), 1)],
+    ids=["blank", "one-token", "shorter-than-the-limit", "a-limit-of-one"],
+)
+def test_a_text_without_anything_to_score_is_refused(
+    starter_file: ModelFile, text: str, limit: int | None
+) -> None:
+    reading = Reading(window=64, stride=32, limit=limit)
     with pytest.raises(errors.UsageTrouble, match="too short"):
-        assessments(starter_file, text=text)
+        assessments(starter_file, text=text, reading=reading)
+
+
+def test_a_limit_of_one_token_is_enough_after_a_begin_token(gemma_file: ModelFile) -> None:
+    (found,) = assessments(gemma_file, reading=Reading(window=64, stride=32, limit=1))
+    assert (found.tokens, found.perplexity.standard_error) == (1, None)
 
 
 def test_a_window_larger_than_the_context_is_refused(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ class LlamaCppEngine:
         context, choices = opened.context, opened.choices
         self._stop.attach(lib, context.handle)
         prompts = Prompts(context, self._kept)
-        scorer = Scorer(context, prompts, Logits(context, self._stop))
         on_device = opened.offload.layers > 0
+        scorer = Scorer(context, prompts, Logits(context, self._stop, on_device))
         self._loaded = _Loaded(context, prompts, scorer, opened.binding, on_device)
         # Threads that wait for a device look as if other programs had taken their cores.
         fixed = choices.threads_fixed or on_device

@@ -136,8 +136,13 @@ def _model(
         session: dict[str, Any] = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
         if options.repack is False:
             session["session.disable_prepacking"] = "1"
-        overlay = {"model": {"decoder": {"session_options": session}}}
-        lib.call("OgaConfigOverlay", config, json.dumps(overlay).encode())
+        # A prompt that ends with the pad token would get the logits of the token before.
+        overlay: dict[str, Any] = {"decoder": {"session_options": session}, "pad_token_id": -1}
+        if ends := folder.config.end_tokens:
+            # Of several the library would make all but the first impossible, in the logits that
+            # are sampled from. Here `Context.is_end` tells ends, so it needs to know of one alone.
+            overlay["eos_token_id"] = ends[0]
+        lib.call("OgaConfigOverlay", config, json.dumps({"model": overlay}).encode())
         return lib.make("OgaCreateModelFromConfig", config)
     finally:
         lib.plain("OgaDestroyConfig", config)

@@ -26,8 +26,4 @@ class Logits:
         return self._context.evaluate(ids)
 
     def logits(self, ids: Sequence[int]) -> NDArray[Any] | None:
-        # Where a model has several end tokens, the library makes all but one impossible in the
-        # logits of a step of one id. Such a step is the last one, so another id does no harm.
-        if not self._context.evaluate([*ids, *ids] if len(ids) == 1 else ids):
-            return None
-        return self._context.all_logits()[: len(ids)]
+        return self._context.all_logits() if self._context.evaluate(ids) else None

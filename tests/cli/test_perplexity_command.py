@@ -1,26 +1,17 @@
-"""`ondevice perplexity` and `ondevice compare`, as a person or a script runs them."""
+"""`ondevice perplexity`, as a person or a script runs it."""
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
+from judging import LOADED, ON_THE_CPU, codes, document
 
 QUICK = ("--window", "32", "-n", "40")
-
-
-def document(cli: Cli, *arguments: str | Path, **how: Any) -> dict[str, Any]:
-    """The document of a command that went well."""
-    outcome = cli(*arguments, "--json", **how)
-    assert outcome.code == 0, outcome.err
-    made: dict[str, Any] = json.loads(outcome.out)
-    return made
 
 
 class TestPerplexity:
@@ -34,6 +25,11 @@ class TestPerplexity:
         assert (first["path"], second["path"]) == (str(starter_path), str(onnx_path))
         assert (first["engine"], second["engine"]) == ("llama.cpp", "onnx")
         assert first["quantization"] == "Q4_1"
+        assert first | ON_THE_CPU | LOADED == first
+        assert second | ON_THE_CPU == second
+        assert second["kv_type"] is None  # the folder's own
+        assert first["build"].startswith("llama-cpp-python ")
+        assert (first["n_ctx"], first["threads"] > 0) == (256, True)
         assert first["tokens"] == second["tokens"] == 39
         assert first["divergence"] is None
         assert first["perplexity"]["standard_error"] > 0
@@ -49,9 +45,20 @@ class TestPerplexity:
             *("MODEL", "QUANT", "ENGINE", "TOKENS", "PERPLEXITY", "KL", "SAME", "FIRST", "RATIO")
         ]
         assert "reference" in first
+        assert "  llama.cpp CPU  " in first
         assert second.split()[-4:] == ["0", "100", "%", "1"]
         assert "7.3 MB of logits are kept on the disk until this ends" in outcome.err
         assert "39 of 39 tokens" in outcome.err
+
+    @pytest.mark.usefixtures("all_on_a_gpu")
+    @pytest.mark.parametrize(
+        ("given", "told"), [((), ["gpu_missing"]), (("--gpu-layers", "0"), [])], ids=str
+    )
+    def test_the_layers_on_a_gpu_are_those_of_the_settings_or_the_option(
+        self, cli: Cli, starter_path: Path, given: tuple[str, ...], told: list[str]
+    ) -> None:
+        made = document(cli, "perplexity", starter_path, *QUICK, *given)
+        assert codes(made["models"][0]) == told
 
     def test_a_text_comes_from_a_file_or_a_pipe(
         self, cli: Cli, starter_path: Path, tmp_path: Path
@@ -88,6 +95,10 @@ class TestPerplexity:
                 ("smollm2-135m-instruct", "-f", "/dev/zero"), 2, "over 2 MB", id="too long"
             ),
             pytest.param(("smollm2-135m-instruct", "--window", "8"), 2, "--window", id="window"),
+            pytest.param(("smollm2-135m-instruct", "-n", "1"), 2, "too short", id="one token"),
+            pytest.param(
+                ("smollm2-135m-instruct", "--gpu-layers", "some"), 2, "'some'", id="layers"
+            ),
         ],
     )
     def test_bad_input_is_one_line(
@@ -130,69 +141,3 @@ class TestPerplexity:
         assert process.returncode == -signal.Signals[name]
         assert_ended(child)
         assert list((home / "cache" / "logits").iterdir()) == []
-
-
-class TestCompare:
-    def test_one_document_holds_every_number(
-        self, cli: Cli, starter_path: Path, onnx_path: Path, tmp_path: Path, home: Path
-    ) -> None:
-        prompts = tmp_path / "prompts.txt"
-        prompts.write_text("Name a colour.\n\nWhat is the capital of France?\n")
-        made = document(cli, "compare", starter_path, onnx_path, prompts, "-n", "8", "-c", "512")
-        assert (made["prompts"], made["max_tokens"], made["raw"]) == (2, 8, False)
-        assert made["same"] == 2 - len(made["differences"])
-        assert made["agreement"] == made["agreed_tokens"] / made["longer_tokens"]
-        for side, engine in zip(made["sides"], ("llama.cpp", "onnx"), strict=True):
-            assert (side["engine"], side["n_ctx"]) == (engine, 512)
-            assert side["decode_tok_per_s"]["median"] > 0
-            assert side["prefill_tok_per_s"]["iqr"] >= 0
-            assert side["peak_private_bytes"] > 10 << 20
-            assert side["model_pages_bytes"] > 10 << 20
-        assert not (home / "data").exists()  # nothing of it is stored
-
-    def test_the_report_says_the_same(self, cli: Cli, starter_path: Path, tmp_path: Path) -> None:
-        prompts = tmp_path / "prompts.jsonl"
-        prompts.write_text('{"prompt": "Name a\\ncolour."}\n')
-        outcome = cli("compare", starter_path, starter_path, prompts, "-n", "4", "-c", "512")
-        assert outcome.code == 0
-        assert "agreement 100 %: " in outcome.out
-        assert "the same answer to 1 of 1 prompts" in outcome.out
-        assert [line.split()[0] for line in outcome.out.splitlines()[1:5]] == [
-            *("model", "engine", "prefill", "decode")
-        ]
-        assert "2 of 2 answers" in outcome.err
-
-    def test_prompts_come_through_a_pipe(
-        self, cli: Cli, starter_path: Path, gemma_path: Path
-    ) -> None:
-        """A base model has no template, so both continue the text."""
-        made = document(
-            cli, "compare", starter_path, gemma_path, "-", "-n", "4", "-c", "512", piped=b"One, two"
-        )
-        assert made["raw"] is True
-        assert made["agreement"] is None
-        assert [each["gaps"] for each in made["differences"]] in ([], [[None, None]])
-
-    @pytest.mark.parametrize(
-        ("name", "content", "said"),
-        [
-            ("prompts.txt", " \n\n", "there is no prompt"),
-            ("prompts.jsonl", '{"prompt": "a"}\n{"text": "b"}', "prompt 2 is no JSON object"),
-            ("prompts.jsonl", "[" * 10_000, "prompt 1 is no JSON object"),
-            ("prompts.jsonl", '{"prompt": " "}', "prompt 1 is no JSON object"),
-        ],
-        ids=["blank", "another-key", "deep", "blank-prompt"],
-    )
-    def test_prompts_that_are_none_are_one_line(
-        self, cli: Cli, starter_path: Path, tmp_path: Path, name: str, content: str, said: str
-    ) -> None:
-        (tmp_path / name).write_text(content)
-        outcome = cli("compare", starter_path, starter_path, tmp_path / name)
-        assert (outcome.code, outcome.out) == (2, "")
-        assert said in outcome.err.splitlines()[0]
-        assert len(outcome.err.splitlines()) == 2
-
-    def test_a_prompt_over_the_context_is_one_line(self, cli: Cli, starter_path: Path) -> None:
-        outcome = cli("compare", starter_path, starter_path, "-", "-c", "256", piped=b"word " * 300)
-        assert (outcome.code, outcome.out) == (4, "")
-        assert "the context holds 256" in outcome.err
