@@ -47,10 +47,13 @@ def main() -> None:
         llama.metadata["tokenizer.chat_template"]
     )
 
+    path = question.get("tokenizer")
+    tokenizer = tokenizers.Tokenizer.from_file(path) if path else None
+
     def ids_of(messages: list[dict[str, str]]) -> list[int]:
         text = template.render(messages=messages, add_generation_prompt=True)
-        if path := question.get("tokenizer"):
-            ids: list[int] = tokenizers.Tokenizer.from_file(path).encode(text).ids
+        if tokenizer is not None:
+            ids: list[int] = tokenizer.encode(text).ids
             return ids
         return llama.tokenize(text.encode(), add_bos=False, special=True)
 
