@@ -29,12 +29,16 @@ from ondevice import catalog
 from ondevice.cli import app as cli_app
 from ondevice.domain.model import ModelSpec
 from ondevice.tui.app import OnDeviceApp
+from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.models import ModelsScreen
+from ondevice.tui.widgets.bubble import Bubble
+from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.topbar import TopBar
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((80, 24), (120, 40))
 MODEL, COMMIT = "phi-3-mini-4k-instruct", "c" * 40
+FIRST_QUESTION = "Explain in two sentences what a KV cache is."
 QUESTION = "Explain how rivers shape a valley, with headings and a list."
 LINE_BYTES_PER_S = 12_500_000
 ENTRY = """
@@ -114,12 +118,24 @@ async def until(pilot: Pilot[int], happened: Callable[[], object]) -> None:
         await pilot.pause(0.05)
 
 
+async def ask(pilot: Pilot[int], chat: ChatScreen, question: str) -> None:
+    chat.query_one(Composer).insert(question)
+    await pilot.press("enter")
+    await until(pilot, lambda: chat.busy)
+
+
 async def take(size: tuple[int, int]) -> None:
-    """The models, and a download while an answer comes."""
+    """An answer, the models, and a download while another answer comes."""
     app, name = real_app(), f"{size[0]}x{size[1]}"
     async with app.run_test(size=size) as pilot:
         chat = app.chat_screen
         await until(pilot, lambda: "offline" in chat.query_one(TopBar).running)
+        await ask(pilot, chat, FIRST_QUESTION)
+        await until(pilot, lambda: not chat.busy)
+        await pilot.pause(1)
+        draw(app, f"chat-{name}")
+        await pilot.press("f8")
+        await until(pilot, lambda: not chat.query(Bubble))
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(app.screen, ModelsScreen) and app.screen._plans)
         screen = app.screen
@@ -135,8 +151,7 @@ async def take(size: tuple[int, int]) -> None:
         await pilot.pause(4)
         draw(app, f"models-{name}")
         await pilot.press("escape")
-        chat.query_one("Composer").insert(QUESTION)  # type: ignore[attr-defined]
-        await pilot.press("enter")
+        await ask(pilot, chat, QUESTION)
         await pilot.pause(5)
         draw(app, f"download-{name}")
         app.downloads.close()

@@ -82,7 +82,6 @@ class Desk:
         Raises what loading raises; KeyboardInterrupt if that ended it.
         """
         file, options = file or self.file, options or self.load_options
-        say(f"Loading {file.name} {file.quantization}".rstrip() + " ...")
         self.chat.price = self.price(file)
         try:
             info = self._load(file, options)
@@ -110,8 +109,9 @@ class Desk:
             while not over.wait(CLOSE_AGAIN_S):  # the first time, there may have been no engine yet
                 self.chat.close()
 
-        with self.interrupts.stopping(end):
+        with self.interrupts.stopping(end):  # before it is said: who reads that may stop it
             try:
+                say(f"Loading {file.name} {file.quantization}".rstrip() + " ...")
                 return self.chat.load(file, options)
             finally:
                 over.set()
