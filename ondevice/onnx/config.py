@@ -138,7 +138,7 @@ def parse(data: bytes) -> GenaiConfig:
         n_kv_heads=n_kv_heads,
         head_size=head_size,
         width=_count(decoder, "hidden_size", inside, 10_000_000, default=n_heads * head_size),
-        end_tokens=_tokens(model),
+        end_tokens=_end_tokens(model),
         model_file=_text(decoder, "filename", inside),
         key_input=_names(decoder),
         providers=_providers(decoder.get("session_options", {})),
@@ -212,14 +212,17 @@ def _type(model: dict[str, Any]) -> str:
     return found
 
 
-def _tokens(model: dict[str, Any]) -> tuple[int, ...]:
-    """The ids with which the model ends an answer."""
+def _end_tokens(model: dict[str, Any]) -> tuple[int, ...]:
+    """The ids with which the model ends an answer; the library writes to their logits unasked."""
     for key in _TOKENS & model.keys():
         for each in _listed(model[key]):
             if each is not None and (type(each) is not int or not -1 <= each < MAX_COUNT):
                 _wrong("model", key)
-    ends = _listed(model.get("eos_token_id"))
-    return tuple(each for each in ends if each is not None and each >= 0)
+    named = [each for each in _listed(model.get("eos_token_id")) if each is not None and each >= 0]
+    ends = tuple(each for each in named if each < model["vocab_size"])
+    if named and not ends:
+        _wrong("model", "eos_token_id")
+    return ends
 
 
 def _listed(value: Any) -> list[Any]:

@@ -29,6 +29,8 @@ from ondevice.storage.troubles import is_busy, is_corrupt, named, with_code
 
 BUSY_S = 5.0
 RETRY_S = 0.02
+CACHE_KB = 256
+"""Of pages in this process, whose memory is shown: the system keeps those of the file as well."""
 
 
 class Database:
@@ -123,6 +125,7 @@ class Database:
             connection.execute("PRAGMA secure_delete=ON")
             # VACUUM writes a copy of all that is left: into memory, not into temporary files
             connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
             self._check(connection)
             self._refuse_too_new(connection)
             migrate(connection)

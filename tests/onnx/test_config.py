@@ -115,6 +115,12 @@ def test_several_end_tokens_windows_and_providers_are_read() -> None:
     assert (found.end_tokens, found.cache.window, found.providers) == ((7, 9), 64, ("cuda",))
 
 
+def test_an_end_token_beyond_the_vocabulary_is_not_told_to_the_library() -> None:
+    made = document()
+    made["model"]["eos_token_id"] = [made["model"]["vocab_size"] + 5, 7]
+    assert parsed(made).end_tokens == (7,)
+
+
 @pytest.mark.parametrize(
     ("where", "key", "value"),
     [
@@ -172,6 +178,7 @@ def test_a_key_that_stands_twice_is_refused(text: str) -> None:
         lambda d: d["model"].update(context_length=True),
         lambda d: d["model"].update(vocab_size=2**31),
         lambda d: d["model"].update(eos_token_id="2"),
+        lambda d: d["model"].update(eos_token_id=d["model"]["vocab_size"]),
         lambda d: d["model"]["decoder"].update(num_hidden_layers=1_000_000),
         lambda d: d["model"]["decoder"].update(filename="x" * 300),
         lambda d: d["model"]["decoder"].update(filename="a\0b"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import events
+from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
@@ -69,6 +70,8 @@ class Conversation(Tail):
         """Show a stored conversation, or an empty one."""
         self.cursor, self._places = None, places
         await self.query(Bubble).remove()
+        # Textual 8.2 keys this cache by the widget: it keeps the lines of 1,024 that are gone.
+        StylesCache.get_inner_outer.cache_clear()
         self._earlier = [message for message in stored if message.content]
         await self._show_earlier()
         self.keep_end()
