@@ -30,7 +30,7 @@ def search(text: tuple[str, ...], as_json: bool, limit: int) -> None:
         print_json([_found(each) for each in found])
         return
     for each in found:
-        who = f"message {each.message.id}" if each.message else "title"
+        who = f"message {each.number}" if each.message else "title"
         click.echo(f"{each.session.id:>5}  {clean_line(each.session.title, 60)} · {who}")
         if each.message:
             click.echo(f"       {clean_line(each.excerpt, 300)}")
@@ -42,7 +42,7 @@ def _found(each: Found) -> dict[str, Any]:
     return {
         "session": each.session.id,
         "title": each.session.title,
-        "message": each.message.id if each.message else None,
+        "message": each.number,
         "role": each.message.role if each.message else None,
         "excerpt": each.excerpt,
     }
