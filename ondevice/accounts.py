@@ -65,9 +65,13 @@ def notes(entries: Iterable[Entry], everything: Totals) -> Iterator[str]:
     if everything.unpriced:
         count = units.count(everything.unpriced)
         yield f"Answers without a known price, not in AVOIDED: {count}."
+    if others := everything.entries - everything.answers:
+        yield f"Turns that failed or gave no text, not in ANSWERS: {units.count(others)}."
     if everything.electricity_unknown:
         count = units.count(everything.electricity_unknown)
+        some = everything.electricity_unknown < everything.entries
+        unknown = f"Turns whose power cost is unknown, not in POWER: {count}."
         yield (
-            f"Turns whose power cost is unknown, not in POWER: {count}. "
-            "The settings watts and tariff_usd_per_kwh make later ones known."
+            f"{unknown if some else 'What power cost is unknown.'} "
+            "The settings watts and tariff_usd_per_kwh make it known for later turns."
         )

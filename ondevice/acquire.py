@@ -21,15 +21,15 @@ from ondevice.domain.download import (
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
-from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec
+from ondevice.domain.model import NO_LICENCE, FileSpec, ModelSpec, paths_of
 from ondevice.errors import (
     DownloadTrouble,
     ModelTrouble,
     TermsNotAccepted,
     UsageTrouble,
 )
-from ondevice.gguf.header import read_header
-from ondevice.hub import listing, local, names, remote
+from ondevice.gguf.header import read_model
+from ondevice.hub import listing, local, remote
 from ondevice.hub.cache import HubCache
 from ondevice.hub.header import remote_header
 from ondevice.hub.patience import Patience
@@ -135,7 +135,7 @@ def verdict(
     """Memory on this machine, by the file or folder that is here, or by the catalogue."""
     if not local.is_opened(file):
         return None
-    if here is not None and not names.parts(here.name):
+    if here is not None:
         try:
             return verdict_of(here, machine, options)
         except (ModelTrouble, OSError):  # it was deleted or damaged meanwhile
@@ -153,10 +153,15 @@ def why_unknown(file: FileSpec, size_bytes: int | None) -> str:
 def verdict_of(
     path: Path, machine: MachineMemory, options: LoadOptions = fit.AS_USUAL
 ) -> MemoryVerdict | None:
-    """The same by a GGUF file's header, or by an ONNX folder. Raises ModelTrouble, OSError."""
+    """The same by the headers of a GGUF file and its other parts, or by an ONNX folder.
+
+    Raises ModelTrouble, OSError.
+    """
     if path.is_dir():
         return fit.verdict_of_folder(read_folder(path), machine, options.n_ctx)
-    return fit.verdict_of(read_header(path), path.stat().st_size, machine, options)
+    parts = paths_of(path)
+    size_bytes = sum(part.stat().st_size for part in parts)
+    return fit.verdict_of(read_model(parts), size_bytes, machine, options)
 
 
 def _verdict_there(

@@ -89,8 +89,8 @@ class Catalog:
         known = [spec.name for spec in self.models]
         near = get_close_matches(clean_line(name, 80).lower(), known, n=3, cutoff=0.4)
         if near:
-            return f"Did you mean {', '.join(near)}?"
-        return f"The catalogue has {len(known)} models; none has a name like it."
+            return f"Did you mean {', '.join(near)}? All of them: ondevice list"
+        return f"None of the {len(known)} in the catalogue has a name like it: ondevice list"
 
 
 def load(user_file: Path | None = None) -> Catalog:

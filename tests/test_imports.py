@@ -6,6 +6,7 @@ Each module is imported in a process of its own, forked from one that has import
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -133,6 +134,28 @@ def test_help_loads_neither_heavy_nor_middling_packages() -> None:
     loaded = run_help()
     assert "click" in loaded
     assert not (HEAVY | {"msgspec", "psutil", "platformdirs", "jinja2"}) & loaded
+
+
+def test_completing_a_model_loads_nothing_heavy() -> None:
+    code = """
+import sys
+from ondevice.cli.main import main
+sys.argv = ["ondevice"]
+try:
+    main()
+finally:
+    print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+    asked = {"_ONDEVICE_COMPLETE": "bash_complete", "COMP_WORDS": "ondevice run -m smol"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | asked | {"COMP_CWORD": "3"},
+    )
+    assert "plain,smollm2-135m-instruct" in answer.stdout.splitlines()
+    assert not HEAVY & set(answer.stderr.split())
 
 
 def test_help_is_there_at_once() -> None:

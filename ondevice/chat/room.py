@@ -25,7 +25,7 @@ from ondevice.domain.session import StoredMessage
 from ondevice.domain.thinking import USUAL, split
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.errors import EngineClosed, EngineTrouble, OnDeviceError, UsageTrouble
-from ondevice.gguf.header import read_header
+from ondevice.gguf.header import read_model
 from ondevice.hardware.probe import machine_memory
 from ondevice.hardware.sampler import memory_without
 from ondevice.measure import measure
@@ -182,14 +182,11 @@ def _raised(now: ContextParts, info: EngineInfo, file: ModelFile) -> Offer | Non
 def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int]:
     """The largest context up to `wanted` that memory allows, and the bytes it takes more.
 
-    What the engine of now holds is free when it is loaded again. Of a split GGUF the first part
-    does not tell what the others take.
+    What the engine of now holds is free when it is loaded again.
     """
-    if file.paths[1:]:
-        return 0, 0
     try:
-        header = read_header(file.path)
-        layout = fit.from_header(header, file.path.stat().st_size)
+        size_bytes = sum(path.stat().st_size for path in file.paths)
+        layout = fit.from_header(read_model(file.paths), size_bytes)
     except (OnDeviceError, OSError):
         return 0, 0
     if layout is None:

@@ -89,15 +89,15 @@ class _Label(msgspec.Struct, frozen=True):
 
 def to_json(tree: SessionTree) -> bytes:
     """The whole tree as one JSON document, with numbers of its own for the messages."""
-    numbers = {message.id: number for number, message in enumerate(tree.messages, start=1)}
+    tree = tree.numbered
     document = _File(
         format="ondevice-session",
         version=1,
         title=tree.session.title,
         created_at=tree.session.created_at,
         system_prompt=tree.session.system_prompt,
-        head=_number(numbers, tree.head_id),
-        messages=[_written(message, numbers) for message in tree.messages],
+        head=tree.head_id,
+        messages=list(map(_written, tree.messages)),
     )
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -222,10 +222,10 @@ def write(path: Path, data: bytes, hint: str, replace: bool = False) -> None:
         raise UsageTrouble(f"{label} cannot be written: {why}", "Check the folder.") from error
 
 
-def _written(message: StoredMessage, numbers: dict[int, int]) -> _Message:
+def _written(message: StoredMessage) -> _Message:
     return _Message(
-        id=numbers[message.id],
-        parent=_number(numbers, message.parent_id),
+        id=message.id,
+        parent=message.parent_id,
         role=message.role,
         content=message.content,
         state="complete" if message.state == "complete" else "interrupted",
@@ -238,7 +238,7 @@ def _written(message: StoredMessage, numbers: dict[int, int]) -> _Message:
         decode_tok_per_s=message.decode_tok_per_s,
         useful=message.useful,
         attached=tuple(_Attached(each.name, each.text) for each in message.attached),
-        kept_from=numbers.get(message.kept_from) if message.kept_from is not None else None,
+        kept_from=message.kept_from,
     )
 
 
@@ -279,7 +279,3 @@ def _check_tree(document: _File) -> None:
         known.add(message.id)
     if document.head is not None and document.head not in known:
         raise ValueError(f"the shown path ends with {document.head}, which is not here")
-
-
-def _number(numbers: dict[int, int], message_id: int | None) -> int | None:
-    return None if message_id is None else numbers[message_id]

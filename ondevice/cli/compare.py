@@ -12,7 +12,8 @@ import click
 from ondevice import catalog, units
 from ondevice.cli.answering import say
 from ondevice.cli.conditions import conditions
-from ondevice.cli.options import CONTEXT, GPU_LAYERS, ON_OFF, TOKENS, settings_for
+from ondevice.cli.model_names import MODEL_HERE
+from ondevice.cli.options import CONTEXT, GPU_LAYERS, ON_OFF, THREADS, TOKENS, settings_for
 from ondevice.cli.progress import StatusLine
 from ondevice.cli.table import print_table
 from ondevice.cli.texts import TEXT_FILE, read_prompts
@@ -30,12 +31,12 @@ SHOWN = 30
 
 
 @click.command()
-@click.argument("models", nargs=2, metavar="MODEL_A MODEL_B")
+@click.argument("models", type=MODEL_HERE, nargs=2, metavar="MODEL_A MODEL_B")
 @click.argument("prompts", type=TEXT_FILE)
 @click.option("-n", "--tokens", type=TOKENS, default=64, show_default=True, help="Longest answer.")
 @click.option("--raw", is_flag=True, help="Continue the prompts as they stand, without a template.")
 @click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context.")
-@click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else follows the load.")
+@click.option("--threads", type=THREADS, help="Fixed; else follows the load.")
 @click.option(
     "--gpu-layers",
     type=GPU_LAYERS,

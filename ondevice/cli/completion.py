@@ -1,4 +1,4 @@
-"""`ondevice completion`: the script a shell needs to complete commands and options."""
+"""`ondevice completion`: the script a shell needs to complete commands, options and models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from click.shell_completion import get_completion_class
 def completion(shell: str) -> None:
     """Print the completion script of SHELL.
 
-    For bash: `ondevice completion bash > ~/.local/share/bash-completion/completions/ondevice`.
+    Each holds from the next shell on.
+
+    \b
+    bash, with the package bash-completion:
+      d=~/.local/share/bash-completion/completions
+      mkdir -p $d && ondevice completion bash > $d/ondevice
+
+    \b
+    zsh, with `fpath+=(~/.zfunc)` before `compinit` in ~/.zshrc:
+      mkdir -p ~/.zfunc && ondevice completion zsh > ~/.zfunc/_ondevice
+
+    \b
+    fish:
+      d=~/.config/fish/completions
+      mkdir -p $d && ondevice completion fish > $d/ondevice.fish
     """
     from ondevice.cli.main import ondevice  # deferred: that module imports this one by name
 

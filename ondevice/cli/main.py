@@ -12,6 +12,7 @@ import click
 from ondevice import __version__, errors
 from ondevice.cli.exits import Exit, exit_for
 from ondevice.cli.lazy import LazyGroup
+from ondevice.cli.model_names import LORA, MODEL_HERE
 
 COMMANDS = {
     "run": ("ondevice.cli.run:run", "Answer one prompt, from the arguments or a pipe."),
@@ -51,9 +52,12 @@ OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, e
 )
 @click.version_option(__version__, prog_name="ondevice")
 @click.option(
-    "-m", "--model", help="Catalogue name, or path of a GGUF file or an ONNX folder, for the app."
+    "-m", "--model", type=MODEL_HERE,
+    help="Catalogue name, or path of a GGUF file or an ONNX folder, for the app.",
+)  # fmt: skip
+@click.option(
+    "--lora", type=LORA, multiple=True, metavar="FILE[:SCALE]", help="LoRA adapter, for the app."
 )
-@click.option("--lora", multiple=True, metavar="FILE[:SCALE]", help="LoRA adapter, for the app.")
 @click.option("--gpu-layers", metavar="auto|N|all", help="Layers on a GPU, for the app.")
 @click.pass_context
 def ondevice(

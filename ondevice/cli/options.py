@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ondevice import units
+from ondevice.cli.model_names import LORA, MODEL_HERE
 from ondevice.domain.device import GpuLayers
 from ondevice.domain.text import clean_line
 from ondevice.paths import user_paths
@@ -17,9 +18,41 @@ from ondevice.settings.kinds import Layers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-CONTEXT = click.IntRange(16, 1_000_000_000)
+
+class Whole(click.types.IntParamType):
+    """A whole number."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        try:
+            int(str(value))
+        except ValueError:
+            self.fail(f"{clean_line(str(value), 40)!r} is no whole number", param, ctx)
+        return super().convert(str(value), param, ctx)
+
+
+class WholeIn(Whole, click.IntRange):
+    """The same within limits."""
+
+
+class Number(click.types.FloatParamType):
+    """With or without a fraction."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            return float(str(value))
+        except ValueError:
+            self.fail(f"{clean_line(str(value), 40)!r} is no number", param, ctx)
+
+
+WHOLE, NUMBER = Whole(), Number()
+CONTEXT = WholeIn(16, 1_000_000_000)
 """Tokens of context."""
-TOKENS = click.IntRange(1, 1_000_000_000)
+TOKENS = WholeIn(1, 1_000_000_000)
+THREADS = WholeIn(1, 512)
 INPUT = click.Path(path_type=Path)
 
 
@@ -72,17 +105,20 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
 
 
 of_model = _together(
-    click.option("-m", "--model", help="Catalogue name, or path of a GGUF file or an ONNX folder."),
+    click.option(
+        "-m", "--model", type=MODEL_HERE,
+        help="Catalogue name, or path of a GGUF file or an ONNX folder.",
+    ),
     click.option("-s", "--system", help="System prompt, or the name of a preset."),
-)
+)  # fmt: skip
 of_answer = _together(
     click.option("-n", "--max-tokens", type=TOKENS, help="Longest answer in tokens."),
-    click.option("-t", "--temperature", type=float, help="0 takes the most probable token."),
-    click.option("--top-k", type=int, help="Draw from so many tokens; 0 is all."),
-    click.option("--top-p", type=float, help="Draw from those that make up this probability."),
-    click.option("--min-p", type=float, help="Leave out those below this share of the first."),
-    click.option("--repeat-penalty", type=float, help="Above 1, a token repeats less."),
-    click.option("--seed", type=int, help="Repeats a run exactly."),
+    click.option("-t", "--temperature", type=NUMBER, help="0 takes the most probable token."),
+    click.option("--top-k", type=WHOLE, help="Draw from so many tokens; 0 is all."),
+    click.option("--top-p", type=NUMBER, help="Draw from those that make up this probability."),
+    click.option("--min-p", type=NUMBER, help="Leave out those below this share of the first."),
+    click.option("--repeat-penalty", type=NUMBER, help="Above 1, a token repeats less."),
+    click.option("--seed", type=WHOLE, help="Repeats a run exactly."),
     click.option("--schema", type=INPUT, metavar="FILE", help="JSON schema the answer keeps to."),
 )
 of_gpu = click.option(
@@ -90,13 +126,14 @@ of_gpu = click.option(
 )
 of_loading = _together(
     click.option("-c", "--ctx", type=CONTEXT, help="Tokens of context."),
-    click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else follows the load."),
+    click.option("--threads", type=THREADS, help="Fixed; else follows the load."),
     of_gpu,
     click.option("--kv-type", type=click.Choice(["f16", "q8_0"]), help="Numbers of the KV cache."),
     click.option("--flash-attention", type=ON_OFF, help="Default: off on a CPU."),
     click.option("--repack", type=ON_OFF, help="Default: on if memory allows."),
     click.option(
         "--lora",
+        type=LORA,
         multiple=True,
         metavar="FILE[:SCALE]",
         help="LoRA adapter for this model; may be repeated.",

@@ -11,7 +11,8 @@ import click
 from ondevice import catalog, units
 from ondevice.cli.answering import say
 from ondevice.cli.conditions import conditions
-from ondevice.cli.options import CONTEXT, TOKENS, of_gpu, settings_for
+from ondevice.cli.model_names import MODEL_HERE
+from ondevice.cli.options import CONTEXT, THREADS, TOKENS, of_gpu, settings_for
 from ondevice.cli.progress import StatusLine
 from ondevice.cli.table import print_table
 from ondevice.cli.texts import TEXT_FILE, read_text
@@ -22,18 +23,25 @@ from ondevice.hub import local
 from ondevice.paths import user_paths
 from ondevice.quality.perplexity import Begun, Progress, QualityEvent, Reading, assess, own_text
 
-HEAD = ("MODEL", "QUANT", "ENGINE", "TOKENS", "PERPLEXITY")
+HEAD = ("MODEL", "QUANT", "ENGINE", "PREDICTED", "PERPLEXITY")
 APART = ("KL", "SAME FIRST", "RATIO")
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("-r", "--reference", metavar="MODEL", help="Say how far each is from this one.")
+@click.argument("models", type=MODEL_HERE, nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-r", "--reference", type=MODEL_HERE, metavar="MODEL", help="Say how far each is from this one."
+)
 @click.option("-f", "--text", type=TEXT_FILE, help="Text to read; else a short one of our own.")
-@click.option("-n", "--tokens", type=TOKENS, help="Read only so many of its first tokens.")
+@click.option(
+    "-n",
+    "--tokens",
+    type=TOKENS,
+    help="Read only so many of its first tokens; all but the first of them are predicted.",
+)
 @click.option("--window", type=CONTEXT, default=WINDOW, show_default=True, help="Ids read at once.")
 @click.option("--stride", type=TOKENS, help="Tokens that each window adds; default: half of it.")
-@click.option("--threads", type=click.IntRange(1, 512), help="Fixed; else the physical cores.")
+@click.option("--threads", type=THREADS, help="Fixed; else the physical cores.")
 @of_gpu
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def perplexity(models: tuple[str, ...], **options: Any) -> None:

@@ -27,8 +27,11 @@ LOG_EVERY_S = 5.0
 class StatusLine:
     """One line that is written over; where that cannot be, one now and then."""
 
-    def __init__(self) -> None:
-        self._redraws = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+    def __init__(self, to_file: bool = True) -> None:
+        """Without `to_file` it is for a terminal only."""
+        terminal = sys.stderr.isatty()
+        self._redraws = terminal and os.environ.get("TERM", "dumb") not in ("", "dumb")
+        self._silent = not (terminal or to_file)
         self._width = 0
         self._logged = float("-inf")
 
@@ -36,7 +39,7 @@ class StatusLine:
         """Show `text`; the `last` one in any case."""
         if self._redraws:
             self._redraw(text)
-        elif self._is_due() or last:
+        elif not self._silent and (self._is_due() or last):
             click.echo(text, err=True)
 
     def end(self) -> None:
@@ -44,6 +47,13 @@ class StatusLine:
         if self._width:
             click.echo(err=True)
             self._width = 0
+
+    def clear(self) -> None:
+        """Take the line away: what is written next stands in its place."""
+        if self._width:
+            self._redraw("")
+            sys.stderr.write("\r")
+            sys.stderr.flush()
 
     def _redraw(self, text: str) -> None:
         # Over the old one and not an erasing sequence: that needs nothing of the terminal.

@@ -19,6 +19,7 @@ import click
 from ondevice import acquire, catalog, errors, units
 from ondevice.acquire import PullPlan
 from ondevice.cli.exits import Exit
+from ondevice.cli.model_names import ANY_MODEL
 from ondevice.cli.options import BYTES_PER_S, CONTEXT, settings_for
 from ondevice.cli.progress import EventLines, ProgressLine
 from ondevice.domain.download import Downloaded, DownloadEvent
@@ -38,7 +39,7 @@ from ondevice.verdict import verdict_document, verdict_lines
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ANY_MODEL)
 @click.option("-q", "--quant", help="Quantization, such as Q8_0; default: the catalogue's first.")
 @click.option("--engine", type=click.Choice(["llama.cpp", "onnx"]), help="Form for this engine.")
 @click.option("--file", help="One of its files or folders by its path, where several are alike.")
@@ -70,7 +71,8 @@ def _pull(model: str, options: dict[str, Any]) -> None:
     own, cache = records.of(paths), HubCache(local.hub_cache())
     shown = EventLines() if options["events"] else ProgressLine()
     with _hub(shown.show) as hub:
-        spec, file = _wanted(model, catalog.load(paths.user_catalogue), hub, options)
+        known = catalog.load(paths.user_catalogue)
+        spec, file = _wanted(model, known, hub, cache, own, options)
         chosen = settings_for("context", "kv_type", "download_bytes_per_s")
         usual = chosen.load_options
         usual = replace(usual, n_ctx=options["ctx"] or usual.n_ctx)
@@ -87,16 +89,30 @@ def _pull(model: str, options: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _hub(told: Told) -> Iterator[Hub | None]:
-    """None where the network is forbidden: what is here or pinned can be told all the same."""
+    """None where the network is forbidden, or the hub's address is none: what is here or pinned can
+    be told all the same. Raises what is wrong where a hub has to be asked."""
     if remote.is_offline():
         yield None
         return
-    with remote.from_environment(told) as hub:
+    try:
+        made = remote.from_environment(told)
+    except errors.EnvironmentUnusable as unusable:
+        try:
+            yield None
+        except errors.HubUnreachable:  # nobody was there to be asked
+            raise unusable from None
+        return
+    with made as hub:
         yield hub
 
 
 def _wanted(
-    model: str, known: catalog.Catalog, hub: Hub | None, options: dict[str, Any]
+    model: str,
+    known: catalog.Catalog,
+    hub: Hub | None,
+    cache: HubCache,
+    own: Records,
+    options: dict[str, Any],
 ) -> tuple[ModelSpec, FileSpec]:
     asked = options["quant"], options["engine"], options["file"]
     spec = known.get(model)
@@ -105,6 +121,8 @@ def _wanted(
         if entry and file:
             return entry, file
         found = None if any(asked) else wanted.on_disk(model)
+        if found is None and hub is None:
+            found = wanted.here_of(model, cache, own, *asked)
         named, file = found or wanted.on_hub(hub, model, *asked)
         return wanted.as_listed(named, entry) if entry else named, file
     if local.means_path(model, known):

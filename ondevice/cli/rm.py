@@ -10,6 +10,7 @@ import click
 
 from ondevice import catalog, units
 from ondevice.cli.confirm import confirm
+from ondevice.cli.model_names import MODEL_HERE
 from ondevice.domain.model import FileSpec, told_apart
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelNotHere, UsageTrouble
@@ -23,7 +24,7 @@ OWN_FILE = "What becomes of it is up to you: delete it yourself."
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=MODEL_HERE)
 @click.option("-q", "--quant", help="Which one, where several are here, such as Q8_0.")
 @click.option("--file", "path", help="Which one, by its path in the repository.")
 @click.option("--forget-pin", is_flag=True, help="Also forget its hash: pull takes what is new.")

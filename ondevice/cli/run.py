@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ondevice.cli import answering
 from ondevice.cli.answering import Options, say, write_answer
 from ondevice.cli.conditions import devices
 from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, settings_for
+from ondevice.cli.progress import StatusLine
 from ondevice.domain.generation import (
     COMPLETION_MODE,
     EngineInfo,
@@ -26,7 +27,7 @@ from ondevice.domain.generation import (
 )
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
-from ondevice.domain.text import storable
+from ondevice.domain.text import clean_line, storable
 from ondevice.engines import registry
 from ondevice.hub import local
 from ondevice.measure import MeasureEvent, measure
@@ -58,18 +59,21 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
     file = local.resolve(options["model"] or chosen.model, catalog.load(paths.user_catalogue))
     request = _request(text, file, options, chosen)
     price = answering.price(options["baseline"] or chosen.baseline, file)
-    engine = registry.in_child(file.engine)
+    engine, status = registry.in_child(file.engine), StatusLine(to_file=False)
     try:
+        status.write(clean_line(f"loading {file.name} {file.quantization}".rstrip()) + " ...")
         info = engine.load(file, answering.load_options(options, chosen))
+        status.clear()
         if request.prompt.text is not None and not options["raw"]:
             info = replace(info, notices=(*info.notices, COMPLETION_MODE))
         talk = sys.stderr.isatty() and not options["as_json"]
         events = measure(engine, info, request, price, power=chosen.power)
-        measured = _show(events, info, options["as_json"], talk)
+        measured = _show(_followed(events, status), info, options["as_json"], talk)
     except KeyboardInterrupt:
         engine.cancel()
         raise
     finally:
+        status.clear()
         engine.close()
     if options["as_json"]:
         import msgspec  # already loaded by the wire
@@ -117,6 +121,18 @@ def _request(text: str, file: ModelFile, options: Options, chosen: Settings) -> 
     )
 
 
+def _followed(events: Iterable[MeasureEvent], status: StatusLine) -> Iterator[MeasureEvent]:
+    """What there is to be shown of `events`; until the first of it, how far the prompt is read."""
+    for event in events:
+        if isinstance(event, PrefillProgress):
+            eta = event.eta_s or 0.0
+            left = f", {units.duration(eta)} left" if eta > 1 else ""
+            status.write(f"reading the prompt{left}")
+        else:
+            status.clear()
+            yield event
+
+
 def _show(events: Iterable[MeasureEvent], info: EngineInfo, quiet: bool, talk: bool) -> Measured:
     """Print the answer as it comes; the last event is returned."""
     for notice in info.notices:
@@ -149,8 +165,6 @@ def _show_event(event: MeasureEvent, quiet: bool, talk: bool) -> Measured | None
             write_answer(text)
         case EngineNotice():
             _tell(event, quiet, talk)
-        case PrefillProgress(eta_s=float(eta)) if eta > 1:
-            say(f"reading the prompt, {units.duration(eta)} left", talk)
         case Measured():
             return event
     return None

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from ondevice import units
+from ondevice.cli.options import WholeIn
 from ondevice.cli.progress import ProgressLine
 from ondevice.domain.download import HubForm, HubModel
 from ondevice.domain.text import clean_line
@@ -17,7 +18,7 @@ from ondevice.hub import listing, remote
 @click.command()
 @click.argument("text", nargs=-1, required=True)
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 100), default=10, show_default=True,
+    "-n", "--limit", type=WholeIn(1, 100), default=10, show_default=True,
     help="Most repositories.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

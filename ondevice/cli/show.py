@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from ondevice import acquire, catalog, units
+from ondevice.cli.model_names import ANY_MODEL
 from ondevice.cli.options import settings_for
 from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.generation import LoadOptions
@@ -15,16 +15,16 @@ from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.text import clean_line
 from ondevice.errors import ModelTrouble
-from ondevice.gguf.header import read_header
+from ondevice.gguf.header import read_model
 from ondevice.hardware import probe
-from ondevice.hub import local, names, records, wanted
+from ondevice.hub import local, records, wanted
 from ondevice.onnx.folder import read_config
 from ondevice.paths import user_paths
 from ondevice.verdict import verdict_document, verdict_lines
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ANY_MODEL)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(model: str, as_json: bool) -> None:
     """Show what is known about MODEL, a catalogue name, a GGUF file or an ONNX folder."""
@@ -60,18 +60,13 @@ def _spec_verdict(
 ) -> MemoryVerdict | None:
     """Of the form that would run."""
     file = wanted.choose(spec)
-    here = local.find_file(file)
-    if here is not None:
-        file = replace(file, size_bytes=local.size_of(here, file))  # of all its parts
-    return acquire.verdict(spec, file, here, machine, options)
+    return acquire.verdict(spec, file, local.find_file(file), machine, options)
 
 
 def _file_verdict(
     file: ModelFile, machine: MachineMemory, options: LoadOptions
 ) -> tuple[MemoryVerdict | None, str | None]:
     """Or why there is none."""
-    if names.parts(file.path.name):
-        return None, acquire.FIRST_OF_SEVERAL
     try:
         return acquire.verdict_of(file.path, machine, options), None
     except ModelTrouble as error:  # a folder whose config is whole, and another file is not
@@ -145,16 +140,15 @@ def _folder_facts(file: ModelFile) -> dict[str, Any]:
 
 
 def _file_facts(file: ModelFile) -> dict[str, Any]:
-    path, header = file.path, read_header(file.path)
-    parts = len(names.parts(path.name)) or 1
+    path, header = file.path, read_model(file.paths)
     return {
         "name": file.name,
         "path": str(file.path),
         "architecture": header.architecture,
         "quantization": file.quantization,
         "size_bytes": local.size_of(path, FileSpec("llama.cpp", "", "", path.name)),
-        "parts": parts,
-        "parameters": header.tensors.parameters if parts == 1 else None,
+        "parts": len(file.paths),
+        "parameters": header.tensors.parameters,
         "context": header.context_length,
         "layers": header.n_layers,
         "width": header.n_embd,

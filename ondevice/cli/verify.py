@@ -8,6 +8,7 @@ import click
 
 from ondevice import catalog, units
 from ondevice.cli.exits import Exit
+from ondevice.cli.model_names import MODEL_HERE
 from ondevice.cli.progress import ProgressLine
 from ondevice.domain.download import DownloadProgress
 from ondevice.domain.model import FileSpec
@@ -23,7 +24,7 @@ OWN_FILE = "No hash of it was ever recorded; compare what sha256sum says with wh
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", type=MODEL_HERE, nargs=-1, metavar="[MODEL]...")
 @click.option("--mend", is_flag=True, help="Set damaged files aside, so that pull fetches anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def verify(models: tuple[str, ...], mend: bool, as_json: bool) -> None:

@@ -42,6 +42,11 @@ def first_part(path: str) -> str:
     return f"{found['stem']}-00001-of-{found['count']}{found['suffix']}"
 
 
+def paths_of(path: Path) -> tuple[Path, ...]:
+    """All parts of the split GGUF at `path`; itself where it is whole."""
+    return tuple(path.with_name(each) for each in parts(path.name)) or (path,)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The dimensions memory depends on. Counts; None where a kind of model has no such thing."""
@@ -173,7 +178,7 @@ class ModelFile:
     @property
     def paths(self) -> tuple[Path, ...]:
         """All that is opened with it: every part of a split GGUF, or the one file or folder."""
-        return tuple(self.path.with_name(each) for each in parts(self.path.name)) or (self.path,)
+        return paths_of(self.path)
 
     @property
     def counts(self) -> bool:

@@ -12,7 +12,7 @@ beside  messages that answer the same, or ask in the same place: a path goes thr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ondevice.domain.prompt import Attachment, Role
@@ -76,6 +76,30 @@ class SessionTree:
     """None while there is no message, and where the shown path is empty."""
 
     @property
+    def numbers(self) -> dict[int, int]:
+        """What people call the messages, by id: 1 is the first that was made, on whatever path."""
+        return {message.id: number for number, message in enumerate(self.messages, start=1)}
+
+    @property
+    def numbered(self) -> SessionTree:
+        """The same with these numbers in the place of ids, as all that is shown has them."""
+        numbers = self.numbers
+
+        def number(id: int | None) -> int | None:
+            return None if id is None else numbers.get(id)
+
+        messages = (
+            replace(
+                each,
+                id=numbers[each.id],
+                parent_id=number(each.parent_id),
+                kept_from=number(each.kept_from),
+            )
+            for each in self.messages
+        )
+        return SessionTree(self.session, tuple(messages), number(self.head_id))
+
+    @property
     def path(self) -> list[StoredMessage]:
         """The messages that are shown."""
         return path_to(self.head_id, {message.id: message for message in self.messages})
@@ -107,6 +131,8 @@ class Found:
     session: Session
     message: StoredMessage | None
     """None where it is in the title."""
+    number: int | None
+    """Of the message, see `SessionTree.numbers`."""
     excerpt: str
     """A few words around it, as they were written: not cleaned."""
     marks: tuple[tuple[int, int], ...] = ()

@@ -17,7 +17,10 @@ from ondevice.onnx import chat
 from ondevice.onnx.folder import read_config
 
 Read = TypeVar("Read")
-_GIVE = "Give the path of a GGUF file, or of a folder for ONNX Runtime GenAI."
+_GIVE = (
+    "Give a GGUF file, or a folder for ONNX Runtime GenAI: it holds "
+    f"{names.MARKER}, the graphs that this names, and a tokenizer."
+)
 
 
 def from_path(path: Path) -> ModelFile:
@@ -55,7 +58,9 @@ def from_folder(path: Path, name: str) -> ModelFile:
     """The model in a folder, to be called `name`."""
     label = clean_line(str(path))
     if not os.path.lexists(path / names.MARKER):
-        raise NotAModelFile(f"{label} is a folder without {names.MARKER}", hint=_GIVE)
+        raise NotAModelFile(
+            f"{label} is a folder and no model: it has no {names.MARKER}", hint=_GIVE
+        )
     _said_of(label, read_config, path)
     return ModelFile(
         path=path.absolute(),

@@ -33,7 +33,7 @@ def holding(cache: HubCache, folder: Path, hashes: Iterable[str]) -> Iterator[No
                 lock = filelock.FileLock(path, mode=0o600, thread_local=False)
                 lock.acquire(timeout=0)
                 held.callback(lock.release, force=True)
-                held.callback(_drop, cache, path)  # before its release: then nobody else has it
+                held.callback(drop, cache, path)
             yield
     except filelock.Timeout as error:
         repository = folder.name.removeprefix("models--").replace("--", "/")
@@ -69,6 +69,7 @@ def lock_files(cache: HubCache, folder: Path) -> list[Path]:
     return [each for each in found if each.name.endswith(LOCK) and real_file(each)]
 
 
-def _drop(cache: HubCache, path: Path) -> None:
+def drop(cache: HubCache, path: Path) -> None:
+    """Delete a lock that is held, before its release: who waits for it sees that and looks anew."""
     with contextlib.suppress(OSError):
         cache.delete(path)

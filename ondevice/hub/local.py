@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ondevice.catalog import Catalog
-from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec, Use
+from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec, Use, paths_of
 from ondevice.errors import ModelNotHere, UnsupportedModel
 from ondevice.hub import names, records
 from ondevice.hub.by_path import from_folder, from_path
@@ -176,7 +176,7 @@ def _is_whole(path: Path, file: FileSpec) -> bool:
 def size_of(path: Path, file: FileSpec) -> int | None:
     """Bytes of all that makes up `file` at `path`; None when a part of it is not there."""
     if not _is_folder(file):
-        sizes = [_file_size(path.with_name(each)) for each in names.parts(path.name) or [path.name]]
+        sizes = list(map(_file_size, paths_of(path)))
     elif (path / names.MARKER).is_file():
         sizes = _folder_sizes(path)
     else:
@@ -221,15 +221,9 @@ def _exists(name: str) -> bool:
     return os.path.exists(expand(name))  # noqa: PTH110 - pathlib's raises for a long name
 
 
-def _is_model(name: str) -> bool:
-    """Whether a file is there, or a folder that an engine opens."""
-    path = expand(name)
-    return os.path.isfile(path) or os.path.isfile(path / names.MARKER)  # noqa: PTH113 - as above
-
-
 def means_path(name: str, catalog: Catalog) -> bool:
-    """Whether `name` is a path: it looks like one, or is a model's and in no catalogue."""
-    return looks_like_path(name) or (catalog.get(name) is None and _is_model(name))
+    """Whether `name` is a path: it looks like one, or something is there and no model has it."""
+    return looks_like_path(name) or (catalog.get(name) is None and _exists(name))
 
 
 def looks_like_path(name: str) -> bool:

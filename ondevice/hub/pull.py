@@ -21,8 +21,10 @@ from ondevice.errors import DiskTooSmall
 from ondevice.hardware.system import make_private_folder
 from ondevice.hub import names
 from ondevice.hub.cache import HubCache
+from ondevice.hub.holding import drop
 from ondevice.hub.patience import Patience
 from ondevice.hub.remote import Hub
+from ondevice.hub.removal import tidy
 from ondevice.hub.transfer import disk_trouble, fetch
 
 KEPT_FREE_BYTES = 64 << 20
@@ -37,10 +39,11 @@ def pull(
     """Fetch `files`, which belong together, into `cache`; the last event is Downloaded.
 
     They get their names when the last one is here: all of them or none. Closing the iterator
-    cancels and keeps what has come. Raises DownloadTrouble.
+    cancels and keeps what has come; where no byte came, nothing stays. Raises DownloadTrouble.
     """
     _check_all_fit(files, cache)
     with contextlib.ExitStack() as held:  # until the names are made: what has none may be pruned
+        held.callback(_tidy_after, files, cache)
         try:
             yield from _lock(files, cache, held)
         except OSError as error:
@@ -94,8 +97,9 @@ def _lock(
     for path in sorted(by_lock):
         cache.make_folders(by_lock[path])
         lock = filelock.FileLock(path, mode=0o600, thread_local=False)
-        yield from _wait_for(lock, by_lock[path])
+        yield from _wait_for(lock, by_lock[path], cache)
         held.callback(lock.release, force=True)
+        held.callback(_forget, by_lock[path], cache)
     for file in files:  # again, as who held a lock may have deleted empty ones
         cache.make_folders(file)
 
@@ -118,11 +122,31 @@ def _fetch_all(
     return fetched
 
 
-def _wait_for(lock: filelock.BaseFileLock, file: RemoteFile) -> Iterator[DownloadNotice]:
+def _forget(file: RemoteFile, cache: HubCache) -> None:
+    """Delete an empty partial and its lock, which is still held."""
+    with contextlib.suppress(OSError):
+        part = cache.part(file)
+        if not cache.has(file) and not _size(part):
+            drop(cache, cache.lock(file))
+            cache.delete(part)
+
+
+def _tidy_after(files: Sequence[RemoteFile], cache: HubCache) -> None:
+    """Delete the folders that were made for nothing."""
+    with contextlib.suppress(OSError):
+        if not bytes_here(files, cache):
+            tidy(cache, cache.folder(files[0].repository))
+
+
+def _wait_for(
+    lock: filelock.BaseFileLock, file: RemoteFile, cache: HubCache
+) -> Iterator[DownloadNotice]:
     said = False
     while True:
         try:
             lock.acquire(timeout=LOOK_S)
+        except FileNotFoundError:  # who held it left nothing, not even its folder
+            cache.make_folders(file)
         except filelock.Timeout:
             if not said:
                 yield DownloadNotice("waiting", f"another process fetches {file.path}; waiting")

@@ -84,7 +84,7 @@ def on_hub(
         raise NotOnHub(f"{repository} has {what}", hint=f"See {hub.endpoint}/{repository}.")
     files = tuple(
         FileSpec(form.engine, form.quantization or "unknown", repository, form.path)
-        for form in sorted(offered, key=_preference)
+        for form in sorted(offered, key=_rank)
     )
     spec = uncatalogued(name, files, found.licence or NO_LICENCE, found.terms, found.gated)
     return spec, choose(spec, quantization, engine, inside)
@@ -109,6 +109,24 @@ def on_disk(name: str) -> tuple[ModelSpec, FileSpec] | None:
             own = records.of_user()
             licence = (own and own.licence(file)) or "unknown"
             return uncatalogued(name, (file,), clean_line(licence, 60), None, False, header), file
+    return None
+
+
+def here_of(
+    name: str, cache: HubCache, own: Records, *asked: str | None
+) -> tuple[ModelSpec, FileSpec] | None:
+    """The same for `owner/name`, by whatever tool it was fetched; `asked` is as for `choose`."""
+    repository, path = names.split(name) or ("", "")
+    if not repository or path:
+        return None
+    found = []
+    for each in forms.fetched_from(repository, cache, own):
+        with contextlib.suppress(ModelTrouble):
+            found += [on_disk(f"{repository}/{each}")]
+    specs = sorted((spec for spec, _ in filter(None, found)), key=lambda spec: _rank(spec.files[0]))
+    for spec in specs:
+        with contextlib.suppress(UsageTrouble):
+            return replace(spec, name=name, title=name), choose(spec, *asked)
     return None
 
 
@@ -151,6 +169,6 @@ def uncatalogued(
     )
 
 
-def _preference(form: HubForm) -> int:
+def _rank(form: HubForm | FileSpec) -> int:
     wanted = form.quantization.upper()
     return PREFERRED.index(wanted) if wanted in PREFERRED else len(PREFERRED)

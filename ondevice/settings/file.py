@@ -18,7 +18,8 @@ from ondevice.errors import SettingsInvalid
 from ondevice.settings.definition import SETTINGS, TABLES, Settings, find, nearest
 from ondevice.settings.kinds import Document, Entries, parse
 
-MEND = "Mend that line, or remove it."
+EDIT = "ondevice settings edit"
+MEND = f"Mend that line, or remove it: {EDIT}"
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -201,6 +202,7 @@ def _unknown(name: str) -> Trouble:
         return Trouble(f"{said} must be a table, as in [{said}]", MEND, said)
     near = nearest(name)
     hint = f"Did you mean {near}?" if near else f"There are: {', '.join(_BY_NAME)}."
+    hint = f"{hint} To mend it: {EDIT}"
     return Trouble(f"no setting is called {said}", hint, near or said)
 
 

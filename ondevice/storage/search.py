@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ondevice.domain.session import Found
+from ondevice.domain.session import Found, StoredMessage
 from ondevice.domain.text import storable
 from ondevice.storage.database import Database
 from ondevice.storage.rows import MESSAGES, message_of, session_of
@@ -32,7 +32,7 @@ def find(database: Database, text: str, limit: int) -> list[Found]:
         return []
     sessions = map(session_of, database.rows("SELECT * FROM session ORDER BY id DESC"))
     titles = [
-        Found(each, None, each.title, _in_title(words, each.title))
+        Found(each, None, None, each.title, _in_title(words, each.title))
         for each in sessions
         if _is_title(words, each.title)
     ]
@@ -79,8 +79,19 @@ def _in_messages(database: Database, words: list[str], limit: int) -> list[Found
             message = message_of(row)
             sessions = database.rows("SELECT * FROM session WHERE id = ?", message.session_id)
             for session in sessions:  # none where it was deleted meanwhile
-                found.append(Found(session_of(session), message, *_unmarked(hit["excerpt"])))
+                number, excerpt = _number_of(database, message), _unmarked(hit["excerpt"])
+                found.append(Found(session_of(session), message, number, *excerpt))
     return found
+
+
+def _number_of(database: Database, message: StoredMessage) -> int:
+    """See `SessionTree.numbers`; ids grow with time."""
+    (row,) = database.rows(
+        "SELECT count(*) AS number FROM message WHERE session_id = ? AND id <= ?",
+        message.session_id,
+        message.id,
+    )
+    return int(row["number"])
 
 
 def _unmarked(excerpt: str) -> tuple[str, tuple[tuple[int, int], ...]]:

@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,6 +27,16 @@ class Outcome:
 
 Cli = Callable[..., Outcome]
 StartCli = Callable[..., subprocess.Popen[bytes]]
+
+
+def assert_ctrl_c_ends(window: Any) -> None:
+    """What runs on a terminal, without a word."""
+    window.sendintr()
+    rest = window.read()
+    window.close()
+    assert window.exitstatus == 130
+    assert b"Traceback" not in rest
+    assert b"ondevice:" not in rest
 
 
 def child_of(process: subprocess.Popen[bytes]) -> psutil.Process:

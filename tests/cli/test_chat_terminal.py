@@ -185,8 +185,21 @@ class TestCtrlC:
         signal_at_prompt(window, signal.SIGINT, "Ctrl-C again leaves")
         window.expect("You: ")
         signal_at_prompt(window, signal.SIGINT, pexpect.EOF)
+        assert strip(window.before).endswith("\r\n")  # the shell's prompt has its own line
         assert left(window) == 130
         assert_ended(engine)
+
+    @pytest.mark.parametrize("between", ["typed", "\r"], ids=["a word", "an empty line"])
+    def test_leaves_only_directly_after_another(self, between: str, echo_chat: EchoChat) -> None:
+        window = echo_chat.typed()
+        signal_at_prompt(window, signal.SIGINT, "Ctrl-C again leaves")
+        window.expect("You: ")
+        window.send(between)
+        window.expect(between if between.isalpha() else "You: ")
+        signal_at_prompt(window, signal.SIGINT, "Ctrl-C again leaves")
+        window.expect("You: ")
+        signal_at_prompt(window, signal.SIGINT, pexpect.EOF)
+        assert left(window) == 130
 
     def test_at_the_prompt_after_one_that_stopped_an_answer_leaves(
         self, echo_chat: EchoChat

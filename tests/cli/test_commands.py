@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -245,39 +244,6 @@ class TestDoctor:
     def test_makes_no_folder(self, cli: Cli, home: Path) -> None:
         cli("doctor")
         assert not home.exists()
-
-
-class TestCompletion:
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_has_a_script_for_each_shell(self, shell: str, cli: Cli) -> None:
-        outcome = cli("completion", shell)
-        assert (outcome.code, outcome.err) == (0, "")
-        assert f"_ONDEVICE_COMPLETE={shell}_complete" in outcome.out
-
-    def test_for_bash_is_accepted_by_it(self, cli: Cli, tmp_path: Path) -> None:
-        script = tmp_path / "ondevice.bash"
-        script.write_text(cli("completion", "bash").out)
-        checked = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
-        assert (checked.returncode, checked.stderr) == (0, "")
-
-    @pytest.mark.parametrize(
-        ("words", "offered"),
-        [
-            ("ondevice li", "list"),
-            ("ondevice run --thr", "--threads"),
-            ("ondevice completion ", "zsh"),
-        ],
-        ids=["command", "option", "choice"],
-    )
-    def test_offers_what_fits(self, words: str, offered: str, cli: Cli) -> None:
-        asked = {
-            "_ONDEVICE_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(words.count(" ")),
-        }
-        outcome = cli(env=asked)
-        assert outcome.err == ""
-        assert f"plain,{offered}" in outcome.out.splitlines()
 
 
 def test_the_installed_script_is_the_one_under_test() -> None:

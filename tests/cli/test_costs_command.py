@@ -102,6 +102,27 @@ def test_a_table_has_no_column_that_says_nothing(cli: Cli, path: Path) -> None:
     assert len(line) <= 80
 
 
+def test_of_a_column_that_is_not_there_nothing_is_said(cli: Cli, path: Path) -> None:
+    account(path, ("small", PRICE, None))
+    said = cli("costs").err
+    assert "POWER" not in said
+    assert "What power cost is unknown. The settings watts and tariff_usd_per_kwh" in said
+
+
+def test_turns_that_are_no_answers_are_told(cli: Cli, path: Path) -> None:
+    """Stopped before its first word, or failed: it took time, and no cloud would bill it."""
+    account(path, ("small", PRICE, None))
+    assert "not in ANSWERS" not in cli("costs").err
+    with closing(Database(path)) as database:
+        sessions = Sessions(database)
+        row = sessions.add(sessions.create("x").id, "assistant", "", "streaming", "small")
+        blank = Measured("", DONE, MemoryUse(None, None, None), None, ())
+        sessions.finish(row, "", "interrupted", "cancelled", blank.priced(PRICE, None))
+    outcome = cli("costs", "--by", "model")
+    assert outcome.out.splitlines()[1].split()[:2] == ["small", "1"]
+    assert "Turns that failed or gave no text, not in ANSWERS: 1." in outcome.err
+
+
 def test_a_useful_answer_has_its_price(cli: Cli, path: Path) -> None:
     account(path, ("small", PRICE, None), ("small", PRICE, None))
     with closing(Database(path)) as database:

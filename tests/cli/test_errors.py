@@ -35,6 +35,8 @@ def assert_refused(outcome: Outcome, code: int, *said: str) -> None:
         (["--lora", "x.gguf:inf"], Exit.USAGE, "the scale of a LoRA adapter is inf"),
         (["run", "-m", "no-such-model", "hi"], Exit.MODEL, "no model is called 'no-such-model'"),
         (["run", "-m", "smollm2-135m-instrukt", "hi"], Exit.MODEL, "smollm2-135m-instruct"),
+        (["run", "-m", "smollm2-135m-instrukt", "hi"], Exit.MODEL, "All of them: ondevice list"),
+        (["run", "-m", "zzzzzzzz", "hi"], Exit.MODEL, "has a name like it: ondevice list"),
         (["run", "-m", "phi-3.5-mini-instruct", "hi"], Exit.MODEL, "is not on this machine"),
         (["run", "-m", "./missing.gguf", "hi"], Exit.MODEL, "there is no file missing.gguf"),
         (["run", "-m", "/", "hi"], Exit.MODEL, "is a folder"),
@@ -44,7 +46,9 @@ def assert_refused(outcome: Outcome, code: int, *said: str) -> None:
         (["run", "  "], Exit.USAGE, "there is no prompt"),
         (["run", "-t", "-1", "hi"], Exit.USAGE, "temperature is -1.0; it must be from 0.0 to"),
         (["run", "-t", "nan", "hi"], Exit.USAGE, "temperature is nan"),
-        (["run", "-t", "warm", "hi"], Exit.USAGE, "'warm' is not a valid float"),
+        (["run", "-t", "warm", "hi"], Exit.USAGE, "'warm' is no number"),
+        (["run", "-n", "abc", "hi"], Exit.USAGE, "'abc' is no whole number"),
+        (["run", "--top-k", "1.5", "hi"], Exit.USAGE, "'1.5' is no whole number"),
         (["run", "--top-k", "-3", "hi"], Exit.USAGE, "top_k is -3"),
         (["run", "--seed", str(2**32), "hi"], Exit.USAGE, "seed is"),
         (["run", "-n", "0", "hi"], Exit.USAGE, "0 is not in the range"),
@@ -85,6 +89,16 @@ def test_a_file_that_is_no_model_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert_refused(cli("show", path), Exit.MODEL, "page.gguf")
 
 
+@pytest.mark.parametrize("arguments", [["run", "hi", "-m"], ["chat", "-m"], ["show"]], ids=str)
+def test_a_folder_that_is_no_model_is_told_what_it_should_hold(
+    arguments: list[str], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    said = ("docs is a folder and no model: it has no genai_config.json", "and a tokenizer")
+    assert_refused(cli(*arguments, "docs"), Exit.MODEL, *said)
+
+
 def test_a_file_without_the_suffix_is_taken_for_one(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +126,7 @@ def test_a_prompt_that_does_not_fit_is_refused(megabytes: float, cli: Cli) -> No
     ("content", "said"),
     [
         ("threads = [", "is not TOML"),
-        ("thread = 2", "Did you mean threads?"),
+        ("thread = 2", "Did you mean threads? To mend it: ondevice settings edit"),
         ('threads = "two"', "must be a whole number"),
         ('model = "no-such-model"', "no model is called 'no-such-model'"),
         ('baseline = "no-such-cloud"', "no-such-cloud"),

@@ -24,6 +24,7 @@ from loopback import (
     stop_after,
     web_page,
 )
+from splitting import split_gguf
 
 from ondevice import catalog
 from ondevice.cli.exits import Exit
@@ -366,14 +367,64 @@ def test_offline_says_so_and_tells_what_is_known(hub: Loopback, cli: Cli, home: 
 )
 @pytest.mark.parametrize("model", ["small-model", REPOSITORY], ids=["pinned", "on the hub"])
 def test_without_a_network_it_is_told_after_one_more_attempt(
-    model: str, host: str, said: str, hub: Loopback, cli: Cli, home: Path
-) -> None:
+    model: str, host: str, said: str, hub: Loopback, cli: Cli, home: Path,
+    environment: dict[str, str],
+) -> None:  # fmt: skip
     if model == "small-model":
         offer_model(home, hub.offer(CONTENT))
     outcome = cli("pull", model, env={"HF_ENDPOINT": f"http://{host}"})
     assert_refused(outcome, Exit.DOWNLOAD, f"ondevice: {said}\n  Is the network up?")
     assert outcome.err.count("trying again in") == 1
     assert "kept" not in outcome.err
+    cache = Path(environment["HF_HOME"]) / "hub"
+    assert [each.name for each in cache.rglob("*")] in ([], [".locks"])
+
+
+class TestWithoutAHub:
+    """Forbidden, or no address: nobody is asked where nobody has to be."""
+
+    @pytest.fixture(params=[{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://hub:port"}], ids=str)
+    def without(self, request: pytest.FixtureRequest) -> dict[str, str | None]:
+        return dict(request.param)
+
+    def test_what_is_here_is_told(self, cli: Cli, without: dict[str, str | None]) -> None:
+        outcome = cli("pull", "starter", env=without)
+        assert outcome.code == 0
+        assert "It is here already." in outcome.err
+
+    def test_what_another_tool_fetched_is_found_by_its_repository(
+        self, hub: Loopback, cli: Cli, environment: dict[str, str], tiny: bytes,
+        without: dict[str, str | None],
+    ) -> None:  # fmt: skip
+        path = put_by_another_tool(environment, tiny)
+        outcome = cli("pull", REPOSITORY, env=without)
+        assert outcome.code == 0, outcome.err
+        assert outcome.out == f"{path}\n"
+        assert cli("pull", REPOSITORY, "--quant", "q4_0", env=without).code == 0
+        assert hub.requests == []
+
+    def test_what_is_not_here_is_refused_with_the_reason(
+        self, hub: Loopback, cli: Cli, home: Path, environment: dict[str, str], tiny: bytes,
+        without: dict[str, str | None],
+    ) -> None:  # fmt: skip
+        why = "HF_HUB_OFFLINE" if "HF_HUB_OFFLINE" in without else "Check HF_ENDPOINT"
+        put_by_another_tool(environment, tiny)
+        offer_model(home, hub.offer(CONTENT, "other.gguf"))
+        code = Exit.DOWNLOAD
+        assert_refused(cli("pull", "small-model", env=without), code, why)
+        assert_refused(cli("pull", REPOSITORY, "--quant", "q8_0", env=without), code, why)
+        assert_refused(cli("pull", "a/b", env=without), code, why)
+
+
+def put_by_another_tool(environment: dict[str, str], content: bytes) -> Path:
+    """A GGUF file in the cache of which no record of ours tells."""
+    folder = Path(environment["HF_HOME"]) / "hub" / f"models--{REPOSITORY.replace('/', '--')}"
+    path = folder / "snapshots" / COMMIT / PATH
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+    return path
 
 
 def test_retries_are_told_and_no_name_reaches_the_terminal_raw(
@@ -484,11 +535,18 @@ class TestAnOnnxFolder:
 class TestASplitModel:
     NAMES = [f"big-Q8_0-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
 
+    @pytest.fixture
+    def parts(self, tiny: bytes, tmp_path: Path) -> list[Path]:
+        folder = tmp_path / "parts"
+        folder.mkdir()
+        (folder / "whole.gguf").write_bytes(tiny)
+        return split_gguf(folder / "whole.gguf", folder, "big-Q8_0", count=3)
+
     def test_comes_with_all_its_parts(
-        self, hub: Loopback, cli: Cli, home: Path, environment: dict[str, str]
+        self, hub: Loopback, cli: Cli, home: Path, environment: dict[str, str], parts: list[Path]
     ) -> None:
-        for number, name in enumerate(self.NAMES):
-            hub.offer(CONTENT[number : number + 100_000], name)
+        for part in parts:
+            hub.offer(part.read_bytes(), part.name)
         offer_model(home, path=self.NAMES[0])
         outcome = cli("pull", "small-model")
         assert outcome.code == 0, outcome.err
@@ -497,21 +555,28 @@ class TestASplitModel:
         (listed,) = [
             row for row in json.loads(cli("list", "--json").out) if row["name"] == "small-model"
         ]
-        assert listed["size_bytes"] == 300_000
+        size = sum(part.stat().st_size for part in parts)
+        assert listed["size_bytes"] == size
         memory = json.loads(cli("show", "small-model", "--json").out)["memory"]
-        assert memory["estimate"]["weights_bytes"] == pytest.approx(300_000, rel=0.1)
+        assert memory["estimate"]["weights_bytes"] == pytest.approx(size, rel=0.15)
 
-    def test_is_shown_by_its_path_with_the_size_of_all_parts(
-        self, cli: Cli, tiny: bytes, tmp_path: Path
+    def test_is_shown_by_its_path_with_what_all_parts_say(
+        self, cli: Cli, parts: list[Path], tiny: bytes, tmp_path: Path
     ) -> None:
-        for name in self.NAMES:
-            (tmp_path / name).write_bytes(tiny)
-        outcome = cli("show", tmp_path / self.NAMES[0])
-        assert outcome.code == 0, outcome.err
-        facts = json.loads(cli("show", tmp_path / self.NAMES[0], "--json").out)
-        assert (facts["size_bytes"], facts["parts"]) == (3 * len(tiny), 3)
-        assert (facts["parameters"], facts["memory"]) == (None, None)
-        assert "does not tell of the others" in outcome.out
+        whole = tmp_path / "whole.gguf"
+        whole.write_bytes(tiny)
+        shown = [json.loads(cli("show", path, "--json").out) for path in (whole, parts[0])]
+        assert [facts["parts"] for facts in shown] == [1, 3]
+        assert shown[1]["size_bytes"] == sum(part.stat().st_size for part in parts)
+        assert shown[1]["parameters"] == shown[0]["parameters"] > 0
+        estimates = [facts["memory"]["estimate"] for facts in shown]
+        for name in ("kv_bytes", "compute_bytes", "repacked_bytes"):
+            assert estimates[0][name] == estimates[1][name]
+        assert "runs well" in cli("show", parts[0]).out
+
+    def test_without_a_part_is_shown_by_that_name(self, cli: Cli, parts: list[Path]) -> None:
+        parts[1].unlink()
+        assert_refused(cli("show", parts[0]), Exit.MODEL, f"there is no file {parts[1].name!r}")
 
     def test_without_one_of_them_is_refused_by_its_name(
         self, hub: Loopback, cli: Cli, home: Path

@@ -14,7 +14,7 @@ from typing import Any
 import pexpect
 import psutil
 import pytest
-from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ended, child_of
+from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ctrl_c_ends, assert_ended, child_of
 from echoing import echo
 
 from ondevice.cli.run import _show
@@ -136,6 +136,17 @@ def test_an_onnx_folder_gives_the_same_document(cli: Cli, onnx_path: Path) -> No
     assert document["memory"]["peak_private_bytes"] > 10 << 20
     starter = answered(cli, "-t", "0", "-n", "8", "Say hello.")
     assert document["usage"]["prompt_tokens"] == starter["usage"]["prompt_tokens"]
+
+
+def test_a_terminal_is_told_of_the_loading_until_the_answer_comes(
+    environment: dict[str, str],
+) -> None:
+    arguments = ["run", "--raw", "-t", "0", "-n", "4", FRANCE]
+    with pexpect.spawn(str(SCRIPT), arguments, env=environment, timeout=PATIENCE_S) as command:
+        command.expect(r"loading smollm2-135m-instruct Q4_1 \.\.\.\r +\r")  # written over
+        command.expect_exact("Paris")
+        assert b"loading" not in command.before
+        command.expect(pexpect.EOF)
 
 
 def test_the_answer_alone_is_on_stdout(cli: Cli) -> None:
@@ -341,12 +352,7 @@ class TestAnEndBeforeTheEnd:
         command = pexpect.spawn(str(SCRIPT), list(ENDLESS), env=environment, timeout=PATIENCE_S)
         command.expect("Paris")
         child = psutil.Process(command.pid).children()[0]
-        command.sendintr()
-        rest = command.read()
-        command.close()
-        assert command.exitstatus == 130
-        assert b"Traceback" not in rest
-        assert b"ondevice:" not in rest
+        assert_ctrl_c_ends(command)
         assert_ended(child)
 
     def test_by_ctrl_c_while_loading_is_clean(self, start_cli: StartCli) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli
+from line_chat import EchoChat
 
 from ondevice.cli.exits import Exit
 from ondevice.domain.session import SessionTree
@@ -175,6 +176,20 @@ class TestShow:
             assert not set("\x1b\x07\x9b") & set(shown)
         for command in ("show 1", "export 1"):
             assert ESCAPE in cli("sessions", *command.split()).out  # data stays as it is
+
+
+def test_a_message_has_one_number_everywhere(cli: Cli, kept: Path, echo_chat: EchoChat) -> None:
+    """In the database it is the fourth."""
+    assert cli("sessions", "search", "long").out.startswith("    2  Eggs · message 1\n")
+    assert json.loads(cli("sessions", "search", "long", "--json").out)[0]["message"] == 1
+    assert cli("sessions", "show", "2").out == "Eggs\n\n1 You\nHow long?\n"
+    shown = json.loads(cli("sessions", "show", "2", "--json").out)
+    assert shown["head"] == shown["messages"][0]["id"] == 1
+    exported = json.loads(cli("sessions", "export", "2", "--format", "json").out)
+    assert exported["head"] == exported["messages"][0]["id"] == 1
+    branched = echo_chat.piped("/branch", "/branch 1", session=2).err
+    assert "1 You: How long? · shown" in branched
+    assert "It goes on after message 1, by You: How long?" in branched
 
 
 class TestRename:

@@ -171,9 +171,8 @@ def test_a_fault_in_the_file_is_said_and_the_rest_listed(cli: Cli, path: Path) -
     assert outcome.code == 0
     assert "no setting is called thread" in outcome.err
     document = json.loads(outcome.out)
-    assert document["troubles"] == [
-        {"message": "no setting is called thread", "hint": "Did you mean threads?"}
-    ]
+    hint = "Did you mean threads? To mend it: ondevice settings edit"
+    assert document["troubles"] == [{"message": "no setting is called thread", "hint": hint}]
 
 
 def test_a_file_that_is_no_toml_is_left_alone(cli: Cli, path: Path) -> None:

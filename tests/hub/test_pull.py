@@ -77,6 +77,11 @@ def done(found: Sequence[DownloadEvent]) -> Downloaded:
     return found[-1]
 
 
+def notice(event: DownloadEvent) -> str:
+    assert isinstance(event, DownloadNotice)
+    return event.code
+
+
 def files_in(store: HubCache) -> list[str]:
     """Everything in the cache that is not a lock."""
     found = [path for path in store.root.rglob("*") if not path.is_dir()]
@@ -106,6 +111,30 @@ class TestAFile:
         folders = {each: each.stat().st_mode & 0o777 for each in made if each.is_dir()}
         assert set(folders.values()) == {0o700}, folders
         assert files_in(store) == sorted([file.content_hash, PATH])
+
+    def test_of_which_no_byte_came_leaves_nothing(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        loopback.faults.extend([answers(503)] * QUICK.attempts)
+        with pytest.raises(HubBusy):
+            events(loopback, file, store)
+        assert [each.name for each in store.root.rglob("*")] == [".locks"]
+        done(events(loopback, file, store))
+
+    def test_that_one_gave_up_comes_to_who_waited(
+        self, loopback: Loopback, store: HubCache
+    ) -> None:
+        """The first deletes its lock, which the other one waits for."""
+        file = loopback.offer(CONTENT)
+        loopback.faults.append(answers(503))
+        with Hub(loopback.address, read_s=2.0) as one, Hub(loopback.address, read_s=2.0) as other:
+            first, second = (pull(hub, [file], store, QUICK) for hub in (one, other))
+            assert notice(next(first)) == "retry"
+            assert notice(next(second)) == "waiting"
+            first.close()
+            assert store.folders() == []
+            assert done(list(second)).fetched_bytes == len(CONTENT)
 
     def test_that_is_here_is_not_fetched_again(self, loopback: Loopback, store: HubCache) -> None:
         file = loopback.offer(CONTENT)
@@ -332,7 +361,7 @@ def test_a_damaged_file_is_thrown_away_and_both_hashes_are_named(
     damaged[1] ^= 2
     assert file.content_hash in raised.value.message
     assert hashlib.sha256(damaged).hexdigest() in raised.value.message
-    assert store.part(file).stat().st_size == 0
+    assert not store.part(file).exists()
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.soak)])

@@ -106,7 +106,7 @@ async def test_the_line_shows_a_negative_saving_as_negative(make_stage: MakeStag
     async with stage.app.run_test(size=(80, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("question")
-        await person.until(lambda: "saved -$" in person.text("#line"))
+        await person.until(lambda: "avoided -$" in person.text("#line"))
 
 
 async def test_noise_of_random_weights_has_no_cost(make_stage: MakeStage) -> None:

@@ -72,6 +72,7 @@ async def test_every_setting_and_every_key_is_a_row_with_its_value(make_stage: M
     async with stage.app.run_test(size=(120, 40)) as pilot:
         person = await Person(stage, pilot).ready()
         await look(person)
+        assert str(person.screen.query_one("#settings").border_subtitle) == "● 2 set in the file"
         names = [s.key for s in SETTINGS if not isinstance(s.kind, Entries)]
         for name in (*names, "presets", *actions()):
             assert row(person, name)
@@ -125,6 +126,10 @@ async def test_delete_goes_back_to_the_default(make_stage: MakeStage) -> None:
         await person.press("delete")
         assert row(person, "max_tokens") == "max_tokens 1,024"
         assert stage.settings.read().settings.max_tokens == 1024
+        await look(person, "context")
+        await person.press("delete")
+        summary = person.screen.query_one("#settings").border_subtitle
+        assert str(summary) == "all are the defaults"
         await person.press("escape")
         assert person.app.focused is person.composer
 

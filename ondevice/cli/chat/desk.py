@@ -133,20 +133,14 @@ class Desk:
         for message in messages[-2:]:
             tell(f"{speaker(message)}: {message.content}", 2000)
 
-    # Messages are numbered in the order they were made, on all paths, as in an export.
-
-    def numbered(self) -> dict[int, StoredMessage]:
-        """All messages of the conversation by their numbers."""
-        return dict(enumerate(self.chat.conversation.tree.messages, start=1))
-
     def message(self, number: int) -> StoredMessage:
-        """Raises UsageTrouble."""
-        found = self.numbered().get(number)
-        if found is None:
+        """By the number that people see. Raises UsageTrouble."""
+        messages = self.chat.conversation.tree.messages
+        if not 1 <= number <= len(messages):
             raise UsageTrouble(
                 f"this conversation has no message {number}", hint="/branch lists them."
             )
-        return found
+        return messages[number - 1]
 
 
 def tell(line: str, limit: int = 1000) -> None:

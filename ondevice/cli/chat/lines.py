@@ -29,6 +29,9 @@ class Lines:
     def __init__(self) -> None:
         self.terminal = sys.stdin.isatty()
         """Whether somebody types."""
+        self.begun = False
+        """Whether something was typed before the interrupt that ended a `read`; without the line
+        editor, only whole lines are known of."""
         self._edited = self.terminal and sys.stdout.isatty()
         self._readline: Any = None
         if isinstance(sys.stdin, io.TextIOWrapper):
@@ -63,6 +66,7 @@ class Lines:
 
     def read(self) -> str | None:
         """The next question or command; None at the end. Lines of nothing are passed over."""
+        self.begun = False
         while True:
             line = self._line(YOU)
             if line is None:
@@ -105,7 +109,21 @@ class Lines:
         return "\n".join(lines).strip("\n")
 
     def _line(self, prompt: str) -> str | None:
-        """One line without its end; None at the end of the input."""
+        """One line without its end; None at the end of the input. A prompt that got no Enter is
+        ended."""
+        line = None
+        try:
+            line = self._asked(prompt)
+        except KeyboardInterrupt:
+            self.begun = self.begun or bool(self._readline and self._readline.get_line_buffer())
+            raise
+        finally:
+            if line is None and self.terminal:
+                click.echo(err=True)
+        self.begun = True
+        return line
+
+    def _asked(self, prompt: str) -> str | None:
         if self._edited:
             try:
                 return input(prompt)

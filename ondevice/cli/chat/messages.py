@@ -41,7 +41,7 @@ def branches(desk: Desk, _rest: str) -> None:
 def _list(desk: Desk, wanted: list[StoredMessage]) -> None:
     if not wanted:
         raise UsageTrouble("nothing was said yet", hint="Write a question.")
-    numbers = {message.id: number for number, message in desk.numbered().items()}
+    numbers = desk.chat.conversation.tree.numbers
     head = desk.chat.conversation.messages[-1:]
     for message in wanted:
         facts = f" · {facts_of(message)}" if facts_of(message) else ""

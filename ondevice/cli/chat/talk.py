@@ -7,8 +7,6 @@ import sys
 from contextlib import suppress
 from functools import cache, partial
 
-import click
-
 from ondevice import catalog
 from ondevice.chat import Chat
 from ondevice.cli import answering
@@ -117,29 +115,21 @@ def _until_left(desk: Desk) -> int:
         try:
             line = desk.lines.read()
             if line is None:
-                _end_line(desk)
                 break
             leaves = desk.interrupts.stopped = False
             if not commands.run(desk, line):
                 answer(desk, partial(desk.chat.send, line.strip()))
             leaves = desk.interrupts.stopped
         except KeyboardInterrupt as interrupt:
-            if leaves or isinstance(interrupt, Left):
+            if isinstance(interrupt, Left) or (leaves and not desk.lines.begun):
                 raise
             leaves = True
-            _end_line(desk)
             say("Ctrl-C again leaves, and so does /quit.")
         except OnDeviceError as error:
             failed(error)
             code = code or exit_for(error)
         desk.interrupts.leave_if_asked()
     return 0 if desk.lines.terminal else code
-
-
-def _end_line(desk: Desk) -> None:
-    """Behind a prompt that got no Enter."""
-    if desk.lines.terminal:
-        click.echo(err=True)
 
 
 def _nothing() -> None:

@@ -19,7 +19,7 @@ from ondevice.domain.text import clean, clean_line
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(session: int, paths: bool, as_json: bool) -> None:
     """Show a conversation: the path that is shown in the app, or where each of its paths ends."""
-    tree = tree_of(session)
+    tree = tree_of(session).numbered
     listed = tree.leaves if paths else tree.path
     if as_json:
         shown = {"head": tree.head_id, "messages": [asdict(each) for each in listed]}

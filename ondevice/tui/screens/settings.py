@@ -91,7 +91,9 @@ class SettingsScreen(Screen[None]):
         else:
             options.action_first()
         count = sum(row.given for row in self._rows.values())
-        options.border_subtitle = f"{setting_rows.GIVEN} {count} from the file"
+        options.border_subtitle = (
+            f"{setting_rows.GIVEN} {count} set in the file" if count else "all are the defaults"
+        )
         self._show_faults()
 
     def _show_faults(self) -> None:

@@ -107,7 +107,7 @@ def _line_parts(live: Live) -> list[tuple[int, str]]:
     if live.reading is not None:
         return [(0, f"reading {numbers.reading_words(live)}")]
     context = f"ctx {numbers.context_bar(live, LINE_BAR)} {numbers.context_words(live)}"
-    saved = units.money(live.avoided(live.price)) if live.price else NOT_YET
+    avoided = units.money(live.avoided(live.price)) if live.price else NOT_YET
     begun = live.delta is not None or live.last is not None
     return [
         (0, numbers.decode(live, "decode unknown") if begun else ""),
@@ -115,7 +115,7 @@ def _line_parts(live: Live) -> list[tuple[int, str]]:
         (3, f"first {numbers.ttft(live)}" if begun else ""),
         (1, context if live.info else ""),
         (4, f"mem {_memory_short(live)}" if live.memory else ""),
-        (2, f"saved {saved}"),
+        (2, f"avoided {avoided}"),
     ]
 
 
