@@ -38,8 +38,9 @@ LAYERS = 31
 N_CTX = 256
 FRANCE = "The capital of France is"
 SLOW = Deadlines(load_s=120, prefill_s=600, token_s=300, stop_s=300)
-TOLERANCE = 0.35
-"""Of a logit. Half precision and another order of sums; the spread of all logits is about 40."""
+SCORE_TOLERANCE = 0.25
+"""Of the log-probability of a text's token, from the CPU's. The CPU rounds to 8 bits what it
+multiplies with quantized weights, the device to float16. On llvmpipe 0.090 was measured."""
 
 
 @pytest.fixture
@@ -82,51 +83,6 @@ def test_every_layer_is_on_the_device_and_its_memory_is_told(
     done_of(events)
 
 
-LOGITS = """
-import ctypes, json, sys
-from pathlib import Path
-from ondevice.domain.generation import LoadOptions
-from ondevice.domain.model import ModelFile
-from ondevice.engines.llamacpp.engine import LlamaCppEngine
-
-engine = LlamaCppEngine()
-layers = int(sys.argv[2])
-options = LoadOptions(n_ctx=256, gpu_layers=layers, repack=False)
-info = engine.load(ModelFile(Path(sys.argv[1]), "llama.cpp", "m"), options)
-assert info.offload.layers == layers, info
-context = engine._loaded.context
-ids, rows = context.tokenize("The capital of France is Paris, and the capital of", True), []
-for part in (ids[:-2], ids[-2:-1], ids[-1:]):  # a prompt, then a token at a time
-    assert context.evaluate(part) == 0
-    context.wait()
-    row = engine._lib.llama_get_logits_ith(context.handle, -1)
-    rows.append(list(row[:context.vocabulary()]))
-print(json.dumps(rows))
-"""
-
-
-def logits(path: Path, layers: int) -> list[list[float]]:
-    done = subprocess.run(
-        [sys.executable, "-c", LOGITS, str(path), str(layers)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    rows: list[list[float]] = json.loads(done.stdout)
-    return rows
-
-
-@pytest.mark.parametrize("layers", [LAYERS, 7])
-def test_logits_are_those_of_the_cpu_within_a_tolerance(layers: int, starter_path: Path) -> None:
-    reference, seen = logits(starter_path, 0), logits(starter_path, layers)
-    worst = 0.0
-    for ours, theirs in zip(reference, seen, strict=True):
-        worst = max(worst, *(abs(a - b) for a, b in zip(ours, theirs, strict=True)))
-        assert ours.index(max(ours)) == theirs.index(max(theirs))
-    print(f"\n{layers} of {LAYERS} layers: the largest difference of a logit is {worst:.4f}")
-    assert worst <= TOLERANCE
-
-
 def test_scores_are_those_of_the_cpu_in_small_steps(
     engine: EngineProcess, starter_path: Path
 ) -> None:
@@ -140,7 +96,9 @@ def test_scores_are_those_of_the_cpu_in_small_steps(
     assert [event.read for event in steps] == [LEAST_ON_DEVICE, len(ids) - 1]
     (whole,) = (event for event in reference if isinstance(event, TokenScores))
     found = [each for event in steps for each in event.log_probabilities]
-    assert found == pytest.approx(whole.log_probabilities, abs=2 * TOLERANCE)
+    worst = max(abs(a - b) for a, b in zip(found, whole.log_probabilities, strict=True))
+    print(f"\nthe largest difference of a log-probability is {worst:.4f}")
+    assert worst <= SCORE_TOLERANCE
 
 
 def test_without_being_asked_as_many_layers_as_fit_are_there_and_that_is_told(
@@ -207,9 +165,17 @@ def test_an_allocation_that_fails_leaves_fewer_layers_there(
     monkeypatch.setenv("GGML_VK_FORCE_MAX_BUFFER_SIZE", str(limit))
     info = load(engine, starter_path, n_ctx=64, gpu_layers="all")  # of few logits
     assert info.offload is not None
-    assert codes(info) == ["gpu_fallback"]
-    assert info.offload.layers < LAYERS
-    assert (info.offload.layers > 0) == (limit > 1 << 20) == (info.backend == "vulkan")
+    assert set(codes(info)) == {"gpu_fallback"}
+    first, *others = (notice.message for notice in info.notices)
+    if limit == 1 << 20:
+        assert (info.offload.layers, info.backend, others) == (0, "cpu", [])
+        assert first.endswith("it computes on the CPU")
+    else:
+        assert 0 < info.offload.layers < LAYERS
+        assert info.backend == "vulkan"
+        assert first.endswith(f"{info.offload.layers} of {LAYERS} are there, the CPU has the rest")
+        # llama.cpp asks for 512 rows of logits in one buffer, which would take 100 MB
+        assert others == ["Vulkan0 cannot compute with token_embd.weight (q8_0): the CPU has it"]
     assert "Paris" in text_of(say(engine, 1))
 
 
