@@ -36,7 +36,7 @@ from ondevice.tui.live import Live
 from ondevice.tui.widgets import numbers
 from ondevice.tui.widgets.numbers import LABEL, NOT_YET, Rows, curve, rows_of
 
-LINE_BAR = 6
+LINE_BAR = 4
 LINE = 78
 """Columns of the one line; it must fit a terminal of 80."""
 
