@@ -26,10 +26,10 @@ class Whole(click.types.IntParamType):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         try:
-            int(str(value))
+            whole = int(str(value))
         except ValueError:
             self.fail(f"{clean_line(str(value), 40)!r} is no whole number", param, ctx)
-        return super().convert(str(value), param, ctx)
+        return super().convert(whole, param, ctx)
 
 
 class WholeIn(Whole, click.IntRange):
