@@ -74,4 +74,4 @@ async def test_one_line_has_the_bar_by_part(make_stage: MakeStage, width: int) -
     async with stage.app.run_test(size=(width, 24)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.ask("What is it?")
-        await person.until(lambda: "ctx ▓██░░░ 45/100" in person.text("#line"))
+        await person.until(lambda: "ctx ▓█░░ 45/100" in person.text("#line"))
