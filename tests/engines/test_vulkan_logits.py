@@ -26,7 +26,7 @@ TOLERANCE = 0.05
 """Of a logit, with EXACT, from the same weights in float32 on the CPU: another order of sums. On
 llvmpipe 0.020 was measured; the spread of all logits is about 40."""
 LOGITS = """
-import ctypes, json, sys
+import json, sys
 from pathlib import Path
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.model import ModelFile

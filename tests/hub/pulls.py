@@ -13,6 +13,9 @@ from serving import FileHub
 
 from ondevice.hub.cache import HubCache
 
+MOST_AGAIN_BYTES = 8_000_000
+"""Fetched again for a kill: what was not flushed, and what lay in the sockets."""
+
 PULLER = Path(__file__).with_name("puller.py")
 LONGEST_S = 100
 

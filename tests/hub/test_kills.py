@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pulls import finish, start, strays
+from pulls import MOST_AGAIN_BYTES, finish, start, strays
 from serving import FileHub
 
 from ondevice.hub.cache import HubCache
@@ -23,7 +23,6 @@ LATE_SHARE = 0.3
 AFTER_ALL_S = 0.3
 START_S = 1.5
 """An interpreter's start, and hashing what is there."""
-MOST_AGAIN_BYTES = 8_000_000
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,6 +10,7 @@ from contextlib import closing
 import pytest
 from kept_sessions import PausingChat, held, keep, look
 from stage import Person, Stage
+from textual._styles_cache import StylesCache
 from textual.widgets import DataTable
 
 from ondevice.domain.session import Session
@@ -211,3 +213,27 @@ async def test_what_was_open_and_is_deleted_is_not_shown_where_another_cannot_be
         await person.press("enter")
         await person.until(lambda: any("no session" in each for each in person.notices()))
         await person.until(lambda: person.bubbles() == [] and not person.busy)
+
+
+async def test_what_sessions_had_on_the_screen_is_not_kept_when_they_are_left(
+    make_stage: MakeStage,
+) -> None:
+    """But for a few widgets of the last one, which may be painted once more while they go."""
+
+    def lines() -> int:
+        """How many widgets have painted lines, alive or not."""
+        gc.collect()
+        return sum(isinstance(each, StylesCache) for each in gc.get_objects())
+
+    stage = make_stage(pieces=["An *answer*\n\n```python\nx = 1\n```\n"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        StylesCache.get_inner_outer.cache_clear()  # of other tests
+        empty, seen = lines(), 0
+        for _ in range(4):
+            for number in range(4):
+                await person.ask(f"question {number}")
+            seen += lines() - empty
+            await person.press("f8")
+            await person.until(lambda: not person.bubbles())
+        assert lines() - empty < seen / 4
