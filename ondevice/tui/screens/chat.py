@@ -10,13 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from ondevice.chat import REFUSED, Chat, ChatEvent
+from ondevice.chat import REFUSED, ChatEvent
 from ondevice.chat.ahead import send_ahead
 from ondevice.domain.generation import Sampling
 from ondevice.errors import ContextOverflow, NotAttached
-from ondevice.settings import Settings
 from ondevice.tui import messages
-from ondevice.tui.live import Live
 from ondevice.tui.message_acts import MessageActs
 from ondevice.tui.screens.opening import OpeningScreen
 from ondevice.tui.turn import run_turn
@@ -48,9 +46,6 @@ class ChatScreen(OpeningScreen):
         Binding("ctrl+o", "room", "Context", id="chat.room", show=False,
                 tooltip="See what fills the context, and make room in it."),
     ]  # fmt: skip
-
-    def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
-        super().__init__(chat, settings, live)
 
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
