@@ -86,8 +86,10 @@ class Catalog:
     def _nearest(self, name: str) -> str:
         from difflib import get_close_matches  # deferred: only a mistyped name needs it
 
-        known = [spec.name for spec in self.models]
-        near = get_close_matches(clean_line(name, 80).lower(), known, n=3, cutoff=0.4)
+        known, wanted = [spec.name for spec in self.models], clean_line(name, 80).lower()
+        begun = [each for each in known if wanted and each.startswith(wanted)]
+        alike = get_close_matches(wanted, known, n=3, cutoff=0.4)
+        near = list(dict.fromkeys([*begun, *alike]))[:3]
         if near:
             return f"Did you mean {', '.join(near)}? All of them: ondevice list"
         return f"None of the {len(known)} in the catalogue has a name like it: ondevice list"

@@ -18,6 +18,7 @@ OnDeviceError
 ├── EngineTrouble          loading and running a model
 │   ├── EngineMissing      the engine's library is not installed or does not load
 │   ├── ModelLoadFailed    the engine refused the file
+│   ├── NotLoaded          a question waited for a model that did not load
 │   ├── TemplateFailed     the model's chat template did not render
 │   ├── ContextOverflow    the prompt does not fit n_ctx
 │   ├── EngineCrashed      the engine's process ended
@@ -141,6 +142,10 @@ class EngineMissing(EngineTrouble):
 
 class ModelLoadFailed(EngineTrouble):
     """The engine refused the file."""
+
+
+class NotLoaded(EngineTrouble):
+    """A question waited for a model that did not load; it was not taken."""
 
 
 class TemplateFailed(EngineTrouble):

@@ -124,6 +124,14 @@ def test_an_unknown_name_is_answered_with_the_nearest_ones() -> None:
     assert BUILT_IN.get("smollm2-135m-instrukt") is None
 
 
+def test_the_nearest_names_are_those_that_begin_so() -> None:
+    with pytest.raises(UnknownModel) as caught:
+        BUILT_IN.find("smol")
+    named = caught.value.hint.removeprefix("Did you mean ").rstrip("?").split(", ")
+    assert len(named) == 3
+    assert all(name.startswith("smol") for name in named)
+
+
 def test_a_missing_user_file_is_no_problem(tmp_path: Path) -> None:
     assert catalog.load(tmp_path / "models.toml") == BUILT_IN
 

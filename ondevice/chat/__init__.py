@@ -4,6 +4,7 @@ conversation.py   the messages of one session as a tree, and its turns
 answer.py         the growing answer: kept as it is made, and accounted for when it ends
 shown.py          what the model is shown of a conversation
 attach.py         files that a question names
+ahead.py          questions that are stored before anything answers them
 chat.py           a model, its engine and a conversation: what a screen or a line mode drives
 served.py         the model that answers, and the engine it runs in
 filling.py        what the context is filled with

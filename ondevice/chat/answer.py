@@ -26,12 +26,18 @@ from ondevice.domain.memory import MemoryUse
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import MessageState, StoredMessage
 from ondevice.engines.base import Engine
-from ondevice.errors import ContextOverflow, SchemaRefused, StorageTrouble, TemplateFailed
+from ondevice.errors import (
+    ContextOverflow,
+    NotLoaded,
+    SchemaRefused,
+    StorageTrouble,
+    TemplateFailed,
+)
 from ondevice.measure import MeasureEvent, measure
 from ondevice.storage.sessions import Sessions
 
 SAVE_EVERY_S = 1.0
-REFUSED = (ContextOverflow, TemplateFailed, SchemaRefused)
+REFUSED = (ContextOverflow, TemplateFailed, SchemaRefused, NotLoaded)
 """With one of these an engine has taken nothing of what it was asked."""
 
 

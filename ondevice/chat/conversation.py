@@ -8,7 +8,7 @@ and a second answer stand beside the first, and only the shown path changes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from ondevice.chat.answer import REFUSED, Answer, TurnOptions, unsaved
 from ondevice.chat.attach import attachments_of
 from ondevice.chat.shown import prompt_of
-from ondevice.domain.generation import Attachment, GenerationRequest, Prompt
+from ondevice.domain.generation import Attachment, EngineNotice, GenerationRequest, Prompt
 from ondevice.domain.session import (
     Places,
     Session,
@@ -171,6 +171,12 @@ class Conversation:
         """
         yield from self._ask(text, self._head, options)
 
+    def keep(
+        self, text: str, attached: tuple[Attachment, ...] = ()
+    ) -> Generator[ChatEvent, None, StoredMessage]:
+        """Store `text` as a question that is yet to be answered."""
+        return (yield from self._keep(text, attached, self._head))
+
     def resend(self, question_id: int, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
         """Ask `text` in the place of a question; that one and what followed it stay."""
         question = self._message(question_id)
@@ -191,21 +197,18 @@ class Conversation:
             asked = self._message(asked.parent_id)
         if question is None or asked is None or asked.role != "user":
             raise UsageTrouble("there is no question to answer", hint="Write one first.")
-        with self._back_if_refused(""):
+        with self.back_if_refused(""):
             self._head = question.id
             yield from self._answer(question, self._is_stored(question), options)
 
     def _ask(self, text: str, after: int | None, options: TurnOptions) -> Iterator[ChatEvent]:
         attached = attachments_of(text, options.folder)
-        with self._back_if_refused(text):
-            question, trouble = self._add_question(text, attached, after)
-            if trouble is not None:
-                yield unsaved(trouble)
-            yield Stored(question)
-            yield from self._answer(question, trouble is None, options)
+        with self.back_if_refused(text):
+            question = yield from self._keep(text, attached, after)
+            yield from self._answer(question, self._is_stored(question), options)
 
     @contextmanager
-    def _back_if_refused(self, text: str) -> Iterator[None]:
+    def back_if_refused(self, text: str) -> Iterator[None]:
         """What the engine takes nothing of stays on a path of its own, and its question is given
         back with the error: joined to the next one, it would have that refused as well."""
         shown = self._head
@@ -218,12 +221,12 @@ class Conversation:
                 self.go_to(shown)
             raise
 
-    def _add_question(
+    def _keep(
         self, text: str, attached: tuple[Attachment, ...], after: int | None
-    ) -> tuple[StoredMessage, StorageTrouble | None]:
-        """It is durable where there is no trouble; without, its answer is not stored either."""
+    ) -> Generator[ChatEvent, None, StoredMessage]:
+        """It is durable unless trouble is told; its answer is not stored either then."""
         question = StoredMessage(0, 0, "user", text, "complete", attached=attached)
-        trouble: StorageTrouble | None = None
+        trouble: list[EngineNotice] = []
         if self._sessions is not None:
             try:
                 if self.session is None:
@@ -233,8 +236,11 @@ class Conversation:
                     self.session.id, "user", text, after=row, attached=attached
                 )
             except StorageTrouble as error:
-                trouble = error
-        return self._show(question, after), trouble
+                trouble.append(unsaved(error))
+        question = self._show(question, after)
+        yield from trouble
+        yield Stored(question)
+        return question
 
     def _answer(
         self, question: StoredMessage, kept: bool, options: TurnOptions

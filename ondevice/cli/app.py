@@ -15,6 +15,7 @@ from ondevice.chat import Chat
 from ondevice.cli.answering import adapter
 from ondevice.cli.options import GPU_LAYERS
 from ondevice.cli.storage import hash_of, most_state_bytes, open_storage
+from ondevice.domain.text import clean
 from ondevice.errors import OnDeviceError, UsageTrouble
 from ondevice.hardware.sampler import memory_without
 from ondevice.paths import Paths, user_paths
@@ -177,6 +178,8 @@ def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
             raise app.bug
         return app.return_code or app.return_value or 0
     finally:
+        for text in app.chat_screen.keep_waiting():
+            print(f"Not stored, as sent: {clean(text)}", file=sys.stderr)
         chat.leave()
         if database:
             database.close()

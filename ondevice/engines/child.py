@@ -47,6 +47,8 @@ class Child:
         """Held by whoever has a request open."""
         self.stop_by = math.inf
         """After a cancel: when it must have stopped, by the monotonic clock."""
+        self.on_device = False
+        """Whether layers of the model are on a device, as the loaded engine says."""
         self.ended = False
         self.closing = False
         """The end was asked for, so it is no crash."""

@@ -48,5 +48,9 @@ def crashed(child: Child) -> EngineCrashed:
     hint = "Load the model again to go on"
     # also what llama.cpp does where it was compiled wrongly for this processor (see the Makefile)
     faulty = "SIGSEGV" in reason or "SIGILL" in reason
-    hint += "; if it stops again, try `ondevice chat --repack off`." if faulty else "."
+    if child.on_device:  # a driver can end it
+        hint += "; if it stops again, keep it off the GPU: --gpu-layers 0, or gpu_layers = 0"
+        hint += " in the settings."
+    else:
+        hint += "; if it stops again, try `ondevice chat --repack off`." if faulty else "."
     return EngineCrashed(message, hint=hint, log_tail=said)

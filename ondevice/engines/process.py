@@ -209,13 +209,13 @@ class EngineProcess:
         child.send(wire.Load(child.file, options))
         deadline_s = self._deadlines.for_file(child.file_mark[2])
         while True:
-            message = self._receive(child, deadline_s, "load the model")
-            match message:
+            match self._receive(child, deadline_s, "load the model"):
                 case wire.LoadProgress(fraction=fraction):
                     progress(fraction)
                 case wire.Loaded(info=info):
+                    child.on_device = bool(info.offload and info.offload.layers)
                     return info
-                case _:
+                case message:
                     raise self._unexpected(child, message)
 
     def _alive(self) -> Child:

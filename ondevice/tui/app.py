@@ -176,6 +176,7 @@ class OnDeviceApp(App[int]):
     def _fatal_error(self) -> None:
         """Leave after a bug. Textual's own report shows local variables: what people write."""
         self.bug = self._exception if isinstance(self._exception, Exception) else None
+        self.chat_screen.begin_no_more()
         threading.Thread(target=self._chat.close, daemon=True).start()
         self.downloads.close()
         self._close_messages_no_wait()
@@ -193,7 +194,8 @@ class OnDeviceApp(App[int]):
             return
         self._leaving = True
         self.downloads.close()
-        if self.chat_screen.busy:
+        self.chat_screen.begin_no_more()
+        if self.chat_screen.busy and not self.chat_screen.is_loading:
             self._chat.cancel()  # its numbers are stored with it
         else:
             # Loading ends only with its process, and the app waits for its threads.

@@ -18,7 +18,7 @@ from ondevice.tui.screens.pick import Choice, PickScreen
 from ondevice.tui.waiting import Wanted
 
 if TYPE_CHECKING:
-    from ondevice.tui.screens.chat import ChatScreen
+    from ondevice.tui.screens.opening import OpeningScreen
 
 ABOUT_EDIT = "It is asked in the place of the first one, which stays with its answers on its path."
 
@@ -34,7 +34,7 @@ class MessageActs:
         text: str
         """Another question; empty for another answer."""
 
-    def __init__(self, screen: ChatScreen, chat: Chat) -> None:
+    def __init__(self, screen: OpeningScreen, chat: Chat) -> None:
         self._screen, self._chat = screen, chat
 
     def do(self, asked: messages.MessageAsked) -> None:

@@ -87,21 +87,29 @@ def cells(row: Row, width: int, open_id: int | None, here: SessionTree) -> list[
     shown = dict(columns(width, row.found is not None))
     if row.found is not None:
         message, session = row.found.message, row.found.session
-        title = f"{_mark(session.id == open_id)} {session.title}"
+        named = title(f"{_mark(session.id == open_id)} {session.title}", shown["  TITLE"])
         excerpt = _excerpt(row.found, shown["FOUND"] - 1)
-        return [cell(title), cell(speaker(message) if message else "the title"), excerpt]
+        return [named, cell(speaker(message) if message else "the title"), excerpt]
     if row.listed is None:
         count = f"{units.count(len(here.messages)):>8}"
-        return [cell(words) for words in (f"{OPEN} {nameless(here)}", "now", count, "", "")]
+        named = title(f"{OPEN} {nameless(here)}", shown["  TITLE"])
+        return [named, *map(cell, ("now", count, "", ""))]
     each = row.listed
     tokens = units.short_count(each.tokens) if each.tokens else "-"
     return [
-        cell(f"{_mark(each.session.id == open_id)} {each.session.title}"),
+        title(f"{_mark(each.session.id == open_id)} {each.session.title}", shown["  TITLE"]),
         cell(units.moment(each.used_at)),
         cell(f"{units.count(each.messages):>8}"),
         cell(clean_line(each.model, shown["MODEL"] - 1) or "-"),
         cell(f"{tokens:>7}"),
     ]
+
+
+def title(words: str, width: int) -> Text:
+    """As one cell that a space parts from the next, also where it is cut."""
+    short = cell(words)
+    short.truncate(width - 1, overflow="ellipsis")
+    return short
 
 
 def nameless(here: SessionTree) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ondevice.chat import Chat
+from ondevice.chat.ahead import keep
 from ondevice.domain.session import Session
+from ondevice.errors import OnDeviceError
 from ondevice.tui.widgets.composer import Composer
 
 
@@ -39,6 +42,18 @@ class Waiting:
         """The next one, which waits no more."""
         return self._due.pop(0) if self._due else None
 
+    def keep(self, chat: Chat) -> list[str]:
+        """Store the questions unanswered, each in the session it was for, as the app is left; what
+        was to be opened and cannot be is a new one. Returns those that could not be stored.
+        """
+        lost = []
+        while (due := self.take()) is not None:
+            if isinstance(due, Composer.Sent):
+                lost += [] if keep(chat, due.text) else [due.text]
+            elif self._due:
+                _go(chat, due)
+        return lost
+
     def give_back(self) -> str:
         """The questions that were for what was not done, which wait no more."""
         texts = []
@@ -46,3 +61,12 @@ class Waiting:
             texts.append(first.text)
             self._due.pop(0)
         return "\n".join(texts)
+
+
+def _go(chat: Chat, wanted: Wanted) -> None:
+    try:
+        chat.open(wanted.session, wanted.private)
+        if wanted.message_id is not None:
+            chat.conversation.go_to(chat.conversation.end_below(wanted.message_id))
+    except OnDeviceError:  # it was deleted meanwhile
+        chat.open(None)

@@ -265,3 +265,39 @@ def test_the_answer_of_another_thread_is_told_about_a_crash(start_echo: StartEch
     answer.wait()
     assert isinstance(answer.error, errors.EngineCrashed)
     assert "SIGSEGV" in answer.error.message
+
+
+ON_DEVICE_WORKER = """\
+import sys
+from dataclasses import replace
+from ondevice.domain.device import Device, DeviceUse, Offload
+from ondevice.engines import echo, worker
+
+load = echo.EchoEngine.load
+
+def load_there(self, *given):
+    use = DeviceUse(Device("Vulkan0", "a device", "vulkan", 1 << 30, 1 << 30), LAYERS, 1 << 20)
+    return replace(load(self, *given), offload=Offload(4, (use,) if LAYERS else ()))
+
+echo.EchoEngine.load = load_there
+worker.main("echo", int(sys.argv[-1]))
+"""
+
+
+@pytest.mark.parametrize("layers", [4, 0], ids=["on a device", "on the CPU"])
+def test_a_crash_with_layers_on_a_device_says_how_to_keep_them_off_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: int
+) -> None:
+    python = tmp_path / "python"
+    script = ON_DEVICE_WORKER.replace("LAYERS", str(layers))
+    python.write_text(f"#!{sys.executable}\n{script}")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    engine = EngineProcess("echo")
+    try:
+        engine.load(echo_file(tmp_path / "script.json", signal_at=0), LoadOptions(n_ctx=256))
+        _, error = until_error(engine)
+    finally:
+        engine.close()
+    assert "signal SIGKILL" in error.message
+    assert ("--gpu-layers 0, or gpu_layers = 0 in the settings" in error.hint) == bool(layers)

@@ -319,10 +319,10 @@ async def test_the_palette_lists_what_the_keys_do(make_stage: MakeStage) -> None
             "New",
             "Context",
             "Schema",
-            "Edit",
-            "Again",
-            "Branch",
             "Useful",
+            "Again",
+            "Edit",
+            "Branch",
             "Before",
             "After",
             "Paths",
@@ -334,3 +334,34 @@ async def test_the_palette_lists_what_the_keys_do(make_stage: MakeStage) -> None
         await person.until(lambda: person.app.screen.query("OptionList").first().option_count)
         await person.press("enter")
         await person.until(lambda: isinstance(person.app.screen, SessionsScreen))
+
+
+async def test_what_begins_with_what_is_typed_comes_first(make_stage: MakeStage) -> None:
+    stage = make_stage(more={"a-second-model": {"pieces": ["other"]}})
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.press("f2")
+        await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+        await person.press("slash", *"second")
+        models = person.screen.query_one(DataTable)
+        await person.until(lambda: models.row_count == 2)
+        assert str(models.get_row_at(0)[0]).strip() == "second-model"
+        await person.press("escape", "escape", "f3", *"cloud", "space", "d")
+        await person.until(lambda: rows(person)[0].startswith("Cloud dear"))
+        assert len(rows(person)) == 3  # of the others only the first word begins so
+
+
+async def test_what_did_not_load_is_past_once_another_model_is_chosen(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage()
+    stage.app = stage.make_app("absent-model")
+    async with stage.app.run_test() as pilot:
+        person = Person(stage, pilot)
+        await person.until(person.bubbles)
+        assert "absent-model is not on this machine" in person.bubbles()[0][1]
+        await person.press("f2")
+        await person.until(lambda: any(each.row_count for each in person.screen.query(DataTable)))
+        await person.press("slash", *"second", "enter", "enter")
+        await person.ready()
+        assert person.bubbles() == []

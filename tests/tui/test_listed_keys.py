@@ -154,6 +154,8 @@ async def pressed(person: Person) -> None:
     asked: list[str] = []
 
     async def note(action: Any, default_namespace: Any = None, namespaces: Any = None) -> bool:
+        if not person.app._check_action_state(str(action), default_namespace):
+            return False  # another one of the same key holds
         asked.append(str(action))
         return True
 

@@ -96,8 +96,8 @@ async def test_a_model_that_is_ready_too_late_is_not_the_one_that_answers(
         await person.until(lambda: stage.chat.file and stage.chat.file.name == "second-model")
         stage.chat.go_on.set()
         await person.until(stage.chat.returned.is_set)
-        await person.send_refused("question")
-        assert "It is being loaded." in person.notices()[-1]
+        await person.send("question")
+        assert person.facts()[-1] == "waiting for the model"
         assert person.text("#running") == "loading second-model"
         stage.chat.close()
 

@@ -83,6 +83,22 @@ async def test_a_blank_question_is_refused_and_escape_changes_nothing(
     assert len(stage.stored()) == 2
 
 
+async def test_a_key_that_is_not_for_this_message_says_so(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("one")
+        await read(person, 1, "e")
+        await person.until(person.notices)
+        assert person.notices()[-1] == "Edit is for a question; ↑ and ↓ go to one."
+        await read(person, 0, "u")
+        await person.until(lambda: len(person.notices()) == 2)
+        assert person.notices()[-1] == "Useful is for an answer; ↑ and ↓ go to one."
+        assert stage.stored()[1].useful is False
+        await read(person, 0, "e")
+        await person.until(lambda: isinstance(person.screen, EditScreen))
+
+
 async def test_another_answer_stands_beside_the_first(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test() as pilot:

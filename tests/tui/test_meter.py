@@ -109,6 +109,22 @@ async def test_the_line_shows_a_negative_saving_as_negative(make_stage: MakeStag
         await person.until(lambda: "avoided -$" in person.text("#line"))
 
 
+async def test_before_the_first_answer_the_numbers_say_what_will_stand_there(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "])
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.until(lambda: "tok/s with an answer  ctx" in person.text("#line"))
+        await pilot.resize_terminal(120, 40)
+        await person.until(lambda: "with an answer" in person.text("#speed"))
+        await person.ask("question")
+        await person.until(lambda: "with an answer" not in person.text("#speed"))
+        await pilot.resize_terminal(80, 24)
+        await person.until(lambda: "first " in person.text("#line"))
+        assert "with an answer" not in person.text("#line")
+
+
 async def test_noise_of_random_weights_has_no_cost(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["noise "], repeat=100)
     stage.files["echo-model"] = replace(stage.files["echo-model"], random_weights=True)

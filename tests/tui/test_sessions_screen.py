@@ -61,6 +61,19 @@ async def noticed(person: Person, words: str) -> None:
     await person.until(lambda: any(words in notice for notice in person.notices()))
 
 
+async def test_a_cut_title_is_parted_from_the_date(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["one"])
+    keep(stage, "a title that is longer than its column " * 3, "Rain?", "Perhaps.")
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person)
+        shown = table(person)
+        column = shown.ordered_columns[0]
+        cut = [str(shown.get_row_at(number)[0]) for number in range(shown.row_count)][-1]
+        assert cut.endswith("…")
+        assert len(cut) == column.width - 1
+
+
 async def test_every_session_is_a_row_the_one_used_last_first(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["one two three"])
     keep(stage, "Lisbon", "Rain?", "Perhaps.")

@@ -10,16 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from ondevice.chat import REFUSED, Chat, ChatEvent
+from ondevice.chat import REFUSED, ChatEvent
+from ondevice.chat.ahead import send_ahead
 from ondevice.domain.generation import Sampling
 from ondevice.errors import ContextOverflow, NotAttached
-from ondevice.settings import Settings
 from ondevice.tui import messages
-from ondevice.tui.live import Live
 from ondevice.tui.message_acts import MessageActs
-from ondevice.tui.screens.composing import ComposingScreen
+from ondevice.tui.screens.opening import OpeningScreen
 from ondevice.tui.turn import run_turn
-from ondevice.tui.waiting import Waiting, Wanted
+from ondevice.tui.waiting import Wanted
 from ondevice.tui.widgets.bubble import Answer, Question, Trouble
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -34,7 +33,7 @@ NOT_TAKEN = (NotAttached, *REFUSED)
 PAINT_METER_S, READ_MEMORY_S = 0.5, 1.0
 
 
-class ChatScreen(ComposingScreen):
+class ChatScreen(OpeningScreen):
     """One conversation with one model."""
 
     AUTO_FOCUS = "#composer"
@@ -47,14 +46,6 @@ class ChatScreen(ComposingScreen):
         Binding("ctrl+o", "room", "Context", id="chat.room", show=False,
                 tooltip="See what fills the context, and make room in it."),
     ]  # fmt: skip
-
-    def __init__(self, chat: Chat, settings: Settings, live: Live) -> None:
-        super().__init__(chat, settings, live)
-        self._acts = MessageActs(self, chat)
-        self._answer: Answer | None = None
-        """The one being made."""
-        self._shown = chat.conversation
-        self._waiting = Waiting()
 
     def compose(self) -> ComposeResult:
         yield TopBar("Chat")
@@ -72,6 +63,7 @@ class ChatScreen(ComposingScreen):
         self.set_interval(PAINT_METER_S, self.paint_meter)
         self.set_interval(READ_MEMORY_S, self._read_memory)
         self.set_interval(PAINT_METER_S, self.look_at_engine)
+        self._composer = self.query_one(Composer)
         self._name_title()
         self.app.set_class(not self._chat.conversation.is_kept, "private")
 
@@ -93,13 +85,19 @@ class ChatScreen(ComposingScreen):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
-        if self._finishes:
+        if self._finishes or self._leaving:
             self._waiting.put(event)
+        elif self._loading and not self.busy:
+            events = send_ahead(self._chat, event.text, *self._how, self._await_model())
+            await self._begin(events, event.text)
         elif self.is_not_ready():
             self.query_one(Composer).give_back(event.text)
         else:
             events = self._chat.send(event.text, *self._how)  # Esc counts from here
             await self._begin(events, event.text)
+        outgoing = self.query_one(Composer).outgoing
+        if event in outgoing:  # not those that waited
+            outgoing.remove(event)
 
     @on(MessageActs.AskedAgain)
     async def _ask_again(self, event: MessageActs.AskedAgain) -> None:
@@ -123,8 +121,8 @@ class ChatScreen(ComposingScreen):
         """Show an answer in the making, and `text`, if there is any, as its question."""
         self.busy = True
         chat = self._chat
-        self._answer = Answer.begun(chat.file, self._live.info, chat.schema)
-        self._answer.say("thinking")
+        self._answer = Answer.begun(self._loading or chat.file, self._live.info, chat.schema)
+        self._answer.say("waiting for the model" if self._loading else "thinking")
         self.refresh_bindings()
         self._live.begin_turn()
         if text:
@@ -132,11 +130,25 @@ class ChatScreen(ComposingScreen):
             await self._conversation.add(Question(text), self._answer)
         else:
             await self._conversation.add(self._answer)
-        self._generate(events)
+        if not self._leaving:
+            self._generate(events)
+        elif text:
+            self._waiting.put(Composer.Sent(text))
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="generation")
     def _generate(self, events: Iterator[ChatEvent]) -> None:
         run_turn(events, self._live, self.post_message)
+
+    @on(messages.ModelLoading)
+    def _show_wait(self, event: messages.ModelLoading) -> None:
+        if self._awaited and self._answer and event.file is self._loading:
+            self._answer.say(f"waiting for the model: {event.fraction:.0%} loaded")
+
+    @on(messages.ModelReady)
+    def _end_show_of_wait(self, event: messages.ModelReady) -> None:
+        if self._awaited and self._answer and event.file is self._loading:
+            self._answer.answers_with(event.info, self._chat.schema)
+            self._answer.say("thinking")
 
     @on(messages.PromptProgressed)
     def _show_prefill(self, event: messages.PromptProgressed) -> None:
@@ -191,18 +203,17 @@ class ChatScreen(ComposingScreen):
         self._conversation.note_stored(event.message, self._chat.conversation.places())
         self._name_title()
 
-    def _name_title(self) -> None:
-        shown = self._chat.conversation
-        nameless = "" if shown.is_kept else "Private session"
-        self._conversation.name_title(shown.session.title if shown.session else nameless)
-
     @on(messages.TurnOver)
     async def _end_turn(self) -> None:
+        if self._answer is not None:  # stopped before there was a model
+            self._answer.end(None, "stopped")
         self._answer, self.busy = None, False
+        self._end_wait(False)
         self.refresh_bindings()
         self.paint_meter()
         self._meanwhile.note_answer()
-        while not self.busy and (due := self._waiting.take()):  # here: before what is sent now
+        # Here, as it goes before what is sent now.
+        while not (self.busy or self._leaving) and (due := self._waiting.take()):
             if isinstance(due, Wanted):
                 self.open(due)
             else:
@@ -213,18 +224,7 @@ class ChatScreen(ComposingScreen):
         if self._answer is not None:
             self._chat.cancel()
             self._answer.say("stopping")
-
-    @property
-    def _finishes(self) -> bool:
-        """Whether what came before is being stored, counted or opened, which ends by itself."""
-        return self.busy and self._answer is None
-
-    def stop_first(self) -> bool:
-        """Whether an answer is running; then that is said."""
-        if self.busy:
-            stops = f"{key_of(self, 'chat.stop')} stops the answer first."
-            self._say("What came before is not done yet." if self._finishes else stops)
-        return self.busy
+            self._end_wait(False)
 
     # Conversation
 
@@ -235,55 +235,6 @@ class ChatScreen(ComposingScreen):
     @on(messages.MessageMarked)
     def _show_mark(self, event: messages.MessageMarked) -> None:
         self._conversation.note_changed(event.message)
-
-    def open(self, wanted: Wanted) -> None:
-        """Show a stored conversation, at that message, or an empty new one."""
-        if self._finishes and self._waiting.put(wanted):
-            self._conversation.name_title("Opening …")
-        elif not self.stop_first():
-            self._conversation.name_title("Opening …")
-            self._acts.open(wanted)
-
-    @on(messages.ActFailed)
-    async def _show_act_failure(self, event: messages.ActFailed) -> None:
-        """A question that waits for what was not done is for what is not on the screen."""
-        if waited := self._waiting.give_back():
-            self.query_one(Composer).give_back(waited)
-        if self._shown is not self._chat.conversation:  # the one before was deleted
-            await self._show_path(messages.PathChanged(None))
-        self._name_title()
-        self._say(f"{event.error.message}. {event.error.hint}", "warning")
-
-    @on(messages.SessionsChanged)
-    def _look_at_session(self) -> None:
-        if self.is_current and not self.busy:  # else it is looked at when it is
-            self.refresh_session()
-
-    def refresh_session(self) -> None:
-        """What is open may have another title, or have been deleted."""
-        if self._shown is not self._chat.conversation:
-            self.post_message(messages.PathChanged(None))
-        self._name_title()
-
-    def action_new(self) -> None:
-        """Begin a new session; the old one stays in the list."""
-        self.open(Wanted(None))
-
-    @on(messages.PathChanged)
-    async def _show_path(self, event: messages.PathChanged) -> None:
-        """All of it, before what was sent meanwhile goes off."""
-        self._live.begin_turn()
-        if self._shown is not self._chat.conversation:
-            self.forget_schema()
-        self._shown = self._chat.conversation
-        self.app.set_class(not self._shown.is_kept, "private")
-        stored = self._shown.messages
-        self.query_one(Composer).remember([each.content for each in stored if each.role == "user"])
-        self._name_title()
-        self.query_one(Talk).action_write()
-        await self._conversation.show(stored, self._shown.places())
-        if event.at is not None:
-            await self._conversation.stand_on(event.at)
 
     async def action_scroll_talk(self, pages: int) -> None:
         """Scroll the conversation while the composer keeps the focus."""

@@ -15,7 +15,10 @@ from ondevice.tui.meanwhile import Meanwhile
 from ondevice.tui.room_acts import RoomActs
 from ondevice.tui.schema_acts import ask_schema
 from ondevice.tui.screens.serving import ServingScreen
+from ondevice.tui.waiting import Waiting
+from ondevice.tui.widgets.bubble import Answer
 from ondevice.tui.widgets.composer import Composer
+from ondevice.tui.widgets.keys import key_of
 
 
 class ComposingScreen(ServingScreen):
@@ -25,9 +28,37 @@ class ComposingScreen(ServingScreen):
         super().__init__(chat, settings, live)
         self.busy = False
         """Whether an answer is being made or stored."""
+        self._answer: Answer | None = None
+        """The one being made."""
+        self._waiting, self._leaving = Waiting(), False
+        self._composer: Composer | None = None
+        """The one on the screen, also once that is gone."""
         self._room, self._meanwhile = RoomActs(self, chat), Meanwhile(self, chat)
         self._schema = ""
         """The file of the schema that answers keep to."""
+
+    @property
+    def _finishes(self) -> bool:
+        """Whether what came before is being stored, counted or opened, which ends by itself."""
+        return self.busy and self._answer is None
+
+    def stop_first(self) -> bool:
+        """Whether an answer is running; then that is said."""
+        if self.busy:
+            stops = f"{key_of(self, 'chat.stop')} stops the answer first."
+            self._say("What came before is not done yet." if self._finishes else stops)
+        return self.busy
+
+    def begin_no_more(self) -> None:
+        """The app is being left: what is sent from now on is only kept."""
+        self._leaving = True
+        self._end_wait(False)
+
+    def keep_waiting(self) -> list[str]:
+        """Store what still waits, once every thread has ended; returns what could not be."""
+        for sent in self._composer.outgoing if self._composer else ():
+            self._waiting.put(sent)
+        return self._waiting.keep(self._chat)
 
     def is_not_ready(self) -> bool:
         """Whether no answer can be begun now; then that is said."""

@@ -63,7 +63,10 @@ def named_bindings(*sources: type, keys: Mapping[str, str]) -> list[Binding]:
     """The keys that have a name, of screens and widgets; `keys` are those that were changed."""
     every = [binding for source in sources for binding in getattr(source, "BINDINGS", ())]
     named = [each for each in every if isinstance(each, Binding) and each.id]
-    return [each.with_key(keys.get(each.id or "", each.key)) for each in named]
+    once: dict[str | None, Binding] = {}
+    for each in named:  # one that says why it does nothing here has the name of what it does
+        once.setdefault(each.id, each)
+    return [each.with_key(keys.get(each.id or "", each.key)) for each in once.values()]
 
 
 def definitions(numbers: Numbers = CHAT_NUMBERS) -> Iterator[tuple[str, str]]:

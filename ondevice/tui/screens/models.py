@@ -111,6 +111,8 @@ class ModelsScreen(Screen[ModelFile | None]):
         words = self.query_one(Input).value.lower().split()
         rows = [each for each in self._plans.items() if model_rows.matches(each[1], words)]
         rows.sort(key=lambda each: model_rows.SORTS[self._sort](each[1]))
+        if words:
+            rows.sort(key=lambda each: not each[1].spec.name.startswith(words[0]))
         columns = model_rows.columns(self.size.width)
         table.clear(columns=True)
         for title, width in columns:

@@ -83,6 +83,7 @@ class PickScreen(ModalScreen[str | None]):
             for choice in self._choices
             if all(word in f"{choice.title} {choice.detail}".lower() for word in words)
         ]
+        rows.sort(key=lambda choice: not choice.title.lower().startswith(text.strip().lower()))
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 
 from textual import on, work
@@ -16,7 +17,7 @@ from ondevice.domain.device import GpuLayers
 from ondevice.domain.generation import Adapter, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.domain.text import clean_line
-from ondevice.errors import OnDeviceError
+from ondevice.errors import NotLoaded, OnDeviceError
 from ondevice.settings import Settings
 from ondevice.tui import messages
 from ondevice.tui.live import Live
@@ -38,6 +39,8 @@ class ServingScreen(Screen[None]):
         """What the command says that opened the app, whatever the settings say."""
         self._loading: ModelFile | None = None
         """Messages about another file come too late."""
+        self._awaited: Future[bool] | None = None
+        """What a question waits for that was sent meanwhile: whether it is to be answered."""
 
     def stop_first(self) -> bool:
         """Whether an answer is running; then that is said."""
@@ -72,6 +75,7 @@ class ServingScreen(Screen[None]):
     def load(self, file: ModelFile, options: LoadOptions | None = None) -> None:
         """Make `file` the model, in the background; without `options` as the settings say."""
         if not self.stop_first():
+            self.call_later(self._conversation.take_away, ".not-loaded")  # it is past
             self._begin_loading(file, options or self._usual)
 
     def _begin_loading(self, file: ModelFile, options: LoadOptions) -> None:
@@ -104,6 +108,7 @@ class ServingScreen(Screen[None]):
         )
         for notice in event.info.notices:
             self._say(notice.message)
+        self._end_wait(True)
         self._read_memory()
 
     @on(messages.ModelFailed)
@@ -121,7 +126,35 @@ class ServingScreen(Screen[None]):
         if failed is not None and before is not None and before is not failed:
             hint += f" {before.name} is loaded again."
             self._begin_loading(before, self._chat.options)
-        await self._conversation.add(Trouble(event.error, hint.strip()))
+        if self._awaited is None:
+            trouble = Trouble(event.error, hint.strip())
+            trouble.add_class("not-loaded")
+            await self._conversation.add(trouble)
+            return
+        refused = NotLoaded(event.error.message, hint.strip())
+        refused.log_tail = event.error.log_tail
+        self._end_wait(refused)  # the end of its turn says it
+
+    @property
+    def is_loading(self) -> bool:
+        return self._loading is not None
+
+    def on_unmount(self) -> None:
+        """No thread is left waiting."""
+        self._end_wait(False)
+
+    def _await_model(self) -> Callable[[], bool]:
+        """What a turn calls that waits for the model, see `send_ahead`."""
+        self._awaited = Future()
+        return self._awaited.result
+
+    def _end_wait(self, how: bool | NotLoaded) -> None:
+        """Let a question go on that waits for the model, if one does."""
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None and isinstance(how, NotLoaded):
+            awaited.set_exception(how)
+        elif awaited is not None:
+            awaited.set_result(how is True)
 
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""

@@ -167,6 +167,10 @@ class Answer(Bubble):
         self._prose.end()
         self.say(_facts(measured) if measured is not None else note)
 
+    def answers_with(self, info: EngineInfo, schema: str | None) -> None:
+        """Nothing of it is written, and this model is there now."""
+        self._stream = ThinkingStream(info.thinking.under(schema))
+
     @classmethod
     def begun(cls, file: ModelFile | None, info: EngineInfo | None, schema: str | None) -> Answer:
         """A bubble for an answer that this model is about to make."""

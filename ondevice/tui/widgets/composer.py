@@ -68,6 +68,8 @@ class Composer(TextField):
         self.cursor_blink = False  # an idle app that paints twice a second drains a battery
         self._keys: dict[str, Callable[[], None]] = {}
         self.use_keys({})
+        self.outgoing: list[Composer.Sent] = []
+        """Sent, and yet to be taken by the screen: messages are lost while an app ends."""
         self._history: list[str] = []
         self._recalled: int | None = None
         self._draft = ""
@@ -84,7 +86,8 @@ class Composer(TextField):
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""
         if self.text.strip():
-            self.post_message(self.Sent(self.text))
+            self.outgoing.append(sent := self.Sent(self.text))
+            self.post_message(sent)
             self.text = ""
             self._recalled = None
 

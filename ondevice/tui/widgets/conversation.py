@@ -21,7 +21,7 @@ from ondevice.domain.text import clean_line
 from ondevice.tui import messages
 from ondevice.tui.widgets.bubble import Answer, Bubble, Question, of_message
 from ondevice.tui.widgets.prose import Prose
-from ondevice.tui.widgets.reading import ACTS, ASKS
+from ondevice.tui.widgets.reading import ACTS, ASKS, MOVES, REFUSALS
 from ondevice.tui.widgets.tail import Tail
 from ondevice.tui.widgets.welcome import KEYS, WELCOME
 
@@ -34,7 +34,9 @@ class Conversation(Tail):
 
     PLACE = "reading"  # of its keys, as keymap calls it
     FOCUS_ON_CLICK = False  # a click on a message chooses it, one beside it changes nothing
-    BINDINGS: ClassVar[list[BindingType]] = [*ACTS, *(ask.binding for ask in ASKS.values())]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *MOVES, *(ask.binding for ask in ASKS.values()), *ACTS, *REFUSALS,
+    ]  # fmt: skip
 
     class FindAsked(Message):
         """Somebody wants to find something in here."""
@@ -90,6 +92,12 @@ class Conversation(Tail):
         for bubble in self._of(message.id):
             self.cursor = None
             await self.remove_children(self.bubbles[self.bubbles.index(bubble) :])
+
+    async def take_away(self, selector: str) -> None:
+        """Bubbles of which nothing is stored."""
+        self.cursor = None
+        await self.query(selector).remove()
+        self._greet()
 
     async def stand_on(self, message_id: int) -> None:
         """Go to a message, and read on from there."""
@@ -171,6 +179,10 @@ class Conversation(Tail):
             kind = ASKS[str(parameters[0])].of
             stored = self.cursor is not None and self.cursor.message is not None
             return stored and isinstance(self.cursor, kind)
+        if action == "refuse":
+            return self.cursor is not None and not isinstance(
+                self.cursor, ASKS[str(parameters[0])].of
+            )
         return True
 
     def action_find(self) -> None:
@@ -202,6 +214,10 @@ class Conversation(Tail):
         bubble = self.cursor if self.cursor in fitting else fitting[-1] if fitting else None
         if bubble is not None and bubble.message is not None:
             self.post_message(ASKS[name].fact(bubble.message))
+
+    def action_refuse(self, name: str) -> None:
+        """Say why it is not done with this message."""
+        self.notify(ASKS[name].refusal, markup=False)
 
     # Scrolling
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer
+from textual.widgets._footer import FooterKey
 
 NAMES = {
     "escape": "Esc",
@@ -41,8 +47,30 @@ def key_of(screen: Screen[Any], name: str) -> str:
     raise KeyError(name)
 
 
+STAYS = ("help", "quit", "stop", "write", "back")
+"""Actions whose keys give way to no other: they lead on, back and out."""
+
+
+def fitting(entries: Iterable[Widget], width: int) -> list[Widget]:
+    """Those that fit side by side: of the keys that may go the last ones do, whole."""
+    left = list(entries)
+    while sum(map(_columns, left)) - 1 > width:
+        may_go = [each for each in left if getattr(each, "action", "") not in STAYS]
+        if not may_go:
+            break
+        left.remove(may_go[-1])
+    return left
+
+
+def _columns(entry: Widget) -> int:
+    """With the gap behind it."""
+    if not isinstance(entry, FooterKey):
+        return 0
+    return cell_len(entry.key_display) + cell_len(entry.description) + 2
+
+
 class Keys(Footer):
-    """Textual's footer, without the memory of keys it showed before.
+    """Textual's footer with the keys that fit, without the memory of keys it showed before.
 
     Textual 8.2 makes new widgets whenever the keys change, and what binds the old ones to `compact`
     keeps them: half a megabyte a turn. Telling of a change is what drops them.
@@ -50,6 +78,13 @@ class Keys(Footer):
 
     def __init__(self) -> None:
         super().__init__(compact=True, show_command_palette=False)
+
+    def compose(self) -> ComposeResult:
+        yield from fitting(super().compose(), self.screen.size.width)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Other keys fit."""
+        self.call_after_refresh(self.recompose)
 
     async def recompose(self) -> None:
         await super().recompose()

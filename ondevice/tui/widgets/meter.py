@@ -110,13 +110,18 @@ def _line_parts(live: Live) -> list[tuple[int, str]]:
     avoided = units.money(live.avoided(live.price)) if live.price else NOT_YET
     begun = live.delta is not None or live.last is not None
     return [
-        (0, numbers.decode(live, "decode unknown") if begun else ""),
+        (0, numbers.decode(live, "decode unknown") if begun else _yet_to_come(live)),
         (5, curve(live.rates, 6)),
         (3, f"first {numbers.ttft(live)}" if begun else ""),
         (1, context if live.info else ""),
         (4, f"mem {_memory_short(live)}" if live.memory else ""),
         (2, f"avoided {avoided}"),
     ]
+
+
+def _yet_to_come(live: Live) -> str:
+    """What will stand there, before the first answer."""
+    return "" if live.spent or not live.info else "tok/s with an answer"
 
 
 def _memory_short(live: Live) -> str:

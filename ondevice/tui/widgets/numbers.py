@@ -15,6 +15,8 @@ from ondevice.tui.live import Live
 from ondevice.tui.widgets.parts import legend, parts_bar, short_legend
 
 NOT_YET = "-"
+FIRST = "with an answer"
+"""When a rate will stand there, before the first one."""
 BARS = "▁▂▃▄▅▆▇█"
 LABEL = 14
 
@@ -177,7 +179,7 @@ def _price_rows(live: Live, price: Price, label: str = "") -> Rows:
 
 def decode(live: Live, unknown: str = units.UNKNOWN) -> str:
     if live.last is None and live.delta is None:
-        return NOT_YET
+        return NOT_YET if live.spent else FIRST
     if live.last is not None:
         rate = live.last.done.decode_tok_per_s
     elif live.delta is not None:

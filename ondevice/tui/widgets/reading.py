@@ -12,7 +12,7 @@ from textual.binding import Binding
 from ondevice.tui import messages
 from ondevice.tui.widgets.bubble import Answer, Bubble, Question
 
-ACTS = [
+MOVES = [
     Binding("up,k", "move(-1)", "Up", id="read.up", show=False,
             tooltip="While reading: the message before."),
     Binding("down,j", "move(1)", "Down", id="read.down", show=False,
@@ -23,12 +23,14 @@ ACTS = [
             tooltip="While reading: towards the end."),
     Binding("slash", "find", "Find", id="read.find", show=False,
             tooltip="While reading: find in the conversation."),
+]  # fmt: skip
+ACTS = [
     Binding("c", "copy", "Copy", id="read.copy",
             tooltip="While reading: copy the message as it was written."),
-    Binding("y", "copy_code", "Copy code", id="read.code",
-            tooltip="While reading: copy a code block of the message."),
     Binding("t", "fold", "Thinking", id="read.fold",
             tooltip="While reading: unfold the thinking of the message, or fold it."),
+    Binding("y", "copy_code", "Copy code", id="read.code",
+            tooltip="While reading: copy a code block of the message."),
 ]  # fmt: skip
 
 
@@ -43,24 +45,35 @@ class Ask:
     """Which messages it can be asked of."""
     about: str
 
+    @property
+    def refusal(self) -> str:
+        """Why it cannot be asked of another one."""
+        kind = "a question" if self.of is Question else "an answer"
+        return f"{self.binding.description} is for {kind}; ↑ and ↓ go to one."
+
+
+IN_FOOTER = ("useful", "again", "edit", "branch")
+"""Asked of what one has just read; those that move between paths are in the help."""
+
 
 def _ask(
     key: str, label: str, about: str, name: str, of: type[Bubble], fact: type[messages.MessageAsked]
 ) -> Ask:
     tooltip = f"While reading: {about}"
-    binding = Binding(key, f"ask('{name}')", label, id=f"read.{name}", show=False, tooltip=tooltip)
+    show = name in IN_FOOTER
+    binding = Binding(key, f"ask('{name}')", label, id=f"read.{name}", show=show, tooltip=tooltip)
     return Ask(binding, fact, of, about)
 
 
 ASKS = {
-    "edit": _ask("e", "Edit", "send the question again, changed; the first one stays.",
-                 "edit", Question, messages.EditAsked),
-    "again": _ask("r", "Again", "answer once more; the first answer stays.",
-                  "again", Answer, messages.RegenerateAsked),
-    "branch": _ask("b", "Branch", "go on from the message; what followed it stays.",
-                   "branch", Bubble, messages.BranchAsked),
     "useful": _ask("u", "Useful", "mark the answer as useful, or no longer.",
                    "useful", Answer, messages.UsefulMarked),
+    "again": _ask("r", "Again", "answer once more; the first answer stays.",
+                  "again", Answer, messages.RegenerateAsked),
+    "edit": _ask("e", "Edit", "send the question again, changed; the first one stays.",
+                 "edit", Question, messages.EditAsked),
+    "branch": _ask("b", "Branch", "go on from the message; what followed it stays.",
+                   "branch", Bubble, messages.BranchAsked),
     "before": _ask("left_square_bracket", "Before", "what stood in this place before.",
                    "before", Bubble, messages.BeforeAsked),
     "after": _ask("right_square_bracket", "After", "what came into this place after it.",
@@ -68,3 +81,16 @@ ASKS = {
     "paths": _ask("p", "Paths", "all paths of the session, to go to one of them.",
                   "paths", Bubble, messages.PathsAsked),
 }  # fmt: skip
+
+# A second binding of the same keys: it holds where the first does not.
+REFUSALS = [
+    Binding(
+        ask.binding.key,
+        f"refuse('{name}')",
+        id=ask.binding.id,
+        show=False,
+        tooltip=ask.binding.tooltip,
+    )
+    for name, ask in ASKS.items()
+    if ask.of is not Bubble
+]
