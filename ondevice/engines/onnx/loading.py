@@ -60,7 +60,7 @@ def open_folder(lib: Library, file: ModelFile, options: LoadOptions) -> Opened:
         raise errors.ModelLoadFailed(
             f"ONNX Runtime refused {file.name}: {said}", hint=_HINT
         ) from None
-    notices += _fallbacks(folder, asked, backend, notices)
+    notices += _fallbacks(folder, asked, backend, notices) + _layers(folder, options, backend)
     return Opened(context, folder, backend, threads, tuple(notices))
 
 
@@ -171,3 +171,12 @@ def _fallbacks(
         said = f"{NAME} was made for {made_for}; it computes on: {backend}"
         return [EngineNotice("execution_provider", said)]
     return []
+
+
+def _layers(folder: ModelFolder, options: LoadOptions, backend: str) -> list[EngineNotice]:
+    """A number of them for a GPU is not kept, unless it is all, the output matrix counted too."""
+    asked, of = options.gpu_layers, folder.config.n_layers + 1
+    if backend == "cpu" or not isinstance(asked, int) or not 0 < asked < of:
+        return []
+    said = f"{asked} of {of} layers were asked for, but an ONNX folder computes whole on: {backend}"
+    return [EngineNotice("gpu_layers", said, unmet=True)]
