@@ -27,8 +27,9 @@ folder, options = Path(sys.argv[1]), LoadOptions(n_ctx=256, **json.loads(sys.arg
 engine = OnnxEngine()
 info = engine.load(ModelFile(folder, "onnx", "the model"), options)
 engine.close()
-notices = [[each.code, each.message, each.unmet] for each in info.notices]
-print(json.dumps({"backend": info.backend, "notices": notices}))
+said = {name: getattr(info, name) for name in ("backend", "repacked", "loaded_as")}
+said["notices"] = [[each.code, each.message, each.unmet] for each in info.notices]
+print(json.dumps(said))
 """
 
 
@@ -54,3 +55,9 @@ def test_a_part_of_the_layers_is_not_to_be_had_which_is_told(folder: Path) -> No
 @pytest.mark.parametrize("asked", [None, "auto", "all", 2, 99])
 def test_all_of_them_are_what_was_asked_for(folder: Path, asked: int | str | None) -> None:
     assert loaded(folder, gpu_layers=asked)["notices"] == []
+
+
+def test_what_becomes_of_the_weights_is_not_known(folder: Path) -> None:
+    usual, forbidden = loaded(folder), loaded(folder, repack=False)
+    assert (usual["repacked"], usual["loaded_as"]) == (None, "")
+    assert (forbidden["repacked"], forbidden["loaded_as"]) == (False, "weights not repacked")

@@ -69,7 +69,7 @@ class OnnxEngine:
             threads=opened.threads,
             threads_fixed=True,
             flash_attention=None,
-            repacked=options.repack is not False,
+            repacked=_repacked(options, opened.backend),
             has_template=prompts.has_template,
             pid=os.getpid(),
             notices=opened.notices,
@@ -166,3 +166,10 @@ class OnnxEngine:
                 break
         if text := stream.finish(cut=run.finish in ("cancelled", "length", "context_full")):
             yield run.delta(text)
+
+
+def _repacked(options: LoadOptions, backend: str) -> bool | None:
+    """The library does not say; its CPU rewrites what it may (onnx/memory.py)."""
+    if options.repack is False:
+        return False
+    return True if backend == "cpu" else None
