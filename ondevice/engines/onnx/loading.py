@@ -134,8 +134,8 @@ def _model(
         if provider != "cpu":
             lib.call("OgaConfigAppendProvider", config, provider.encode())
         session: dict[str, Any] = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
-        if options.repack is False:
-            session["session.disable_prepacking"] = "1"
+        # Always, as a folder's own config may say otherwise.
+        session["session.disable_prepacking"] = "1" if options.repack is False else "0"
         # A prompt that ends with the pad token would get the logits of the token before.
         overlay: dict[str, Any] = {"decoder": {"session_options": session}, "pad_token_id": -1}
         if ends := folder.config.end_tokens:
