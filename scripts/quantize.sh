@@ -4,7 +4,8 @@
 #   scripts/quantize.sh INPUT OUTPUT TYPE...
 #
 #   INPUT    a GGUF file, best of high precision, or a Hugging Face folder with safetensors (or the
-#            safetensors file in it)
+#            safetensors file in it). Of a few architectures converting a folder runs Python files that
+#            lie in it: take folders from where you would take a program
 #   OUTPUT   the folder that gets the results
 #   TYPE     Q4_0 Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_XS   a GGUF file, by llama.cpp's own quantizer
 #            onnx-int4                             a folder, by the builder of onnxruntime-genai
@@ -34,7 +35,7 @@ run() {
     "$@" || fail "that failed, see above; nothing of it is left, and the same command goes on here"
 }
 
-[[ $# -ge 3 ]] || { sed -n '2,20s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ $# -ge 3 ]] || { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 input="$(realpath -es "$1" 2> /dev/null)" || fail "there is no $1"
 output="$(realpath -m "$2")"
 given="$1"
@@ -114,6 +115,7 @@ need_room() { # FOLDER BYTES
 missing=()
 for type in "$@"; do
     result="$(result_of "$type")"
+    [[ ! "$result" -ef "$input" ]] || fail "INPUT is $result itself: take another OUTPUT"
     if [[ ! -e "$result" ]]; then
         missing+=("$type")
     elif [[ "$(made_of "$type")" != "$(cat "$result.made-of" 2> /dev/null)" ]]; then

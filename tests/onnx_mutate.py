@@ -16,13 +16,13 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 TEXTS = ("genai_config.json", "tokenizer.json", "tokenizer_config.json")
 BINARIES = ("model.onnx", "model.onnx.data")
-TARGETS = ("/dev/zero", "/dev/full", "/etc/passwd", "..", "gone", "model.onnx")
+TARGETS = ("/dev/zero", "/dev/full", "/etc/passwd", "..", "gone", "model.onnx", "x" * 300)
 
 
 def mutations(folder: Path, seed: int) -> Iterator[tuple[str, Mutation]]:
     """Endless: what to do to a copy of `folder`."""
     draw = random.Random(seed)
-    kinds = [_of_json, _of_json, _of_json, _of_bytes, _of_bytes, _of_file]
+    kinds = [_of_json, _of_json, _of_json, _of_bytes, _of_bytes, _of_file, _of_templates]
     while True:
         yield draw.choice(kinds)(folder, draw)
 
@@ -105,3 +105,18 @@ def _of_file(folder: Path, draw: random.Random) -> tuple[str, Mutation]:
             path.write_bytes((folder / draw.choice(BINARIES)).read_bytes())
 
     return f"{name}: {what} {target if what == 'a link' else ''}", apply
+
+
+def _of_templates(folder: Path, draw: random.Random) -> tuple[str, Mutation]:
+    """Of several chat templates, as the tokenizer's settings can have them, one is none."""
+    one = {"name": "default", "template": "{{ messages[0].content }}"}
+    other = {"name": draw.choice(VALUES), "template": draw.choice(VALUES)}
+    several = draw.choice([[other], [other, one], [one, other], [one, draw.choice(VALUES)]])
+
+    def apply(copy: Path) -> None:
+        (copy / "chat_template.jinja").unlink()
+        path = copy / "tokenizer_config.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(settings | {"chat_template": several}), encoding="utf-8")
+
+    return f"templates: {str(several)[:80]}", apply

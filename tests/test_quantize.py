@@ -109,6 +109,13 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
+def test_the_usage_is_all_that_is_said_at_the_top_of_it() -> None:
+    told = subprocess.run(["bash", SCRIPT], capture_output=True, text=True, check=False)
+    _, *top = SCRIPT.read_text().partition("\nset -")[0].splitlines()
+    assert (told.returncode, told.stderr.splitlines()) == (2, [line[2:] for line in top])
+    assert "converting a folder runs Python files" in told.stderr
+
+
 @pytest.mark.parametrize("step", ["no-install", "no-convert"])
 def test_a_step_that_fails_stops_it_and_is_done_again(run: Run, step: str) -> None:
     (run.folder / step).touch()
@@ -210,6 +217,13 @@ class TestWhatAResultIsMadeOf:
         run.makes(first.name)
         second.write_text("another")
         assert "was not made of this INPUT" in run.fails(first.name)
+
+    def test_the_input_itself_is_no_result(self, made: Run) -> None:
+        made.result.parent.mkdir()
+        made.result.write_text("the input\n")
+        said = made.fails("output/x-Q4_0.gguf")
+        assert said == f"quantize: INPUT is {made.result} itself: take another OUTPUT\n"
+        assert made.result.read_text() == "the input\n"
 
     def test_that_is_not_noted_is_not_taken_for_this(self, made: Run) -> None:
         made.makes("x-F16.gguf").with_name("x-Q4_0.gguf.made-of").unlink()

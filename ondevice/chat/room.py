@@ -198,7 +198,7 @@ def _that_fits(wanted: int, info: EngineInfo, file: ModelFile) -> tuple[int, int
 
     def private(n_ctx: int) -> int:
         needed = fit.estimate(
-            layout, n_ctx, kv_type=kv, repack=info.repacked, flash_attention=flash
+            layout, n_ctx, kv_type=kv, repack=bool(info.repacked), flash_attention=flash
         )
         return needed.private_bytes
 

@@ -123,8 +123,9 @@ class EngineInfo:
     threads_fixed: bool
     flash_attention: bool | None
     """None where the engine has no such choice."""
-    repacked: bool
-    """Whether weights are held in a form for faster arithmetic."""
+    repacked: bool | None
+    """Whether weights are held in a form for faster arithmetic; None where the engine does not
+    say."""
     has_template: bool
     pid: int
     """The process that holds the model, for the memory sampler."""
@@ -150,9 +151,11 @@ class EngineInfo:
     @property
     def loaded_as(self) -> str:
         """`flash attention off, weights repacked, file mapped`, as far as it is known."""
-        said = [f"weights {'' if self.repacked else 'not '}repacked"]
+        said = []
         if self.flash_attention is not None:
-            said.insert(0, f"flash attention {'on' if self.flash_attention else 'off'}")
+            said.append(f"flash attention {'on' if self.flash_attention else 'off'}")
+        if self.repacked is not None:
+            said.append(f"weights {'' if self.repacked else 'not '}repacked")
         if self.mapped is not None:
             said.append(f"file {'' if self.mapped else 'not '}mapped")
         return ", ".join(said)

@@ -64,6 +64,11 @@ class Child:
         self._owner.start()
         self._spawned.wait()
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the model's files when it was started; 0 where one was gone."""
+        return self.file_mark[2]
+
     def send(self, message: wire.WireMessage) -> None:
         """Queue one message; a dead child shows when its answer is read."""
         self._outbox.put(wire.encode(message))

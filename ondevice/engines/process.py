@@ -77,8 +77,7 @@ class EngineProcess:
     def count_tokens(self, prompt: Prompt) -> PromptTokens:
         """As the protocol says; refused, not delayed, while a generation runs."""
         deadline_s = self._deadlines.for_prompt(prompt)
-        counted = self._ask(wire.Count(prompt), wire.Counted, deadline_s, "count tokens")
-        return counted.tokens
+        return self._ask(wire.Count(prompt), wire.Counted, deadline_s, "count tokens").tokens
 
     def tokenize(self, prompt: Prompt) -> PromptIds:
         """As `base.Scores` says; refused while a generation runs."""
@@ -102,7 +101,7 @@ class EngineProcess:
     def restore_state(self, path: Path, model_sha256: str) -> int:
         message = wire.RestoreState(path, model_sha256)
         # beside the state, a fresh process reads all of the weights for the first time
-        limit_s = self._deadlines.for_file(mark_of(path)[2] + self._alive().file_mark[2])
+        limit_s = self._deadlines.for_file(mark_of(path)[2] + self._alive().size_bytes)
         return self._ask(message, wire.StateRestored, limit_s, "restore its state").tokens
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
@@ -176,7 +175,7 @@ class EngineProcess:
             message = self._receive(child, waiting, doing)
             match message:
                 case PrefillProgress():
-                    waiting, doing = self._deadlines.prefill_s, "read the prompt"
+                    waiting, doing = self._deadlines.for_batch(child.size_bytes), "read the prompt"
                 case TextDelta():
                     waiting, doing = self._deadlines.token_s, "make the next token"
             if not isinstance(message, GenerationEvent):
@@ -184,8 +183,9 @@ class EngineProcess:
             yield message
 
     def _scored(self, child: Child) -> Iterator[ScoreEvent]:
+        deadline_s = self._deadlines.for_batch(child.size_bytes)
         while True:
-            message = self._receive(child, self._deadlines.prefill_s, "read the tokens")
+            message = self._receive(child, deadline_s, "read the tokens")
             if not isinstance(message, ScoreEvent):
                 raise self._unexpected(child, message)
             yield message
@@ -207,7 +207,7 @@ class EngineProcess:
     def _load_in(self, child: Child, options: LoadOptions, progress: LoadProgress) -> EngineInfo:
         self._expect(child, wire.Hello, self._deadlines.start_s, "start")
         child.send(wire.Load(child.file, options))
-        deadline_s = self._deadlines.for_file(child.file_mark[2])
+        deadline_s = self._deadlines.for_file(child.size_bytes)
         while True:
             match self._receive(child, deadline_s, "load the model"):
                 case wire.LoadProgress(fraction=fraction):

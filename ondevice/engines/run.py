@@ -1,11 +1,14 @@
-"""The numbers of one generation while it goes on."""
+"""One generation while it goes on: its numbers, and the loop that every token goes through."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ondevice.domain.generation import (
+    EngineNotice,
     FinishReason,
     GenerationDone,
     GenerationRequest,
@@ -13,6 +16,7 @@ from ondevice.domain.generation import (
     Timings,
     Usage,
 )
+from ondevice.engines.stream import TextStream
 
 LONGEST_SILENCE_S = 1.0
 
@@ -99,3 +103,47 @@ class Run:
         usage = Usage(self.prompt_tokens - self.unread, self.cached, made)
         ids = tuple(self.ids)
         return GenerationDone(self.finish or "stop", usage, timings, threads, n_ctx, ids)
+
+
+class Tokens(Protocol):
+    """What is asked of a loaded model here."""
+
+    def piece(self, token: int, /) -> bytes:
+        """The bytes of one token; control tokens are empty."""
+        ...
+
+    def is_end(self, token: int, /) -> bool:
+        """Whether the model says with it that it is done."""
+        ...
+
+
+def decode(
+    run: Run,
+    tokens: Tokens,
+    sample: Callable[[], int],
+    evaluate: Callable[[int], bool],
+    told: Callable[[], Iterable[EngineNotice]] = tuple,
+) -> Iterator[TextDelta | EngineNotice]:
+    """Tokens until one is the last, as text; `told` is asked after each.
+
+    `sample` takes the next one from the logits; `evaluate` makes those after it, False where it was
+    stopped.
+    """
+    stream = TextStream(run.request.stop)
+    while True:
+        token = sample()
+        run.sampled(token)
+        ended = tokens.is_end(token)
+        piece = b"" if ended else tokens.piece(token)
+        text = stream.feed(piece)
+        if text or run.silent:
+            yield run.delta(text)
+        run.judge(ended, stream.stopped, piece)
+        if run.finish:
+            break
+        if not evaluate(token):
+            run.finish = "cancelled"
+            break
+        yield from told()
+    if text := stream.finish(cut=run.finish in ("cancelled", "length", "context_full")):
+        yield run.delta(text)

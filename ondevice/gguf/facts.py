@@ -26,7 +26,7 @@ class HeaderFacts:
 
     def number(self, key: str) -> int | None:
         value = self._header.of_architecture(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if type(value) is int and value >= 0 else None
 
     def per_layer(self, key: str) -> Sequence[int] | None:
-        return self._header.short_arrays.get(f"{self.architecture}.{key}")
+        return self._header.per_layer(key)

@@ -91,6 +91,11 @@ class Header:
         """A scalar of the file's own architecture: `ssm.state_size` for `mamba.ssm.state_size`."""
         return self.metadata.get(f"{self.architecture}.{key}")
 
+    def per_layer(self, key: str) -> tuple[int, ...] | None:
+        """The sizes or flags of its layers in the same way; None also where one is below zero."""
+        values = self.short_arrays.get(f"{self.architecture}.{key}", ())
+        return values if min(values, default=-1) >= 0 else None
+
 
 def read_header(path: Path) -> Header:
     """Read the header of the file at `path`.

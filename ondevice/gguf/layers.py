@@ -53,11 +53,12 @@ class Facts(Protocol):
     def is_hybrid(self) -> bool: ...
 
     def number(self, key: str) -> int | None:
-        """A size under a key of the architecture; None where it is absent or an array."""
+        """A size under a key of the architecture; None where it is absent, an array or no size, as
+        what is below zero is none."""
         ...
 
     def per_layer(self, key: str) -> Sequence[int] | None:
-        """The array of integers or flags under a key of the architecture."""
+        """The array of sizes or flags under a key of the architecture; None as above."""
         ...
 
 
@@ -74,8 +75,8 @@ def attention_layers(facts: Facts, *, windows: bool = True) -> tuple[AttentionLa
             heads[n] * _head_size(facts, "value", windowed[n]),
             windowed[n],
         )
-        for n in range(max(0, own))
-        if heads[n] and (not states[n] or facts.architecture == "falcon-h1")
+        for n in range(facts.n_layers)
+        if n < own and heads[n] and (not states[n] or facts.architecture == "falcon-h1")
     )
 
 

@@ -177,7 +177,7 @@ def size_of(path: Path, file: FileSpec) -> int | None:
     """Bytes of all that makes up `file` at `path`; None when a part of it is not there."""
     if not _is_folder(file):
         sizes = list(map(_file_size, paths_of(path)))
-    elif (path / names.MARKER).is_file():
+    elif _file_size(path / names.MARKER) is not None:
         sizes = _folder_sizes(path)
     else:
         return None

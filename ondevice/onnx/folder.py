@@ -7,6 +7,7 @@ inside  below the folder, or, where the folder is a snapshot in the Hugging Face
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def read_folder(path: Path) -> ModelFolder:
     """Check all that the library will open. Raises NotAModelFile or UnsupportedModel."""
     facts = read_config(path)
     for name, most in _SMALL.items():
-        if name == TOKENIZER or (path / name).exists():
+        if name == TOKENIZER or _is_named(path, name):
             _sized(path, name, most)
     _check_tokenizer(path)
     if not facts.model_file.endswith(".onnx"):
@@ -87,7 +88,7 @@ def read_folder(path: Path) -> ModelFolder:
 
 def read_text(path: Path, name: str) -> str | None:
     """The text of one of the small files; None where there is none. Raises NotAModelFile."""
-    if not (path / name).exists():
+    if not _is_named(path, name):
         return None
     return _bytes(path, name, _SMALL[name]).decode("utf-8", "replace")
 
@@ -100,7 +101,7 @@ def read_bytes(path: Path, name: str) -> bytes:
 def _check_tokenizer(path: Path) -> None:
     """Its settings can have the library read another file in the place of TOKENIZER."""
     for name in (TOKENIZER_CONFIG, TOKENIZER_MODULE):
-        if not (path / name).exists():
+        if not _is_named(path, name):
             continue
         try:
             settings = json.loads(read_bytes(path, name))
@@ -139,6 +140,11 @@ def _bytes(folder: Path, name: str, most: int) -> bytes:
             return file.read(most)
     except OSError as error:
         raise _unreadable(name, error) from error
+
+
+def _is_named(folder: Path, name: str) -> bool:
+    """Whether there is a `name`, be it a link that cannot be followed: `_sized` says why."""
+    return os.path.lexists(folder / name)
 
 
 def _check_name(name: str) -> None:

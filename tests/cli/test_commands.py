@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import struct
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pexpect
 import pytest
 from command import PATIENCE_S, SCRIPT, Cli
+from mutate import take_apart
 from onnx_folder import write_tiny
 
 from ondevice import __version__, catalog
 from ondevice.cli import doctor
 from ondevice.cli.main import COMMANDS
+from ondevice.gguf.shapes import write_shape
 
 GOOD = """
 [[model]]
@@ -155,6 +158,17 @@ class TestShow:
         assert (facts["architecture"], facts["quantization"]) == ("llama", "Q4_1")
         assert facts["chat_template"] is True
         assert facts["random_weights"] is False
+
+    def test_of_a_file_with_a_number_below_zero_is_as_if_it_did_not_say(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        whole, odd = tmp_path / "whole.gguf", tmp_path / "odd.gguf"
+        write_shape("tiny-llama", "Q4_0", whole)
+        shared = ("llama.attention.shared_kv_layers", 5, struct.pack("<i", -3))
+        odd.write_bytes(take_apart(whole.read_bytes()).put(*shared).data())
+        documents = [json.loads(cli("show", path, "--json").out) for path in (whole, odd)]
+        same, estimate = (document["memory"]["estimate"] for document in documents)
+        assert same == estimate
 
     def test_of_an_onnx_folder_tells_what_it_would_take(self, cli: Cli, tmp_path: Path) -> None:
         folder = write_tiny(tmp_path / "model-int4", int4=True)

@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import estimates
 import psutil
 
+from ondevice import acquire
 from ondevice.domain.generation import (
     GREEDY,
     EngineNotice,
@@ -76,11 +78,13 @@ def child_pids() -> set[int]:
 def outcome_of(path: Path, longest_s: float, *prompts: Prompt) -> str:
     """Load the model at `path` and answer `prompts`: the name of the error, or "answered".
 
-    Whatever the file is, its error is one line, and nobody waits longer than `longest_s`.
+    Whatever the file is, its error is one line, no term of its memory verdict is below zero, and
+    nobody waits longer than `longest_s`.
     """
     began, failure = time.monotonic(), None
     try:
         file = local.from_path(path)
+        estimates.hold(acquire.verdict_of(path, estimates.MACHINE))
         with closing(EngineProcess(file.engine)) as engine:
             engine.load(file, LoadOptions(n_ctx=64, threads=1))
             for prompt in prompts:

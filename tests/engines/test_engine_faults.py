@@ -148,12 +148,6 @@ def test_a_stopped_process_ends_at_its_deadline(start_echo: StartEcho, ask: str)
     assert not process.is_running()
 
 
-def test_a_long_prompt_gets_more_time_than_a_short_one() -> None:
-    deadlines = Deadlines(prompt_s=1.0)
-    assert deadlines.for_prompt(Prompt.chat("hello")) == pytest.approx(1.0, abs=0.01)
-    assert deadlines.for_prompt(Prompt(text="x" * 2_000_000)) == pytest.approx(11.0)
-
-
 def test_a_stopped_process_does_not_hold_up_an_iterator_that_is_closed(
     start_echo: StartEcho,
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from driving import done_of
 from known_logits import ENDOFTEXT, IM_END, token, write_known
 from onnx_folder import Shape, write_tiny
@@ -15,6 +17,8 @@ from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, P
 from ondevice.domain.model import ModelFile
 from ondevice.engines.child import mark_of
 from ondevice.engines.process import EngineProcess
+from ondevice.hardware import system
+from ondevice.hardware.sampler import read_process
 
 LOADS = """
 import os
@@ -111,3 +115,27 @@ def test_of_several_end_tokens_the_one_that_was_taken_is_told(tmp_path: Path) ->
     events = list(engine.generate(GenerationRequest(Prompt(text="z"), GREEDY)))
     assert (done_of(events).ids, done_of(events).finish_reason) == ((second,), "stop")
     engine.close()
+
+
+def private_bytes(folder: Path, repack: bool | None = None) -> int:
+    """Of the process that has loaded it."""
+    with closing(EngineProcess("onnx")) as engine:
+        options = LoadOptions(n_ctx=64, threads=1, repack=repack)
+        info = engine.load(ModelFile(folder, "onnx", "the model"), options)
+        assert info.repacked == (repack is not False)
+        memory = read_process(info.pid, info.model_paths)
+    assert memory is not None
+    assert memory.private_bytes is not None
+    return memory.private_bytes
+
+
+@pytest.mark.skipif(not system.is_linux(), reason="only Linux tells the two kinds apart")
+def test_a_folder_has_no_say_in_repacking(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model", Shape(width=1024, n_ff=4096))  # 50 MB of matrices
+    path = folder / "genai_config.json"
+    document = json.loads(path.read_text())
+    usual, forbidden = private_bytes(folder), private_bytes(folder, repack=False)
+    document["model"]["decoder"]["session_options"]["session.disable_prepacking"] = "1"
+    path.write_text(json.dumps(document))
+    assert usual - forbidden > 40 << 20
+    assert private_bytes(folder) - forbidden > 40 << 20

@@ -1,4 +1,4 @@
-"""The numbers of one generation, by a clock the test sets."""
+"""One generation by a clock the test sets: its numbers, and the loop that makes its tokens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from ondevice.domain.generation import GenerationRequest, Prompt, Usage
+from ondevice.domain.generation import (
+    EngineNotice,
+    GenerationRequest,
+    Prompt,
+    TextDelta,
+    Usage,
+)
 from ondevice.engines import run as run_module
-from ondevice.engines.run import LONGEST_SILENCE_S, Run
+from ondevice.engines.run import LONGEST_SILENCE_S, Run, decode
 
 
 @pytest.fixture
@@ -115,3 +121,52 @@ def test_the_end_token_is_counted_but_is_not_part_of_the_reply() -> None:
     run.judge(True, False, b"")
     assert run.reply_ids() == [7]
     assert run.done(1, 64).usage.completion_tokens == 2
+
+
+class Letters:
+    """A model whose ids are bytes, 0 being its end."""
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token])
+
+    def is_end(self, token: int) -> bool:
+        return token == 0
+
+
+def events_of(run: Run, ids: bytes, evaluated: list[int], stops_at: int = -1) -> list[str]:
+    """What decoding `ids` yields, a notice as `!`; evaluating `stops_at` is stopped."""
+    coming = iter(ids)
+
+    def evaluate(token: int) -> bool:
+        evaluated.append(token)
+        return token != stops_at
+
+    events = decode(
+        run, Letters(), lambda: next(coming), evaluate, lambda: [EngineNotice("threads", "!")]
+    )
+    return [each.text if isinstance(each, TextDelta) else each.message for each in events]
+
+
+@pytest.mark.parametrize(
+    ("request_", "ids", "events", "finish", "evaluated"),
+    [
+        pytest.param({}, b"ab\0", ["a", "!", "b", "!"], "stop", b"ab", id="an end token"),
+        pytest.param({"max_tokens": 2}, b"ab", ["a", "!", "b"], "length", b"a", id="its length"),
+        pytest.param({"stop": ("bc",)}, b"abc", ["a", "!", "!"], "stop", b"ab", id="a stop string"),
+        pytest.param({}, b"ax", ["a", "!", "x"], "cancelled", b"ax", id="a stop"),
+        pytest.param(
+            {"stop": ("bc",), "max_tokens": 2},
+            b"ab",
+            ["a", "!", "b"],
+            "length",
+            b"a",
+            id="held back",
+        ),
+    ],
+)
+def test_the_last_token_is_not_evaluated_and_what_it_leaves_is_told(
+    request_: dict[str, object], ids: bytes, events: list[str], finish: str, evaluated: bytes
+) -> None:
+    run, read = new_run(**request_), list[int]()
+    assert events_of(run, ids, read, stops_at=ord("x")) == events
+    assert (run.finish, bytes(run.ids), bytes(read)) == (finish, ids, evaluated)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 _SCALAR_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_UINT32, _FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9
+_UINT32, _INT32, _FLOAT32, _STRING, _ARRAY, _INT64, _FLOAT64 = 4, 5, 6, 8, 9, 11, 12
 _ALIGNMENT = 32
 _HUGE = {"2^31": 2**31, "2^32-1": 2**32 - 1, "2^63": 2**63, "2^64-1": 2**64 - 1}
 
@@ -113,7 +113,7 @@ def mutations(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
     parts = take_apart(data)
     yield from _flipped(data, len(parts.header()), rng)
     yield from _cut(data, len(parts.header()), rng)
-    for source in (_counts, _keys, _types, _sizes, _tokenizers, _templates, _tensors):
+    for source in (_counts, _keys, _types, _sizes, _layers, _tokenizers, _templates, _tensors):
         for name, broken in source(parts):
             yield name, broken.data()
     yield "weights-all-ones", replace(parts, weights=b"\xff" * len(parts.weights)).data()
@@ -213,6 +213,23 @@ def _sizes(parts: Parts) -> Iterator[tuple[str, Parts]]:
     for alignment in (0, 1, 3, 64, 2**31):
         packed = struct.pack("<I", alignment)
         yield f"alignment={alignment}", parts.put("general.alignment", _UINT32, packed)
+
+
+def _layers(parts: Parts) -> Iterator[tuple[str, Parts]]:
+    """Sizes that memory is reckoned from, as no file has them."""
+    for name in ("shared_kv_layers", "value_length", "sliding_window", "sliding_window_pattern"):
+        key = f"llama.attention.{name}"
+        for kind, form, value in (
+            (_INT32, "<i", -1),
+            (_INT32, "<i", -1_000_000),
+            (_INT64, "<q", -(2**63)),
+            (_INT64, "<q", 2**62),
+            (_FLOAT64, "<d", 1e300),
+        ):
+            yield f"{name}={value}", parts.put(key, kind, struct.pack(form, value))
+    for name in ("attention.head_count_kv", "attention.sliding_window_pattern"):
+        values = struct.pack("<IQ2i", _INT32, 2, -5, 1)
+        yield f"{name}=[-5, 1]", parts.put(f"llama.{name}", _ARRAY, values)
 
 
 def _tokenizers(parts: Parts) -> Iterator[tuple[str, Parts]]:

@@ -12,6 +12,7 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import estimates
 import gguf
 import pytest
 from hypothesis import given
@@ -216,9 +217,10 @@ def test_stream_may_deliver_byte_by_byte(parts: Parts) -> None:
 def refusal(data: bytes) -> OnDeviceError | None:
     """Why `data` was refused; None when it was read. Any other exception is the test's failure."""
     try:
-        read(data)
+        header = read(data)
     except (NotAModelFile, UnsupportedModel) as error:
         return error
+    estimates.hold(fit.verdict_of(header, len(data), estimates.MACHINE))
     return None
 
 

@@ -463,7 +463,12 @@ class TestAFolder:
         path = put(cache, replace(FILE, path="a-form-of-its-own.gguf")).parent
         assert local.size_of(path, whole) == 14
 
-    def test_with_a_link_that_leads_nowhere_is_not_here(self, cache: Path) -> None:
-        marker = put(cache, replace(FILE, path="cpu/genai_config.json"), size=99)
-        (marker.parent / "model.onnx").symlink_to(cache / "gone")
+    @pytest.mark.parametrize("name", ["model.onnx", "genai_config.json"])
+    @pytest.mark.parametrize("target", ["gone", "x" * 300], ids=["gone", "no name of a file"])
+    def test_with_a_link_that_leads_nowhere_is_not_here(
+        self, cache: Path, name: str, target: str
+    ) -> None:
+        folder = put(cache, replace(FILE, path="cpu/genai_config.json"), size=99).parent
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target)
         assert local.find_file(self.FOLDER) is None

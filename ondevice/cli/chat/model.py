@@ -31,7 +31,8 @@ def model(desk: Desk, name: str) -> None:
     """Show the model, take another one, or load it again where its engine stopped."""
     if not name and desk.chat.info is not None:
         tell(f"Model: {desk.file.name} {desk.file.quantization}".rstrip())
-        tell(f"Loaded: {desk.chat.info.loaded_as}.")
+        if known := desk.chat.info.loaded_as:
+            tell(f"Loaded: {known}.")
         say(f"Here: {', '.join(desk.models())}. /model and a name takes another one.", limit=1000)
         return
     desk.load(desk.resolve(name) if name else None)

@@ -36,7 +36,7 @@ def load() -> Any:
 
 
 def build() -> str:
-    """Version of the binding and the CPU features it was built for."""
+    """`llama-cpp-python 0.3.36`; what it was compiled for is in `features`."""
     from importlib.metadata import PackageNotFoundError, version  # deferred: 10 ms
 
     try:

@@ -34,9 +34,8 @@ from ondevice.engines.llamacpp.log import Log
 from ondevice.engines.llamacpp.scoring import Logits
 from ondevice.engines.llamacpp.stopping import StopFlag
 from ondevice.engines.prompts import Prompts
-from ondevice.engines.run import Run
+from ondevice.engines.run import Run, decode
 from ondevice.engines.scoring import Scorer
-from ondevice.engines.stream import TextStream
 from ondevice.engines.threads import ThreadGovernor
 
 
@@ -233,21 +232,13 @@ class LlamaCppEngine:
     def _decode(
         self, context: Context, sampler: TokenSource, run: Run
     ) -> Iterator[GenerationEvent]:
-        stream = TextStream(run.request.stop)
-        while True:
-            token = sampler.sample(context.handle)
-            run.sampled(token)
-            ended = context.is_end(token)
-            piece = b"" if ended else context.piece(token)
-            text = stream.feed(piece)
-            if text or run.silent:
-                yield run.delta(text)
-            run.judge(ended, stream.stopped, piece)
-            if run.finish or self._timed_step(context, [token], run, self._governor.observe):
-                break
-            yield from self._thread_notice()
-        if text := stream.finish(cut=run.finish in ("cancelled", "length", "context_full")):
-            yield run.delta(text)
+        def sample() -> int:
+            return sampler.sample(context.handle)
+
+        def evaluate(token: int) -> bool:
+            return not self._timed_step(context, [token], run, self._governor.observe)
+
+        return decode(run, context, sample, evaluate, self._thread_notice)
 
     def _timed_step(
         self, context: Context, ids: list[int], run: Run, observe: Callable[..., int | None]

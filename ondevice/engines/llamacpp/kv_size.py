@@ -72,9 +72,7 @@ class LoadedFacts:
 
     def per_layer(self, key: str) -> Sequence[int] | None:
         """Of arrays llama.cpp tells nothing."""
-        if self._header is None:
-            return None
-        return self._header.short_arrays.get(f"{self.architecture}.{key}")
+        return None if self._header is None else self._header.per_layer(key)
 
     @cached_property
     def _header(self) -> Header | None:

@@ -26,9 +26,8 @@ from ondevice.engines.onnx.context import Context
 from ondevice.engines.onnx.sampling import Sampler
 from ondevice.engines.onnx.scoring import Logits
 from ondevice.engines.prompts import Prompts
-from ondevice.engines.run import Run
+from ondevice.engines.run import Run, decode
 from ondevice.engines.scoring import Scorer
-from ondevice.engines.stream import TextStream
 from ondevice.onnx.memory import BATCH
 
 
@@ -69,7 +68,7 @@ class OnnxEngine:
             threads=opened.threads,
             threads_fixed=True,
             flash_attention=None,
-            repacked=options.repack is not False,
+            repacked=_repacked(options, opened.backend),
             has_template=prompts.has_template,
             pid=os.getpid(),
             notices=opened.notices,
@@ -149,20 +148,17 @@ class OnnxEngine:
             yield PrefillProgress(done, len(ids), run.cached, run.prefill_s)
 
     def _decode(self, context: Context, sampler: Sampler, run: Run) -> Iterator[GenerationEvent]:
-        stream = TextStream(run.request.stop)
-        while True:
-            token = sampler.sample(context.logits())
-            run.sampled(token)
-            ended = context.is_end(token)
-            piece = b"" if ended else context.piece(token)
-            text = stream.feed(piece)
-            if text or run.silent:
-                yield run.delta(text)
-            run.judge(ended, stream.stopped, piece)
-            if run.finish:
-                break
-            if not context.evaluate([token]):
-                run.finish = "cancelled"
-                break
-        if text := stream.finish(cut=run.finish in ("cancelled", "length", "context_full")):
-            yield run.delta(text)
+        def sample() -> int:
+            return sampler.sample(context.logits())
+
+        def evaluate(token: int) -> bool:
+            return context.evaluate([token])
+
+        return decode(run, context, sample, evaluate)
+
+
+def _repacked(options: LoadOptions, backend: str) -> bool | None:
+    """The library does not say; its CPU rewrites what it may (onnx/memory.py)."""
+    if options.repack is False:
+        return False
+    return True if backend == "cpu" else None

@@ -60,7 +60,7 @@ def open_folder(lib: Library, file: ModelFile, options: LoadOptions) -> Opened:
         raise errors.ModelLoadFailed(
             f"ONNX Runtime refused {file.name}: {said}", hint=_HINT
         ) from None
-    notices += _fallbacks(folder, asked, backend, notices)
+    notices += _fallbacks(folder, asked, backend, notices) + _layers(folder, options, backend)
     return Opened(context, folder, backend, threads, tuple(notices))
 
 
@@ -134,8 +134,8 @@ def _model(
         if provider != "cpu":
             lib.call("OgaConfigAppendProvider", config, provider.encode())
         session: dict[str, Any] = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
-        if options.repack is False:
-            session["session.disable_prepacking"] = "1"
+        # Always, as a folder's own config may say otherwise.
+        session["session.disable_prepacking"] = "1" if options.repack is False else "0"
         # A prompt that ends with the pad token would get the logits of the token before.
         overlay: dict[str, Any] = {"decoder": {"session_options": session}, "pad_token_id": -1}
         if ends := folder.config.end_tokens:
@@ -171,3 +171,12 @@ def _fallbacks(
         said = f"{NAME} was made for {made_for}; it computes on: {backend}"
         return [EngineNotice("execution_provider", said)]
     return []
+
+
+def _layers(folder: ModelFolder, options: LoadOptions, backend: str) -> list[EngineNotice]:
+    """A number of them for a GPU is not kept, unless it is all, the output matrix counted too."""
+    asked, of = options.gpu_layers, folder.config.n_layers + 1
+    if backend == "cpu" or not isinstance(asked, int) or not 0 < asked < of:
+        return []
+    said = f"{asked} of {of} layers were asked for, but an ONNX folder computes whole on: {backend}"
+    return [EngineNotice("gpu_layers", said, unmet=True)]
