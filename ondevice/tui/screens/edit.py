@@ -67,7 +67,8 @@ class EditScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="edit") as box:
-            box.border_title = clean_line(self._heading, 60)
+            # as Content: a string would be read as markup
+            box.border_title = Content(clean_line(self._heading, 60))
             breaks = "Ctrl+J breaks the line · " if self._prose else ""
             box.border_subtitle = f"Enter {self._enter} · {breaks}Esc goes back"
             yield Static(Content(self._about), id="about")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual import events
 from textual.binding import Binding
+from textual.content import Content
 from textual.message import Message
 
 from ondevice.domain.text import clean
@@ -81,7 +82,8 @@ class Composer(TextField):
         self._keys = dict.fromkeys(newline, self.action_newline)
         self._keys |= dict.fromkeys(send, self.action_send)
         sends, breaks = as_written(send[0]), as_written(newline[0])
-        self.placeholder = f"Ask anything. {sends} sends, {breaks} breaks the line."
+        # as Content: a string would be read as markup, which a key may be
+        self.placeholder = Content(f"Ask anything. {sends} sends, {breaks} breaks the line.")
 
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""

@@ -242,7 +242,8 @@ class Conversation(Tail):
         bubbles = [of_message(message, self._places) for message in page]
         await self.mount_all(bubbles, after="#welcome")
         hidden = len(self._earlier)
-        self.border_subtitle = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
+        words = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
+        self.border_subtitle = Content(words)
 
     # Finding
 
