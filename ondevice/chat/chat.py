@@ -146,7 +146,7 @@ class Chat:
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
         earlier = {message.id for message in self.conversation.messages}
-        more = (self.price, self.power, self.schema, self.folder, self._prepare)
+        more = (lambda: self.price, self.power, self.schema, self.folder, self._prepare)
         options = TurnOptions(engine, info, file, sampling, max_tokens, *more)
         try:
             notes = (self.conversation, self._prefixes, self.reuse)

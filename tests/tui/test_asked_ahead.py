@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stage import PATIENCE_S, Person, Stage
+from stage import BASELINES, PATIENCE_S, Person, Stage
 from terminal import Terminal
 from test_leaving import stored
 from test_meanwhile import locked
+from test_meter import SlowPrices
 
 from ondevice.chat import Chat
 from ondevice.domain.generation import EngineInfo, LoadOptions
@@ -163,3 +164,39 @@ def test_a_question_is_stored_that_is_sent_with_the_same_breath_as_the_app_is_le
     terminal.write("question\r\x1b[21~")
     assert terminal.exit_code() == 0
     assert stored(tmp_path)[0].content == "question"
+
+
+async def test_what_a_question_avoids_that_waited_for_the_first_model_is_stored(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(make_chat=HeldChat, pieces=["yes"])
+    stage.baselines = prices = SlowPrices(BASELINES)
+    prices.found = threading.Event()
+    async with stage.app.run_test() as pilot:
+        person = Person(stage, pilot)
+        chat = await begin(person)
+        prices.found.set()
+        await person.until(lambda: chat.price)  # looked up while the model is loaded
+        chat.may_load.set()
+        await person.until(lambda: not person.busy)
+        (row,) = stage.database.rows("SELECT usd, baseline FROM answer")
+        assert (row["baseline"], row["usd"] is None) == ("small", False)
+
+
+async def test_a_price_that_is_found_while_the_answer_is_made_is_stored_with_it(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "], repeat=3000, delay_s=0.02)
+    stage.baselines = prices = SlowPrices(BASELINES)
+    prices.found = threading.Event()
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.send("question")
+        await person.until(lambda: "word" in person.bubbles()[-1][1])
+        assert stage.chat.price is None
+        prices.found.set()
+        await person.until(lambda: stage.chat.price)
+        await person.press("escape")
+        await person.until(lambda: not person.busy)
+        (row,) = stage.database.rows("SELECT usd, baseline FROM answer")
+        assert (row["baseline"], row["usd"] is None) == ("small", False)

@@ -11,7 +11,7 @@ import pytest
 from echoing import PRICE
 from hypothesis import given
 from hypothesis import strategies as st
-from stage import BASELINES, SETTINGS, Person, Stage
+from stage import BASELINES, PATIENCE_S, SETTINGS, Person, Stage
 
 from ondevice import units
 from ondevice.domain.context import ContextParts
@@ -155,7 +155,7 @@ class SlowPrices(dict[str, tuple[str, str]]):
     found = threading.Event()
 
     def __getitem__(self, key: str) -> tuple[str, str]:
-        self.found.wait()
+        self.found.wait(PATIENCE_S)
         return super().__getitem__(key)
 
 
