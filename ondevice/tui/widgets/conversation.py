@@ -90,14 +90,20 @@ class Conversation(Tail):
     async def cut(self, message: StoredMessage) -> None:
         """Take it away with all that follows: something else comes into its place."""
         for bubble in self._of(message.id):
-            self.cursor = None
-            await self.remove_children(self.bubbles[self.bubbles.index(bubble) :])
+            await self._remove(self.bubbles[self.bubbles.index(bubble) :])
 
     async def take_away(self, selector: str) -> None:
         """Bubbles of which nothing is stored."""
-        self.cursor = None
-        await self.query(selector).remove()
+        await self._remove(list(self.query(selector).results(Bubble)))
         self._greet()
+
+    async def _remove(self, gone: list[Bubble]) -> None:
+        """A cursor on one of them goes to the last one that is left."""
+        await self.remove_children(gone)
+        if self.cursor in gone:
+            self.cursor = None
+            for bubble in self.bubbles[-1:]:
+                self.choose(bubble, scroll=False)
 
     async def stand_on(self, message_id: int) -> None:
         """Go to a message, and read on from there."""
@@ -286,5 +292,7 @@ class Conversation(Tail):
         welcome = self.query_one("#welcome", Static)
         welcome.display = not self.query(Bubble)
         self.can_focus = not welcome.display
+        if welcome.display and self.has_focus:
+            self.screen.focus_next()  # there is nothing left to read
         words = WELCOME.format_map(self._keys)
         welcome.update(Content(f"{self._model}\n\n{words}" if self._model else words))
