@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kept_sessions import keep
 from stage import BASELINES, PATIENCE_S, Person, Stage
 from terminal import Terminal
 from test_leaving import stored
@@ -19,6 +20,7 @@ from ondevice.domain.generation import EngineInfo, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.storage.sessions import Sessions
+from ondevice.tui.waiting import Wanted
 
 MakeStage = Callable[..., Stage]
 OpenTerminal = Callable[..., Terminal]
@@ -87,12 +89,46 @@ async def test_escape_ends_the_wait_and_the_next_question_is_answered(
         chat = await begin(person)
         await person.press("escape")
         await person.until(lambda: not person.busy)
-        assert person.facts()[-1] == "stopped"
+        assert person.bubbles() == [("You", "question")]
         chat.may_load.set()
         await person.ready()
         assert [(m.role, m.content) for m in stage.stored()] == [("user", "question")]
         await person.ask("next")
         assert [m.content for m in stage.stored()] == ["question", "next", "yes"]
+
+
+async def test_a_question_without_an_answer_is_answered_where_it_stands(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(make_chat=HeldChat, pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = Person(stage, pilot)
+        chat = await begin(person)
+        await person.press("escape")
+        await person.until(lambda: not person.busy)
+        chat.may_load.set()
+        await person.ready()
+        await person.press("ctrl+r", "r")
+        await person.until(lambda: len(person.bubbles()) == 2 and not person.busy)
+        assert person.bubbles() == [("You", "question"), ("echo-model", "yes")]
+        await person.press("u")
+        await person.until(lambda: stage.stored()[1].useful)
+    assert [m.content for m in stage.stored()] == ["question", "yes"]
+
+
+async def test_of_the_last_question_without_an_answer_the_palette_makes_one(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    open_ended = keep(stage, "Rain?", "Rain?", "Perhaps.", "Eggs?")
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        stage.app.chat_screen.open(Wanted(open_ended))
+        await person.until(lambda: len(person.bubbles()) == 3 and not person.busy)
+        commands = stage.app.get_system_commands(person.screen)
+        next(each for each in commands if each.title == "Again").callback()
+        await person.until(lambda: len(person.bubbles()) == 4 and not person.busy)
+    assert [m.content for m in stage.stored()] == ["Rain?", "Perhaps.", "Eggs?", "yes"]
 
 
 async def test_a_model_that_does_not_load_gives_the_question_back_and_says_why(

@@ -110,7 +110,8 @@ class ChatScreen(OpeningScreen):
             events = chat.resend(number, event.text, *self._how)
         else:
             events = chat.answer_again(number, *self._how)
-        await self._conversation.cut(event.message)
+        stays = event.message.role == "user" and not event.text
+        await self._conversation.cut(event.message, after=stays)
         await self._begin(events, event.text)
 
     @property
@@ -205,8 +206,10 @@ class ChatScreen(OpeningScreen):
 
     @on(messages.TurnOver)
     async def _end_turn(self) -> None:
-        if self._answer is not None:  # stopped before there was a model
-            self._answer.end(None, "stopped")
+        if self._answer is not None:  # stopped before there was a model: no answer is stored
+            self._answer.add_class("unmade")
+            await self._conversation.take_away(".unmade")
+            self._say("Stopped. The question stays, and Again answers it.")
         self._answer, self.busy = None, False
         self._end_wait(False)
         self.refresh_bindings()

@@ -87,10 +87,10 @@ class Conversation(Tail):
         if self.has_focus:
             self.choose(bubbles[-1], scroll=False)
 
-    async def cut(self, message: StoredMessage) -> None:
-        """Take it away with all that follows: something else comes into its place."""
+    async def cut(self, message: StoredMessage, after: bool = False) -> None:
+        """Take it away with all that follows, or only what is `after` it: something else comes."""
         for bubble in self._of(message.id):
-            await self._remove(self.bubbles[self.bubbles.index(bubble) :])
+            await self._remove(self.bubbles[self.bubbles.index(bubble) + after :])
 
     async def take_away(self, selector: str) -> None:
         """Bubbles of which nothing is stored."""
@@ -182,9 +182,9 @@ class Conversation(Tail):
         if action == "fold":
             return isinstance(self.cursor, Answer) and self.cursor.thinking.display
         if action == "ask":
-            kind = ASKS[str(parameters[0])].of
+            kinds = ASKS[str(parameters[0])].of
             stored = self.cursor is not None and self.cursor.message is not None
-            return stored and isinstance(self.cursor, kind)
+            return stored and isinstance(self.cursor, kinds)
         if action == "refuse":
             return self.cursor is not None and not isinstance(
                 self.cursor, ASKS[str(parameters[0])].of
