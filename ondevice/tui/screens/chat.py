@@ -246,7 +246,7 @@ class ChatScreen(OpeningScreen):
     def paint_meter(self) -> None:
         """Show the newest numbers."""
         live, reuse = self._live, self._chat.reuse
-        live.context = None if self.busy else self._chat.context
+        live.context = None if self.busy or live.info is None else self._chat.context
         live.reuse, live.reuse_total = reuse.last, reuse.total
         if self.has_class("narrow"):
             self.query_one(MeterLine).show(self._live)
