@@ -276,10 +276,12 @@ class Chat:
             self._prefixes.save()
 
     def leave(self, within_s: float = LEAVE_S) -> None:
-        """Save what the model has read, and end the engine; a save that takes longer is given up.
+        """Save what the model has read, and end the engine for good; a save that takes longer is
+        given up, and a load that has not begun does not begin.
 
         Also while another thread leaves: it returns when all is done.
         """
+        self._served.refuse()
         with self._leaving:
             saving = threading.Thread(target=self._prefixes.release, daemon=True)
             saving.start()
