@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -57,9 +58,9 @@ class MessageActs:
                 case messages.PathsAsked():
                     self._pick(message)
 
-    def open(self, wanted: Wanted) -> None:
+    def open(self, wanted: Wanted, done: Callable[[], object]) -> None:
         """Show it first as it is: where the path cannot be changed, what is on the screen is what
-        is open.
+        is open. `done` is called, in a thread, where all of it could be done.
         """
         self._screen.busy = True  # what is sent meanwhile goes off after it
         message_id = wanted.message_id
@@ -71,6 +72,7 @@ class MessageActs:
                 self._screen.post_message(messages.PathChanged(None))
                 shown.go_to(shown.end_below(message_id))
                 self._chat.look()
+            done()
             return messages.PathChanged(message_id)
 
         self._screen.in_thread(opened, messages.TurnOver())
