@@ -61,7 +61,7 @@ class Waiting:
             self._due.insert(0, self._begun)
         while (due := self.take()) is not None:
             if isinstance(due, Composer.Sent):
-                lost += [] if keep(chat, due.text) else [due.text]
+                lost += [] if keep(chat, due.text, due.instead_of) else [due.text]
             elif self._due:
                 _go(chat, due)
         return lost

@@ -14,12 +14,14 @@ from terminal import Terminal
 from test_leaving import stored
 from test_meanwhile import locked
 from test_meter import SlowPrices
+from textual.widgets import TextArea
 
 from ondevice.chat import Chat
 from ondevice.domain.generation import EngineInfo, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.engines.base import LoadProgress, no_progress
 from ondevice.storage.sessions import Sessions
+from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.waiting import Wanted
 
 MakeStage = Callable[..., Stage]
@@ -190,6 +192,51 @@ def test_a_question_that_waits_behind_something_else_is_stored_when_the_app_is_l
     assert terminal.exit_code() == 0
     asked = [m.content for m in stored(tmp_path) if m.role == "user"]
     assert asked == ["first", "second @missing.txt"]
+
+
+async def test_an_edited_question_waits_for_its_model_in_the_place_of_the_first(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(make_chat=HeldChat)  # it answers with the question
+    assert isinstance(stage.chat, HeldChat)
+    stage.chat.may_load.set()
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("one")
+        await person.ask("two")
+        stage.chat.may_load.clear()
+        stage.app.chat_screen.load(stage.files["second-model"])
+        await person.press("ctrl+r", "up", "up", "up", "e")
+        await person.until(lambda: isinstance(person.screen, EditScreen))
+        person.screen.query_one(TextArea).text = "other"
+        await person.press("enter")
+        await person.until(lambda: "waiting for the model" in person.facts()[-1])
+        assert [words for who, words in person.bubbles() if who == "You"] == ["other"]
+        await person.until(lambda: [m.content for m in stage.stored()] == ["other"])
+        stage.chat.may_load.set()
+        await person.until(lambda: not person.busy)
+        assert person.bubbles() == [("You", "other"), ("second-model", "second")]
+        assert person.facts()[0] == "2 of 2"
+    assert len(stage.sessions.tree(stage.sessions.recent()[0].id).messages) == 6
+
+
+def test_an_edited_question_is_stored_in_its_place_that_is_sent_as_the_app_is_left(
+    open_terminal: OpenTerminal, tmp_path: Path
+) -> None:
+    terminal = open_terminal()
+    terminal.wait_ready()
+    terminal.write("one\r")
+    terminal.read_until(lambda: [m.state for m in stored(tmp_path)] == ["complete"] * 2)
+    terminal.write("\x12")  # Ctrl+R reads, from the last message on
+    terminal.expect("Copy code")
+    terminal.write("k")
+    terminal.expect("E Edit")
+    terminal.write("e")
+    terminal.expect("Ask again")
+    terminal.write(" more\r\x1b[21~")
+    assert terminal.exit_code() == 0
+    asked = stored(tmp_path)[0]
+    assert (asked.content, asked.parent_id) == ("one more", None)
 
 
 def test_a_question_is_stored_that_is_sent_with_the_same_breath_as_the_app_is_left(

@@ -56,6 +56,8 @@ class Composer(TextField):
         """The person wants this answered."""
 
         text: str
+        instead_of: int | None = None
+        """The question in whose place it is asked, by its id; None for a new one."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -88,10 +90,14 @@ class Composer(TextField):
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""
         if self.text.strip():
-            self.outgoing.append(sent := self.Sent(self.text))
-            self.post_message(sent)
+            self.send(self.Sent(self.text))
             self.text = ""
             self._recalled = None
+
+    def send(self, sent: Sent) -> None:
+        """Hand a question over, which is not lost while the app ends."""
+        self.outgoing.append(sent)
+        self.post_message(sent)
 
     def action_newline(self) -> None:
         self.insert("\n")

@@ -87,9 +87,9 @@ class Conversation(Tail):
         if self.has_focus:
             self.choose(bubbles[-1], scroll=False)
 
-    async def cut(self, message: StoredMessage, after: bool = False) -> None:
+    async def cut(self, message_id: int, after: bool = False) -> None:
         """Take it away with all that follows, or only what is `after` it: something else comes."""
-        for bubble in self._of(message.id):
+        for bubble in self._of(message_id):
             await self._remove(self.bubbles[self.bubbles.index(bubble) + after :])
 
     async def take_away(self, selector: str) -> None:
