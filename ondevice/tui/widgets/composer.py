@@ -107,8 +107,9 @@ class Composer(TextField):
         self._history.append(text)
 
     def give_back(self, text: str) -> None:
-        """The text was not taken: put it before what was written since."""
-        self.insert(text, (0, 0), maintain_selection_offset=True)
+        """The text was not taken: put it above what was written since."""
+        above = f"{text}\n" if text and self.text else text
+        self.insert(above, (0, 0), maintain_selection_offset=True)
 
     def remember(self, texts: list[str]) -> None:
         """What Up recalls, oldest first."""
