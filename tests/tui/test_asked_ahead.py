@@ -150,6 +150,9 @@ async def test_a_model_that_does_not_load_gives_the_question_back_and_says_why(
         (kept,) = stage.sessions.tree(stage.sessions.recent()[0].id).messages
         assert kept.content == "question"  # on a path of its own
         assert stage.chat.conversation.messages == []
+        stage.app.chat_screen.load(stage.files["second-model"])
+        await person.ready()
+        await person.until(lambda: not person.bubbles())  # it is past
 
 
 @pytest.mark.parametrize("ending", ["F10", "SIGTERM", "SIGKILL"])

@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from ondevice.chat import REFUSED, ChatEvent
 from ondevice.chat.ahead import send_ahead
 from ondevice.domain.generation import Sampling
-from ondevice.errors import ContextOverflow, NotAttached
+from ondevice.errors import ContextOverflow, NotAttached, NotLoaded
 from ondevice.tui import messages
 from ondevice.tui.message_acts import MessageActs
 from ondevice.tui.screens.opening import OpeningScreen
@@ -192,7 +192,9 @@ class ChatScreen(OpeningScreen):
         if isinstance(error, ContextOverflow):
             room = f"{key_of(self, 'chat.room')} makes room"
             hint = f"Nothing was cut, and the question is back below: shorten it, or {room}."
-        await self._conversation.add(Trouble(error, hint))
+        trouble = Trouble(error, hint)
+        trouble.set_class(isinstance(error, NotLoaded), "not-loaded")
+        await self._conversation.add(trouble)
 
     @on(messages.Noticed)
     def _show_notice(self, event: messages.Noticed) -> None:
