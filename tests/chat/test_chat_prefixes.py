@@ -20,6 +20,7 @@ from tiny import TINY
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
+from ondevice.chat.ahead import send_ahead
 from ondevice.chat.prefixes import ModelHash, MostBytes, Prefixes
 from ondevice.cli.storage import hash_of
 from ondevice.domain.generation import (
@@ -188,6 +189,31 @@ def test_opening_another_session_saves_and_coming_back_takes_it_up(
     chat.open(session)
     assert cached(ask(chat, "And then?")) >= read
     assert states(tmp_path) == ["1.state", "2.state"]
+
+
+def test_the_model_is_not_hashed_while_a_question_that_waited_for_it_is_answered(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    hashed: list[bool] = []
+
+    def sha256(file: ModelFile, read: bool) -> str:
+        hashed.append(read)
+        return "1" * 64
+
+    def loaded() -> bool:
+        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+        for thread in threading.enumerate():
+            if "_settle_quietly" in thread.name:
+                thread.join(30)
+        return True
+
+    with closing(Database(tmp_path / "ondevice.db")) as database:
+        chat = Chat(Sessions(database), PRICE, None, sha256)
+        list(send_ahead(chat, "Say yes.", GREEDY, 4, loaded))
+        assert True not in hashed
+        chat.save()
+        assert True in hashed
+        chat.leave()
 
 
 def test_opening_alone_saves_in_the_background(start: Start, tmp_path: Path) -> None:
