@@ -50,7 +50,8 @@ class TurnOptions:
     file: ModelFile
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int = 1024
-    price: Price | None = None
+    price: Callable[[], Price | None] = lambda: None
+    """Asked when the answer ends: the first prices may be found while it is made."""
     power: Power | None = None
     schema: str | None = None
     """Text of a JSON schema that the answer keeps to."""
@@ -94,14 +95,9 @@ class Answer:
     def measured(self, request: GenerationRequest) -> Iterator[MeasureEvent]:
         """Make it: the events of `measure`."""
         options = self._options
-        return measure(
-            options.engine,
-            options.info,
-            request,
-            options.price,
-            options.file.random_weights,
-            options.power,
-        )
+        noise = options.file.random_weights
+        for event in measure(options.engine, options.info, request, None, noise):
+            yield self._priced(event) if isinstance(event, Measured) else event
 
     def note(self, event: MeasureEvent) -> Sequence[EngineNotice]:
         """Account for one event; the row is brought up to date now and then."""
@@ -154,7 +150,10 @@ class Answer:
         done = GenerationDone(self.ending, usage, timings, info.threads, info.n_ctx)
         memory = MemoryUse(None, None, None)
         seen = Measured(text, done, memory, None, (), options.file.random_weights)
-        return seen.priced(options.price, options.power)
+        return self._priced(seen)
+
+    def _priced(self, measured: Measured) -> Measured:
+        return measured.priced(self._options.price(), self._options.power)
 
     def _save_part(self) -> None:
         now = time.monotonic()

@@ -66,7 +66,8 @@ class Chat:
         """What came up between two turns."""
         self._quiet = threading.RLock()
         """Held while the engine is asked for something that is no turn."""
-        self._answering = False
+        self._answering = self._asked = False
+        """Whether the engine makes an answer; whether one is due, such as after a load."""
         self._leaving = threading.Lock()
         self._cancelled = False
         """The turn is to stop, also where its engine has not begun yet."""
@@ -138,7 +139,7 @@ class Chat:
 
     def turn(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
         """Whatever `begin` asks the engine."""
-        self._cancelled = False
+        self._cancelled, self._asked = False, True
         return self._events(begin, sampling, max_tokens)
 
     def _events(self, begin: Begin, sampling: Sampling, max_tokens: int) -> Iterator[ChatEvent]:
@@ -146,7 +147,7 @@ class Chat:
         if engine is None or info is None or file is None:
             raise EngineClosed("no model is loaded", hint="Choose one first.")
         earlier = {message.id for message in self.conversation.messages}
-        more = (self.price, self.power, self.schema, self.folder, self._prepare)
+        more = (lambda: self.price, self.power, self.schema, self.folder, self._prepare)
         options = TurnOptions(engine, info, file, sampling, max_tokens, *more)
         try:
             notes = (self.conversation, self._prefixes, self.reuse)
@@ -160,7 +161,7 @@ class Chat:
             self.look()
             raise
         finally:
-            self._answering = False
+            self._answering = self._asked = False
         yield from self._filling.note_turn(self.conversation.messages, earlier)
 
     def _prepare(self) -> Sequence[EngineNotice]:
@@ -266,20 +267,25 @@ class Chat:
                 if isinstance(error, ENGINE_GONE):
                     raise
             self.look()
-        self._prefixes.identify()
+        if not self._asked:  # it takes a core and the disk from the answer
+            self._prefixes.identify()
 
     def save(self) -> None:
         """Save what the model has read, while nobody waits: a question that comes meanwhile does
         so. Raises EngineTrouble or StorageTrouble; what cannot be saved is read again.
         """
+        if not self._asked:
+            self._prefixes.identify()  # here, as no question waits for it
         with self._asking():
             self._prefixes.save()
 
     def leave(self, within_s: float = LEAVE_S) -> None:
-        """Save what the model has read, and end the engine; a save that takes longer is given up.
+        """Save what the model has read, and end the engine for good; a save that takes longer is
+        given up, and a load that has not begun does not begin.
 
         Also while another thread leaves: it returns when all is done.
         """
+        self._served.refuse()
         with self._leaving:
             saving = threading.Thread(target=self._prefixes.release, daemon=True)
             saving.start()

@@ -171,18 +171,9 @@ class Conversation:
         """
         yield from self._ask(text, self._head, options)
 
-    def keep(
-        self, text: str, attached: tuple[Attachment, ...] = ()
-    ) -> Generator[ChatEvent, None, StoredMessage]:
-        """Store `text` as a question that is yet to be answered."""
-        return (yield from self._keep(text, attached, self._head))
-
     def resend(self, question_id: int, text: str, options: TurnOptions) -> Iterator[ChatEvent]:
         """Ask `text` in the place of a question; that one and what followed it stay."""
-        question = self._message(question_id)
-        if question is None or question.role != "user":
-            raise UsageTrouble("this is no question", hint="Only a question can be asked anew.")
-        yield from self._ask(text, question.parent_id, options)
+        yield from self._ask(text, self.behind(question_id), options)
 
     def answer_again(self, message_id: int, options: TurnOptions) -> Iterator[ChatEvent]:
         """Make another answer to a question, or to that of an answer; the first one stays.
@@ -204,7 +195,7 @@ class Conversation:
     def _ask(self, text: str, after: int | None, options: TurnOptions) -> Iterator[ChatEvent]:
         attached = attachments_of(text, options.folder)
         with self.back_if_refused(text):
-            question = yield from self._keep(text, attached, after)
+            question = yield from self.keep(text, attached, after)
             yield from self._answer(question, self._is_stored(question), options)
 
     @contextmanager
@@ -221,10 +212,19 @@ class Conversation:
                 self.go_to(shown)
             raise
 
-    def _keep(
+    def behind(self, question_id: int | None) -> int | None:
+        """After which message a question comes in the place of this one; of None, a new one."""
+        if question_id is None:
+            return self._head
+        question = self._message(question_id)
+        if question is None or question.role != "user":
+            raise UsageTrouble("this is no question", hint="Only a question can be asked anew.")
+        return question.parent_id
+
+    def keep(
         self, text: str, attached: tuple[Attachment, ...], after: int | None
     ) -> Generator[ChatEvent, None, StoredMessage]:
-        """It is durable unless trouble is told; its answer is not stored either then."""
+        """Store a question. It is durable unless trouble is told; nor is its answer stored then."""
         question = StoredMessage(0, 0, "user", text, "complete", attached=attached)
         trouble: list[EngineNotice] = []
         if self._sessions is not None:

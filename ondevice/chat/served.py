@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ondevice.domain.generation import EngineInfo, LoadOptions
 from ondevice.domain.model import ModelFile
 from ondevice.engines import registry
@@ -22,6 +24,9 @@ class Served:
         """Those of the model that was loaded last."""
         self.engine: Engine | None = None
         self._engine_name = ""
+        self._left = False
+        self._swap = threading.Lock()
+        """Held while the engine is replaced or ended."""
         self._before: ModelFile | None = None
         """The last one that was loaded; None once it does not load any more as it was."""
 
@@ -29,12 +34,15 @@ class Served:
         self, file: ModelFile, options: LoadOptions, progress: LoadProgress
     ) -> tuple[Engine, EngineInfo]:
         """See `Chat.load`."""
-        engine = self.engine
-        if engine is None or self._engine_name != file.engine:
-            self.end()
-            self.engine = engine = registry.in_child(file.engine)
-            self._engine_name = file.engine
-        self.file, self.info = file, None
+        with self._swap:
+            if self._left:
+                raise EngineClosed("the chat is being left")
+            engine = self.engine
+            if engine is None or self._engine_name != file.engine:
+                self._end()
+                self.engine = engine = registry.in_child(file.engine)
+                self._engine_name = file.engine
+            self.file, self.info = file, None
         try:
             info = engine.load(file, options, progress)
         except OnDeviceError:
@@ -48,8 +56,17 @@ class Served:
         self.info, self.options, self._before = info, options, file
         return engine, info
 
+    def refuse(self) -> None:
+        """Load nothing from now on: the chat is being left."""
+        with self._swap:
+            self._left = True
+
     def end(self) -> None:
         """End the engine, whatever it does."""
+        with self._swap:
+            self._end()
+
+    def _end(self) -> None:
         if self.engine is not None:
             self.engine.close()
         self.engine = self.info = None

@@ -51,6 +51,7 @@ class EngineProcess:
         self._child: Child | None = None
         self._swap = threading.Lock()
         """Held while the child is replaced or ended."""
+        self._closed = False
         self._numbers = itertools.count(1)
         self._running: tuple[Child, int] | None = None
         self._run = threading.Lock()
@@ -60,9 +61,11 @@ class EngineProcess:
     def load(
         self, file: ModelFile, options: LoadOptions, progress: LoadProgress = no_progress
     ) -> EngineInfo:
-        """Start a fresh child and load `file` in it; an older child is ended first."""
+        """Start a fresh child, unless `close` came first, and load `file` in it."""
         self._crashes.refuse_if_blocked(file)
         with self._swap:
+            if self._closed:
+                raise errors.EngineClosed("the engine was closed meanwhile")
             self._end_child()
             started = time.monotonic()
             child = self._child = Child(self._engine, file)
@@ -106,17 +109,14 @@ class EngineProcess:
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         return self._work(
-            lambda number: wire.Generate(number, request),
-            lambda child: self._generated(child, request),
+            lambda n: wire.Generate(n, request), lambda child: self._generated(child, request)
         )
 
     def score(self, request: ScoreRequest) -> Iterator[ScoreEvent]:
         return self._work(lambda number: wire.Score(number, request), self._scored)
 
     def _work(
-        self,
-        ask: Callable[[int], wire.WireMessage],
-        answers: Callable[[Child], Iterator[Event]],
+        self, ask: Callable[[int], wire.WireMessage], answers: Callable[[Child], Iterator[Event]]
     ) -> Iterator[Event]:
         """Send what `ask` makes of a number; what comes until the last event of it."""
         child = self._alive()
@@ -149,6 +149,7 @@ class EngineProcess:
 
     def close(self) -> None:
         with self._swap:
+            self._closed = True
             self._end_child()
 
     # One generation, or one scoring
@@ -156,9 +157,8 @@ class EngineProcess:
     def _begin(self, child: Child) -> int:
         with self._run:
             child.stop_by = math.inf
-            number = next(self._numbers)
-            self._running = child, number
-            return number
+            self._running = child, next(self._numbers)
+            return self._running[1]
 
     def _finish(self, child: Child) -> None:
         with self._run:

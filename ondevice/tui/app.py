@@ -28,6 +28,7 @@ from ondevice.tui.prices import Prices
 from ondevice.tui.screens.chat import ChatScreen
 from ondevice.tui.screens.help import CHAT_NUMBERS, HelpScreen, named_bindings
 from ondevice.tui.waiting import Wanted
+from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.keys import as_written, key_of
 from ondevice.tui.widgets.topbar import TopBar
 
@@ -261,9 +262,10 @@ class OnDeviceApp(App[int]):
         self._prices.choose()
 
     @on(messages.ModelReady)
+    @on(Composer.Sent)
     def _find_first_prices(self) -> None:
-        if not self._prices.are_known:
-            self._prices.find(self.chat_screen.settings.baseline)
+        """Before the first answer ends, as what it avoids is stored with it."""
+        self._prices.find_first(self.chat_screen.settings.baseline)
 
     @on(messages.PriceFound)
     def _use_price(self, event: messages.PriceFound) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.binding import Binding
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -207,5 +208,6 @@ def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
         for what, name in NAMED.items()
     }
     chat.query_one(Conversation).name_keys(named)
-    chat.query_one(MeterPanel).border_subtitle = f"{named['help']} explains"
+    explains = Content(f"{named['help']} explains")  # a string would be read as markup
+    chat.query_one(MeterPanel).border_subtitle = explains
     return list(refused.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from ondevice.tui import messages
 from ondevice.tui.screens.edit import EditScreen
 from ondevice.tui.screens.pick import Choice, PickScreen
 from ondevice.tui.waiting import Wanted
+from ondevice.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from ondevice.tui.screens.opening import OpeningScreen
@@ -28,11 +30,9 @@ class MessageActs:
 
     @dataclass
     class AskedAgain(Message):
-        """Something else is to come into the place of a message."""
+        """Another answer is to come into the place of this one, or to this question."""
 
         message: StoredMessage
-        text: str
-        """Another question; empty for another answer."""
 
     def __init__(self, screen: OpeningScreen, chat: Chat) -> None:
         self._screen, self._chat = screen, chat
@@ -47,7 +47,7 @@ class MessageActs:
                 case messages.EditAsked():
                     self._edit(message)
                 case messages.RegenerateAsked():
-                    self._screen.post_message(self.AskedAgain(message, ""))
+                    self._screen.post_message(self.AskedAgain(message))
                 case messages.BranchAsked():
                     self._change_path(message.id, None)
                 case messages.BeforeAsked():
@@ -57,9 +57,9 @@ class MessageActs:
                 case messages.PathsAsked():
                     self._pick(message)
 
-    def open(self, wanted: Wanted) -> None:
+    def open(self, wanted: Wanted, done: Callable[[], object]) -> None:
         """Show it first as it is: where the path cannot be changed, what is on the screen is what
-        is open.
+        is open. `done` is called, in a thread, where all of it could be done.
         """
         self._screen.busy = True  # what is sent meanwhile goes off after it
         message_id = wanted.message_id
@@ -71,6 +71,7 @@ class MessageActs:
                 self._screen.post_message(messages.PathChanged(None))
                 shown.go_to(shown.end_below(message_id))
                 self._chat.look()
+            done()
             return messages.PathChanged(message_id)
 
         self._screen.in_thread(opened, messages.TurnOver())
@@ -80,13 +81,14 @@ class MessageActs:
         self._change_path(self._chat.conversation.end_below(message_id), message_id)
 
     def _edit(self, message: StoredMessage) -> None:
-        def sent(text: str | None) -> None:
-            if text is not None:
-                self._screen.post_message(self.AskedAgain(message, text))
+        composer = self._screen.query_one(Composer)
+
+        def taken(text: str) -> None:
+            composer.send(Composer.Sent(text, message.id))
 
         screen = EditScreen("Ask again", ABOUT_EDIT, message.content, _refuse_blank, prose=True,
-                            enter="sends it")  # fmt: skip
-        self._screen.app.push_screen(screen, sent)
+                            enter="sends it", taken=taken)  # fmt: skip
+        self._screen.app.push_screen(screen)
 
     def _step(self, message: StoredMessage, step: int) -> None:
         """To what stands in the same place, before or after it."""

@@ -20,11 +20,12 @@ class Prices:
 
     def __init__(self, app: App[Any], doors: Doors, chat: Chat, live: Live) -> None:
         self._app, self._doors, self._chat, self._live = app, doors, chat, live
+        self._begun = False
 
-    @property
-    def are_known(self) -> bool:
-        """Whether some were found already."""
-        return self._live.price is not None
+    def find_first(self, key: str) -> None:
+        """Look up a baseline, unless one was looked up before."""
+        if not self._begun:
+            self.find(key)
 
     def choose(self) -> None:
         """Have a person choose a baseline."""
@@ -38,6 +39,7 @@ class Prices:
 
     def find(self, key: str) -> None:
         """Look up a baseline, the usual one where `key` is empty; the answer is posted."""
+        self._begun = True
         # in a thread: the first look-up ever imports 220 ms of price tables
         look = partial(self._look_up, key or self._doors.baseline)
         self._app.run_worker(look, thread=True, exclusive=True, exit_on_error=False, group="prices")

@@ -26,6 +26,8 @@ class Waiting:
 
     def __init__(self) -> None:
         self._due: list[Wanted | Composer.Sent] = []
+        self._begun: Wanted | None = None
+        """What a thread opens, until that is done or given up."""
 
     def put(self, wanted: Wanted | Composer.Sent) -> bool:
         """Whether it waits now: no session is opened behind a question, which is yet to be
@@ -42,21 +44,31 @@ class Waiting:
         """The next one, which waits no more."""
         return self._due.pop(0) if self._due else None
 
+    def begin(self, wanted: Wanted) -> None:
+        """A thread opens it now."""
+        self._begun = wanted
+
+    def done(self) -> None:
+        """What was begun is open."""
+        self._begun = None
+
     def keep(self, chat: Chat) -> list[str]:
         """Store the questions unanswered, each in the session it was for, as the app is left; what
         was to be opened and cannot be is a new one. Returns those that could not be stored.
         """
         lost = []
+        if self._begun is not None:  # it failed as the app was left; what waits is for it
+            self._due.insert(0, self._begun)
         while (due := self.take()) is not None:
             if isinstance(due, Composer.Sent):
-                lost += [] if keep(chat, due.text) else [due.text]
+                lost += [] if keep(chat, due.text, due.instead_of) else [due.text]
             elif self._due:
                 _go(chat, due)
         return lost
 
     def give_back(self) -> str:
         """The questions that were for what was not done, which wait no more."""
-        texts = []
+        self._begun, texts = None, []
         while self._due and isinstance(first := self._due[0], Composer.Sent):
             texts.append(first.text)
             self._due.pop(0)

@@ -20,6 +20,7 @@ from tiny import TINY
 
 from ondevice import catalog
 from ondevice.chat import Chat, ChatEvent
+from ondevice.chat.ahead import send_ahead
 from ondevice.chat.prefixes import ModelHash, MostBytes, Prefixes
 from ondevice.cli.storage import hash_of
 from ondevice.domain.generation import (
@@ -32,7 +33,7 @@ from ondevice.domain.generation import (
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.engines.process import EngineProcess
-from ondevice.errors import ContextOverflow, EngineCrashed, EngineTrouble
+from ondevice.errors import ContextOverflow, EngineClosed, EngineCrashed, EngineTrouble
 from ondevice.gguf.shapes import write_shape
 from ondevice.paths import Paths
 from ondevice.settings import Settings
@@ -188,6 +189,31 @@ def test_opening_another_session_saves_and_coming_back_takes_it_up(
     chat.open(session)
     assert cached(ask(chat, "And then?")) >= read
     assert states(tmp_path) == ["1.state", "2.state"]
+
+
+def test_the_model_is_not_hashed_while_a_question_that_waited_for_it_is_answered(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    hashed: list[bool] = []
+
+    def sha256(file: ModelFile, read: bool) -> str:
+        hashed.append(read)
+        return "1" * 64
+
+    def loaded() -> bool:
+        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+        for thread in threading.enumerate():
+            if "_settle_quietly" in thread.name:
+                thread.join(30)
+        return True
+
+    with closing(Database(tmp_path / "ondevice.db")) as database:
+        chat = Chat(Sessions(database), PRICE, None, sha256)
+        list(send_ahead(chat, "Say yes.", GREEDY, 4, loaded))
+        assert True not in hashed
+        chat.save()
+        assert True in hashed
+        chat.leave()
 
 
 def test_opening_alone_saves_in_the_background(start: Start, tmp_path: Path) -> None:
@@ -490,6 +516,37 @@ def test_an_engine_that_is_killed_while_it_saves_leaves_nothing_half(
     events = ask(second, "And then?")
     assert told(events) == []
     assert (cached(events) > 0) == (states(tmp_path) != [])
+
+
+def test_leaving_while_the_state_of_the_model_before_is_saved_loads_no_other(
+    tmp_path: Path, starter_path: Path
+) -> None:
+    saving, may_save = threading.Event(), threading.Event()
+
+    def slow(file: ModelFile, read: bool) -> str | None:
+        if read and threading.current_thread() is loading:
+            saving.set()
+            may_save.wait(60)
+        return "1" * 64
+
+    def load() -> None:
+        with pytest.raises(EngineClosed):
+            chat.load(echo_file(tmp_path, load_hangs=True), LoadOptions(n_ctx=256))
+        refused.set()
+
+    loading, refused = threading.Thread(target=load), threading.Event()
+    with closing(Database(tmp_path / "ondevice.db")) as database:
+        chat = Chat(Sessions(database), PRICE, None, slow)
+        chat.load(ModelFile(starter_path, "llama.cpp", "starter"), LoadOptions(n_ctx=512))
+        ask(chat, "Say yes.")
+        loading.start()
+        assert saving.wait(60)
+        chat.leave()
+        may_save.set()
+        loading.join(20)
+        chat.close()  # of what was loaded all the same
+        assert refused.is_set()
+        loading.join(20)
 
 
 def test_leaving_does_not_wait_for_a_save_that_takes_long(

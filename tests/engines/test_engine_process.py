@@ -240,6 +240,17 @@ def test_an_error_in_the_progress_callback_ends_the_load(starter_path: Path) -> 
     assert child_pids() == before
 
 
+def test_who_loads_after_the_engine_was_closed_starts_no_child(
+    start_echo: StartEcho, tmp_path: Path
+) -> None:
+    engine = start_echo()
+    engine.close()
+    before = child_pids()
+    with pytest.raises(errors.EngineClosed):
+        engine.load(echo_file(tmp_path / "next.json"), LoadOptions())
+    assert child_pids() == before
+
+
 @pytest.mark.parametrize("ask", ["generate", "count", "closed twice"])
 def test_a_closed_engine_says_so(start_echo: StartEcho, ask: str) -> None:
     engine = start_echo()

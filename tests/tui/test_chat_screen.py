@@ -169,8 +169,7 @@ async def test_an_engine_that_was_closed_is_loaded_again_by_f5(make_stage: MakeS
         person = await Person(stage, pilot).ready()
         await person.send("question")
         await person.until(lambda: "word" in person.bubbles()[-1][1])
-        assert stage.chat._served.engine is not None
-        stage.chat._served.engine.close()
+        stage.chat.close()
         await person.until(lambda: not person.busy)
         assert "closed meanwhile" in person.bubbles()[-1][1]
         assert "f5" in person.screen.active_bindings

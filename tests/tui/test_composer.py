@@ -115,7 +115,7 @@ async def test_what_is_typed_right_after_enter_begins_the_next_question(
         assert person.composer.text == "next\nline"
 
 
-async def test_a_refused_question_comes_back_before_what_was_typed_since(
+async def test_a_refused_question_comes_back_above_what_was_typed_since(
     make_stage: MakeStage,
 ) -> None:
     stage = make_stage(pieces=["word "], repeat=2000, delay_s=0.05)
@@ -124,7 +124,7 @@ async def test_a_refused_question_comes_back_before_what_was_typed_since(
         await person.send("first")
         for key in (*"early", "enter", *"er"):
             person.app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await person.until(lambda: person.composer.text == "earlyer")
+        await person.until(lambda: person.composer.text == "early\ner")
         assert len(person.bubbles()) == 2
         await person.press("escape")
         await person.until(lambda: not person.busy)

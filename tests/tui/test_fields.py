@@ -162,3 +162,16 @@ async def test_keys_that_come_in_a_burst_edit_a_text_in_their_order(make_stage: 
         strike(person, BURST)
         await person.until(lambda: person.composer.text.endswith("z"))
         assert person.composer.text == "yacxdz"
+
+
+async def test_enter_that_comes_twice_in_a_burst_asks_once(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, ask_again)
+        for _ in range(2):
+            person.app.post_message(events.Key("enter", "\r"))
+        await person.until(lambda: len(stage.chat.conversation.tree.messages) == 4)
+        await person.until(lambda: not person.busy)
+        assert person.screen is stage.app.chat_screen
+        assert len(stage.chat.conversation.tree.messages) == 4

@@ -65,7 +65,7 @@ async def test_what_is_done_with_a_message_is_named_first_while_reading(
         of_answer = ["U Useful", "R Again", "B Branch", "C Copy"]
         await person.until(lambda: named(person)[:4] == of_answer)
         await person.press("up")
-        await person.until(lambda: named(person)[:3] == ["E Edit", "B Branch", "C Copy"])
+        await person.until(lambda: named(person)[:3] == ["R Again", "E Edit", "B Branch"])
 
 
 async def test_more_keys_are_named_when_there_is_more_room(make_stage: MakeStage) -> None:

@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stage import Stage
+from stage import PATIENCE_S
 from terminal import RESTORED, Terminal
 
 from ondevice.domain.session import StoredMessage
+from ondevice.storage.database import Database
+from ondevice.storage.sessions import Sessions
 
 LONG = {"pieces": ["word "], "repeat": 2000, "delay_s": 0.05}
 
@@ -24,12 +26,12 @@ ENDINGS = {
 
 
 def stored(folder: Path) -> list[StoredMessage]:
-    """The conversation as the next start finds it."""
-    stage = Stage(folder)
-    try:
-        return stage.stored()
-    finally:
-        stage.close()
+    """The conversation used last, as the next start finds it."""
+    # no Stage: it writes its script, which a child that starts slowly may not have read yet
+    with closing(Database(folder / "data" / "ondevice.db", PATIENCE_S)) as database:
+        sessions = Sessions(database)
+        recent = sessions.recent()
+        return sessions.messages(recent[0].id) if recent else []
 
 
 def stored_part(folder: Path) -> str:

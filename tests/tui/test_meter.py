@@ -11,7 +11,7 @@ import pytest
 from echoing import PRICE
 from hypothesis import given
 from hypothesis import strategies as st
-from stage import BASELINES, SETTINGS, Person, Stage
+from stage import BASELINES, PATIENCE_S, SETTINGS, Person, Stage
 
 from ondevice import units
 from ondevice.domain.context import ContextParts
@@ -155,7 +155,7 @@ class SlowPrices(dict[str, tuple[str, str]]):
     found = threading.Event()
 
     def __getitem__(self, key: str) -> tuple[str, str]:
-        self.found.wait()
+        self.found.wait(PATIENCE_S)
         return super().__getitem__(key)
 
 
@@ -259,3 +259,25 @@ async def test_a_panel_of_few_lines_leaves_out_the_spaces_and_no_number(
         await pilot.resize_terminal(120, 23)
         await person.until(lambda: stage.app.chat_screen.query_one("#line").display)
         assert not panel.display
+
+
+async def test_no_number_of_one_model_stands_under_the_name_of_another(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["word "], repeat=9, delay_s=0.02)
+    stage.add("second-model", load_hangs=True)
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        await person.until(lambda: "tok/s" in person.text("#speed"))
+        stage.app.chat_screen.load(stage.files["echo-model"])  # once more: they are its own
+        await person.ready()
+        stage.app.chat_screen.paint_meter()
+        assert "tok/s" in person.text("#speed")
+        stage.app.chat_screen.load(stage.files["second-model"])
+        stage.app.chat_screen.paint_meter()
+        rows = {row[:LABEL].strip(): row[LABEL:] for row in person.text("#speed").splitlines()}
+        shown = [rows[label] for label in ("decode", "first token", "prefill", "reused")]
+        assert shown == ["-"] * 4
+        assert rows["context"].endswith(" 0/-")
+        await person.press("f10")

@@ -194,6 +194,28 @@ async def test_what_cannot_be_opened_leaves_what_is_shown_and_gives_the_question
         assert contents(stage, eggs) == ["Eggs?", "Ten minutes."]
 
 
+async def test_what_waits_for_a_session_that_cannot_be_opened_as_the_app_is_left_is_kept_apart(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    eggs, rain = keep(stage, "Eggs?", *BOILED), keep(stage, "Rain?", *RAINY)
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await opened(person, eggs, EGGS)
+        await look(person)
+        await chosen(person, rain)
+        with held(stage, f"DELETE FROM session WHERE id = {rain.id}"):
+            await person.press("enter")
+            await person.until(lambda: person.screen is stage.app.chat_screen)
+            await person.write("for the rain")
+            await person.press("enter")
+            await person.until(lambda: person.composer.text == "")
+            await person.press("f10")
+    assert stage.app.chat_screen.keep_waiting() == []
+    assert contents(stage, eggs) == ["Eggs?", "Ten minutes."]
+    assert [each.content for each in stage.stored()] == ["for the rain"]
+
+
 async def test_what_was_open_and_is_deleted_is_not_shown_where_another_cannot_be_opened(
     make_stage: MakeStage,
 ) -> None:

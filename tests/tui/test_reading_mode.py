@@ -156,7 +156,7 @@ async def test_an_act_tells_of_which_message(
         await person.ask("question")
         await person.press("ctrl+r")
         talk(person).choose(talk(person).bubbles[1 - of])
-        if fact is not messages.BranchAsked:
+        if fact not in (messages.BranchAsked, messages.RegenerateAsked):
             held = person.screen.active_bindings[key].binding.action
             assert held.startswith("refuse(")
         talk(person).choose(talk(person).bubbles[of])
@@ -165,3 +165,51 @@ async def test_an_act_tells_of_which_message(
         asked = [each for each in told if isinstance(each, fact)]
         assert asked[0].message == stored[of]
         await person.until(lambda: not person.busy)
+
+
+async def test_the_cursor_stays_while_what_is_past_is_taken_away(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("first")
+        await person.ask("second")
+        stage.app._load_model("absent-model")
+        await person.until(lambda: len(person.bubbles()) == 5)
+        await person.press("ctrl+r", "up", "up", "up")
+        assert chosen(person) == 1
+        stage.app.chat_screen.load(stage.files["second-model"])
+        await person.until(lambda: len(person.bubbles()) == 4)
+        await person.press("c")
+        assert person.app.clipboard == "yes"
+        await person.press("up")
+        assert chosen(person) == 0
+
+
+async def test_the_cursor_goes_to_the_last_message_from_one_that_is_taken_away(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("first")
+        stage.app._load_model("absent-model")
+        await person.until(lambda: len(person.bubbles()) == 3)
+        await person.press("ctrl+r")
+        assert chosen(person) == 2
+        stage.app.chat_screen.load(stage.files["second-model"])
+        await person.until(lambda: len(person.bubbles()) == 2)
+        assert chosen(person) == 1
+
+
+async def test_where_nothing_is_left_to_read_one_writes(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    stage.app = stage.make_app("absent-model")
+    async with stage.app.run_test() as pilot:
+        person = Person(stage, pilot)
+        await person.until(person.bubbles)
+        await person.press("ctrl+r")
+        assert chosen(person) == 0
+        stage.app.chat_screen.load(stage.files["second-model"])
+        await person.until(lambda: not person.bubbles())
+        await person.press("up", *"word")
+        assert person.composer.text == "word"

@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from ondevice.chat import REFUSED, ChatEvent
 from ondevice.chat.ahead import send_ahead
 from ondevice.domain.generation import Sampling
-from ondevice.errors import ContextOverflow, NotAttached
+from ondevice.errors import ContextOverflow, NotAttached, NotLoaded
 from ondevice.tui import messages
 from ondevice.tui.message_acts import MessageActs
 from ondevice.tui.screens.opening import OpeningScreen
@@ -88,52 +88,56 @@ class ChatScreen(OpeningScreen):
         if self._finishes or self._leaving:
             self._waiting.put(event)
         elif self._loading and not self.busy:
-            events = send_ahead(self._chat, event.text, *self._how, self._await_model())
-            await self._begin(events, event.text)
+            ahead = (*self._how, self._await_model(), event.instead_of)
+            await self._begin(send_ahead(self._chat, event.text, *ahead), event)
         elif self.is_not_ready():
-            self.query_one(Composer).give_back(event.text)
-        else:
+            self._give_back(event)
+        elif event.instead_of is None:
             events = self._chat.send(event.text, *self._how)  # Esc counts from here
-            await self._begin(events, event.text)
+            await self._begin(events, event)
+        else:
+            events = self._chat.resend(event.instead_of, event.text, *self._how)
+            await self._begin(events, event)
         outgoing = self.query_one(Composer).outgoing
         if event in outgoing:  # not those that waited
             outgoing.remove(event)
 
     @on(MessageActs.AskedAgain)
     async def _ask_again(self, event: MessageActs.AskedAgain) -> None:
-        """Another question in the place of one, or another answer in the place of one."""
-        if self.is_not_ready():
-            self.query_one(Composer).give_back(event.text)
-            return
-        chat, number = self._chat, event.message.id
-        if event.text:
-            events = chat.resend(number, event.text, *self._how)
-        else:
-            events = chat.answer_again(number, *self._how)
-        await self._conversation.cut(event.message)
-        await self._begin(events, event.text)
+        if not self.is_not_ready():
+            number, stays = event.message.id, event.message.role == "user"
+            events = self._chat.answer_again(number, *self._how)
+            await self._conversation.cut(number, after=stays)
+            await self._begin(events)
+
+    def _give_back(self, sent: Composer.Sent) -> None:
+        self.query_one(Composer).give_back(sent.text)
+        if sent.instead_of is not None:
+            self._say("It is back below: sent from there it is a new question.")
 
     @property
     def _how(self) -> tuple[Sampling, int]:
         return self.settings.sampling, self.settings.max_tokens
 
-    async def _begin(self, events: Iterator[ChatEvent], text: str) -> None:
-        """Show an answer in the making, and `text`, if there is any, as its question."""
+    async def _begin(self, events: Iterator[ChatEvent], sent: Composer.Sent | None = None) -> None:
+        """Show an answer in the making, and what was sent, if anything was, as its question."""
         self.busy = True
         chat = self._chat
         self._answer = Answer.begun(self._loading or chat.file, self._live.info, chat.schema)
         self._answer.say("waiting for the model" if self._loading else "thinking")
         self.refresh_bindings()
         self._live.begin_turn()
-        if text:
-            self.query_one(Composer).accepted(text)
-            await self._conversation.add(Question(text), self._answer)
+        if sent:
+            self.query_one(Composer).accepted(sent.text)
+            if sent.instead_of is not None:
+                await self._conversation.cut(sent.instead_of)
+            await self._conversation.add(Question(sent.text), self._answer)
         else:
             await self._conversation.add(self._answer)
         if not self._leaving:
             self._generate(events)
-        elif text:
-            self._waiting.put(Composer.Sent(text))
+        elif sent:
+            self._waiting.put(sent)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="generation")
     def _generate(self, events: Iterator[ChatEvent]) -> None:
@@ -188,7 +192,9 @@ class ChatScreen(OpeningScreen):
         if isinstance(error, ContextOverflow):
             room = f"{key_of(self, 'chat.room')} makes room"
             hint = f"Nothing was cut, and the question is back below: shorten it, or {room}."
-        await self._conversation.add(Trouble(error, hint))
+        trouble = Trouble(error, hint)
+        trouble.set_class(isinstance(error, NotLoaded), "not-loaded")
+        await self._conversation.add(trouble)
 
     @on(messages.Noticed)
     def _show_notice(self, event: messages.Noticed) -> None:
@@ -205,8 +211,10 @@ class ChatScreen(OpeningScreen):
 
     @on(messages.TurnOver)
     async def _end_turn(self) -> None:
-        if self._answer is not None:  # stopped before there was a model
-            self._answer.end(None, "stopped")
+        if self._answer is not None:  # stopped before there was a model: no answer is stored
+            self._answer.add_class("unmade")
+            await self._conversation.take_away(".unmade")
+            self._say("Stopped. The question stays, and Again answers it.")
         self._answer, self.busy = None, False
         self._end_wait(False)
         self.refresh_bindings()
@@ -243,7 +251,7 @@ class ChatScreen(OpeningScreen):
     def paint_meter(self) -> None:
         """Show the newest numbers."""
         live, reuse = self._live, self._chat.reuse
-        live.context = None if self.busy else self._chat.context
+        live.context = None if self.busy or live.info is None else self._chat.context
         live.reuse, live.reuse_total = reuse.last, reuse.total
         if self.has_class("narrow"):
             self.query_one(MeterLine).show(self._live)

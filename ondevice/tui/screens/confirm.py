@@ -47,8 +47,9 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="confirm") as box:
-            box.border_title = clean_line(self._heading, 60)
-            box.border_subtitle = f"Y {self._yes} · Esc goes back"
+            # as Content: a string would be read as markup
+            box.border_title = Content(clean_line(self._heading, 60))
+            box.border_subtitle = Content(f"Y {self._yes} · Esc goes back")
             yield Static(self._content(), id="lines")
 
     def show(self, lines: Lines) -> None:

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -26,8 +25,9 @@ LINE_BREAKS = ("shift+enter", "ctrl+j")
 class Lines(TextField):
     """Text of several lines: Enter keeps it, Shift+Enter or Ctrl+J breaks the line."""
 
-    class Submitted(Message):
-        """The person is done."""
+    def __init__(self, text: str, keep: Callable[[], object]) -> None:
+        super().__init__(text, soft_wrap=True, compact=True, tab_behavior="focus")
+        self._keep = keep
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key != "enter" and event.key not in LINE_BREAKS:
@@ -36,7 +36,7 @@ class Lines(TextField):
         event.prevent_default()
         event.stop()
         if event.key == "enter":
-            self.post_message(self.Submitted())
+            self._keep()
         else:
             self.insert("\n")
 
@@ -57,22 +57,24 @@ class EditScreen(ModalScreen[str | None]):
         check: Callable[[str], None],
         prose: bool,
         enter: str = "keeps it",
+        taken: Callable[[str], object] = lambda _text: None,
     ) -> None:
         """`check` raises an OnDeviceError for what cannot be; `prose` has lines; `enter` says what
-        Enter does.
+        Enter does. `taken` gets the text at once: while the app ends no result comes.
         """
         super().__init__()
         self._heading, self._about, self._text = title, about, clean(text)
-        self._check, self._prose, self._enter = check, prose, enter
+        self._check, self._prose, self._enter, self._taken = check, prose, enter, taken
 
     def compose(self) -> ComposeResult:
         with Vertical(id="edit") as box:
-            box.border_title = clean_line(self._heading, 60)
+            # as Content: a string would be read as markup
+            box.border_title = Content(clean_line(self._heading, 60))
             breaks = "Ctrl+J breaks the line · " if self._prose else ""
             box.border_subtitle = f"Enter {self._enter} · {breaks}Esc goes back"
             yield Static(Content(self._about), id="about")
             if self._prose:
-                yield Lines(self._text, soft_wrap=True, compact=True, tab_behavior="focus")
+                yield Lines(self._text, self._keep)
             else:
                 yield LineField(clean_line(self._text, LONGEST), compact=True, max_length=LONGEST)
             yield Static("", id="complaint")
@@ -100,14 +102,12 @@ class EditScreen(ModalScreen[str | None]):
     def on_input_submitted(self) -> None:
         self._keep()
 
-    def on_lines_submitted(self) -> None:
-        self._keep()
-
     def action_cancel(self) -> None:
         self.dismiss(None)
 
     def _keep(self) -> None:
-        if not self._complain():
+        if self.is_current and not self._complain():  # Enter may have been pressed twice
+            self._taken(self.value)
             self.dismiss(self.value)
 
     def _complain(self) -> str:

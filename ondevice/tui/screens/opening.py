@@ -29,11 +29,14 @@ class OpeningScreen(ComposingScreen):
             self._conversation.name_title("Opening …")
         elif not self.stop_first():
             self._conversation.name_title("Opening …")
-            self._acts.open(wanted)
+            self._waiting.begin(wanted)
+            self._acts.open(wanted, self._waiting.done)
 
     @on(messages.ActFailed)
     async def _show_act_failure(self, event: messages.ActFailed) -> None:
         """A question that waits for what was not done is for what is not on the screen."""
+        if self._leaving:
+            return  # it is kept in a new one
         if waited := self._waiting.give_back():
             self.query_one(Composer).give_back(waited)
         if self._shown is not self._chat.conversation:  # the one before was deleted

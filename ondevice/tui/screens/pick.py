@@ -48,7 +48,8 @@ class PickScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="pick") as box:
-            box.border_title = self._heading
+            # as Content: a string would be read as markup
+            box.border_title = Content(clean_line(self._heading, 60))
             box.border_subtitle = "Enter chooses · Esc goes back"
             yield LineField(placeholder="Type to filter", id="filter", compact=True, max_length=80)
             yield OptionList(id="choices", compact=True)

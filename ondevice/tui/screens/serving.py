@@ -80,6 +80,8 @@ class ServingScreen(Screen[None]):
 
     def _begin_loading(self, file: ModelFile, options: LoadOptions) -> None:
         self._live.lose_engine()
+        if self._chat.file is None or self._chat.file.path != file.path:
+            self._live.begin_turn()  # those numbers are of the model before
         self._loading = file = replace(file)  # the same one may be chosen twice
         self._loaded_with = options
         self._say_model(f"loading {file.name}")

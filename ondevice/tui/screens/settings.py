@@ -69,7 +69,9 @@ class SettingsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(TopBar).show(self._serving)
-        self.query_one(List).border_title = clean_line(self._doors.settings.path.name)
+        # as Content: a string would be read as markup
+        name = Content(clean_line(self._doors.settings.path.name))
+        self.query_one(List).border_title = name
 
     def on_resize(self) -> None:
         self._fill()

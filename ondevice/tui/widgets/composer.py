@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual import events
 from textual.binding import Binding
+from textual.content import Content
 from textual.message import Message
 
 from ondevice.domain.text import clean
@@ -55,6 +56,8 @@ class Composer(TextField):
         """The person wants this answered."""
 
         text: str
+        instead_of: int | None = None
+        """The question in whose place it is asked, by its id; None for a new one."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -81,15 +84,20 @@ class Composer(TextField):
         self._keys = dict.fromkeys(newline, self.action_newline)
         self._keys |= dict.fromkeys(send, self.action_send)
         sends, breaks = as_written(send[0]), as_written(newline[0])
-        self.placeholder = f"Ask anything. {sends} sends, {breaks} breaks the line."
+        # as Content: a string would be read as markup, which a key may be
+        self.placeholder = Content(f"Ask anything. {sends} sends, {breaks} breaks the line.")
 
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""
         if self.text.strip():
-            self.outgoing.append(sent := self.Sent(self.text))
-            self.post_message(sent)
+            self.send(self.Sent(self.text))
             self.text = ""
             self._recalled = None
+
+    def send(self, sent: Sent) -> None:
+        """Hand a question over, which is not lost while the app ends."""
+        self.outgoing.append(sent)
+        self.post_message(sent)
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -99,8 +107,9 @@ class Composer(TextField):
         self._history.append(text)
 
     def give_back(self, text: str) -> None:
-        """The text was not taken: put it before what was written since."""
-        self.insert(text, (0, 0), maintain_selection_offset=True)
+        """The text was not taken: put it above what was written since."""
+        above = f"{text}\n" if text and self.text else text
+        self.insert(above, (0, 0), maintain_selection_offset=True)
 
     def remember(self, texts: list[str]) -> None:
         """What Up recalls, oldest first."""

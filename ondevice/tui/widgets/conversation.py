@@ -87,17 +87,23 @@ class Conversation(Tail):
         if self.has_focus:
             self.choose(bubbles[-1], scroll=False)
 
-    async def cut(self, message: StoredMessage) -> None:
-        """Take it away with all that follows: something else comes into its place."""
-        for bubble in self._of(message.id):
-            self.cursor = None
-            await self.remove_children(self.bubbles[self.bubbles.index(bubble) :])
+    async def cut(self, message_id: int, after: bool = False) -> None:
+        """Take it away with all that follows, or only what is `after` it: something else comes."""
+        for bubble in self._of(message_id):
+            await self._remove(self.bubbles[self.bubbles.index(bubble) + after :])
 
     async def take_away(self, selector: str) -> None:
         """Bubbles of which nothing is stored."""
-        self.cursor = None
-        await self.query(selector).remove()
+        await self._remove(list(self.query(selector).results(Bubble)))
         self._greet()
+
+    async def _remove(self, gone: list[Bubble]) -> None:
+        """A cursor on one of them goes to the last one that is left."""
+        await self.remove_children(gone)
+        if self.cursor in gone:
+            self.cursor = None
+            for bubble in self.bubbles[-1:]:
+                self.choose(bubble, scroll=False)
 
     async def stand_on(self, message_id: int) -> None:
         """Go to a message, and read on from there."""
@@ -176,9 +182,9 @@ class Conversation(Tail):
         if action == "fold":
             return isinstance(self.cursor, Answer) and self.cursor.thinking.display
         if action == "ask":
-            kind = ASKS[str(parameters[0])].of
+            kinds = ASKS[str(parameters[0])].of
             stored = self.cursor is not None and self.cursor.message is not None
-            return stored and isinstance(self.cursor, kind)
+            return stored and isinstance(self.cursor, kinds)
         if action == "refuse":
             return self.cursor is not None and not isinstance(
                 self.cursor, ASKS[str(parameters[0])].of
@@ -242,7 +248,8 @@ class Conversation(Tail):
         bubbles = [of_message(message, self._places) for message in page]
         await self.mount_all(bubbles, after="#welcome")
         hidden = len(self._earlier)
-        self.border_subtitle = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
+        words = f"{hidden} earlier: {self._keys['up']}" if hidden else ""
+        self.border_subtitle = Content(words)
 
     # Finding
 
@@ -285,5 +292,7 @@ class Conversation(Tail):
         welcome = self.query_one("#welcome", Static)
         welcome.display = not self.query(Bubble)
         self.can_focus = not welcome.display
+        if welcome.display and self.has_focus:
+            self.screen.focus_next()  # there is nothing left to read
         words = WELCOME.format_map(self._keys)
         welcome.update(Content(f"{self._model}\n\n{words}" if self._model else words))

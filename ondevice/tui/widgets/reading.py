@@ -32,6 +32,7 @@ ACTS = [
     Binding("y", "copy_code", "Copy code", id="read.code",
             tooltip="While reading: copy a code block of the message."),
 ]  # fmt: skip
+NOUNS: dict[type[Bubble], str] = {Question: "a question", Answer: "an answer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,15 @@ class Ask:
     binding: Binding
     fact: type[messages.MessageAsked]
     """What is posted."""
-    of: type[Bubble]
+    of: tuple[type[Bubble], ...]
     """Which messages it can be asked of."""
     about: str
 
     @property
     def refusal(self) -> str:
         """Why it cannot be asked of another one."""
-        kind = "a question" if self.of is Question else "an answer"
-        return f"{self.binding.description} is for {kind}; ↑ and ↓ go to one."
+        kinds = " or ".join(NOUNS[kind] for kind in self.of if kind in NOUNS)
+        return f"{self.binding.description} is for {kinds}; ↑ and ↓ go to one."
 
 
 IN_FOOTER = ("useful", "again", "edit", "branch")
@@ -57,19 +58,24 @@ IN_FOOTER = ("useful", "again", "edit", "branch")
 
 
 def _ask(
-    key: str, label: str, about: str, name: str, of: type[Bubble], fact: type[messages.MessageAsked]
+    key: str,
+    label: str,
+    about: str,
+    name: str,
+    of: type[Bubble] | tuple[type[Bubble], ...],
+    fact: type[messages.MessageAsked],
 ) -> Ask:
     tooltip = f"While reading: {about}"
     show = name in IN_FOOTER
     binding = Binding(key, f"ask('{name}')", label, id=f"read.{name}", show=show, tooltip=tooltip)
-    return Ask(binding, fact, of, about)
+    return Ask(binding, fact, of if isinstance(of, tuple) else (of,), about)
 
 
 ASKS = {
     "useful": _ask("u", "Useful", "mark the answer as useful, or no longer.",
                    "useful", Answer, messages.UsefulMarked),
     "again": _ask("r", "Again", "answer once more; the first answer stays.",
-                  "again", Answer, messages.RegenerateAsked),
+                  "again", (Question, Answer), messages.RegenerateAsked),
     "edit": _ask("e", "Edit", "send the question again, changed; the first one stays.",
                  "edit", Question, messages.EditAsked),
     "branch": _ask("b", "Branch", "go on from the message; what followed it stays.",
@@ -92,5 +98,5 @@ REFUSALS = [
         tooltip=ask.binding.tooltip,
     )
     for name, ask in ASKS.items()
-    if ask.of is not Bubble
+    if Bubble not in ask.of
 ]
