@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -48,6 +48,7 @@ class Desk:
     """Names of those that are on this machine."""
     price: Callable[[ModelFile], Price | None]
     load_options: LoadOptions
+    """Of `file`; at first as the command says."""
     sampling: Sampling
     max_tokens: int
     settings: Settings
@@ -65,6 +66,11 @@ class Desk:
     """The last question, if it had no room."""
     summary: tuple[Offer, str] | None = None
     """Written by the model, not used yet."""
+    usual: LoadOptions = field(init=False)
+    """Of any other file: the adapters, and a context that was raised, are of this one."""
+
+    def __post_init__(self) -> None:
+        self.usual = replace(self.load_options, adapters=())
 
     @property
     def kept(self) -> Sessions:
@@ -81,7 +87,9 @@ class Desk:
 
         Raises what loading raises; KeyboardInterrupt if that ended it.
         """
-        file, options = file or self.file, options or self.load_options
+        file = file or self.file
+        same = file.path == self.file.path
+        options = options or (self.load_options if same else self.usual)
         self.chat.price = self.price(file)
         try:
             info = self._load(file, options)
@@ -97,7 +105,8 @@ class Desk:
             raise
         self.file, self.load_options = file, options
         backend = f"{info.engine} {info.place}"
-        say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
+        name = f"{file.name}{info.with_adapters}"
+        say(f"{name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:
             say(f"Note: {notice.message}")
 

@@ -29,9 +29,10 @@ def system(desk: Desk, text: str) -> None:
 
 def model(desk: Desk, name: str) -> None:
     """Show the model, take another one, or load it again where its engine stopped."""
-    if not name and desk.chat.info is not None:
-        tell(f"Model: {desk.file.name} {desk.file.quantization}".rstrip())
-        tell(f"Loaded: {desk.chat.info.loaded_as}.")
+    info = desk.chat.info
+    if not name and info is not None:
+        tell(f"Model: {f'{desk.file.name} {desk.file.quantization}'.rstrip()}{info.with_adapters}")
+        tell(f"Loaded: {info.loaded_as}.")
         say(f"Here: {', '.join(desk.models())}. /model and a name takes another one.", limit=1000)
         return
     desk.load(desk.resolve(name) if name else None)
