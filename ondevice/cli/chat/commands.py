@@ -62,6 +62,10 @@ COMMANDS = {
     "sessions": Command("[TEXT]", "list conversations, or find those with TEXT", sessions.sessions),
     "open": Command("ID", "go on with a conversation", sessions.open_session, _session_ids),
     "rename": Command("TITLE", "give this one another title", sessions.rename),
+    "delete": Command(
+        "[ID|all] [yes]", "delete this one, another or all, for good", sessions.delete,
+        lambda desk: ["all", *_session_ids(desk)],
+    ),
     "branch": Command("[N]", "go on after message N; alone, list the messages", messages.branch),
     "branches": Command("", "list where the paths of this conversation end", messages.branches),
     "edit": Command("[N] TEXT", "ask TEXT in the place of question N, or the last", messages.edit),
