@@ -115,3 +115,50 @@ class TestDeleteOnATerminal:
         window = echo_chat.typed()
         window.send("/del\ta\t")
         window.expect("/delete all")
+
+
+class TestImport:
+    def test_takes_in_what_was_exported_and_the_open_one_goes_on(
+        self, echo_chat: EchoChat, home: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "it.json"
+        outcome = echo_chat.piped(
+            "one", "/edit 1 two", f"/export {file}", f"/import {file}", "three", "/open 2", "four",
+            "/branches",
+        )  # fmt: skip
+        assert outcome.code == 0
+        assert "Session 2: one" in outcome.err.splitlines()
+        assert "/open 2 goes on with it." in outcome.err
+        assert questions(home) == ["one", "two", "one", "two", "three", "four"]
+        assert "Session 2: one · messages: 2" in outcome.err
+        assert "2 echo: one" in outcome.err
+        assert "Kept as session 2." in outcome.err
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ("/import", "say which file: /import it.json"),
+            ("/import none.json", "cannot be read: No such file or directory"),
+            ("/import ~nobody-is-this/x.json", "cannot be read"),
+            (f"/import {'x' * 5000}", "cannot be read: File name too long"),
+            ("/import a\0b", "cannot be read"),
+            ("/import /", "cannot be read: Is a directory"),
+            (f"/import {__file__}", "this is no session that ondevice exported"),
+        ],
+        ids=lambda value: value[:20] if value.startswith("/") else "",
+    )
+    def test_of_another_file_is_a_line_and_it_goes_on(
+        self, line: str, said: str, echo_chat: EchoChat, home: Path
+    ) -> None:
+        outcome = echo_chat.piped(line, "hi")
+        assert (outcome.code, outcome.out) == (Exit.USAGE, "hi\n")
+        assert said in outcome.err
+        assert outcome.err.count("Error: ") == 1
+        assert "Kept as session 1." in outcome.err
+
+
+def test_a_chat_that_keeps_nothing_neither_takes_in_nor_deletes(cli: Cli, home: Path) -> None:
+    outcome = cli(*SHORT, "--private", piped=b"/import x.json\n/delete all yes\n")
+    assert outcome.code == Exit.STORAGE
+    assert outcome.err.count("Error: this chat keeps nothing") == 2
+    assert not (home / "data").exists()

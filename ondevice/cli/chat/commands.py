@@ -95,6 +95,7 @@ COMMANDS = {
     "export": Command(
         "[FILE]", "write it as Markdown, or as JSON to a .json FILE", sessions.export
     ),
+    "import": Command("FILE", "take in a conversation from a .json FILE", sessions.take_in),
     "copy": Command("", "copy the last answer; in a pipe, print it", messages.copy),
     "stop": Command("", "Ctrl-C: stop the answer, and keep its half", _stop),
     "quit": Command("", "leave; everything is stored", _quit),

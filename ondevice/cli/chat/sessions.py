@@ -1,4 +1,4 @@
-"""Commands about conversations: begin, list, open, name, write out, delete."""
+"""Commands about conversations: begin, list, open, name, write out, take in, delete."""
 
 from __future__ import annotations
 
@@ -79,6 +79,15 @@ def export(desk: Desk, name: str) -> None:
         say(f"Written: {name}", limit=400)
     else:
         print_session(tree, form)
+
+
+def take_in(desk: Desk, name: str) -> None:
+    """Take in one that was exported as JSON; the open one stays."""
+    if not name:
+        raise UsageTrouble("say which file: /import it.json", hint="/export it.json writes one.")
+    session = desk.kept.restore(transfer.read_file(expand(name)))
+    say(f"Session {session.id}: {session.title}")
+    say(f"/open {session.id} goes on with it.")
 
 
 def delete(desk: Desk, rest: str) -> None:
