@@ -157,6 +157,36 @@ class TestImport:
         assert "Kept as session 1." in outcome.err
 
 
+class TestFind:
+    def test_lists_the_messages_with_the_words_around_and_how_often(
+        self, echo_chat: EchoChat
+    ) -> None:
+        long = f"{'before ' * 30}Rain in Lisbon, RAIN in Porto{' after' * 30}"
+        lines = echo_chat.piped("Eggs", long, "/find rain", "/find Rain in L").err.splitlines()
+        before, after = ("before " * 30)[-60:], f"{' in Lisbon, RAIN in Porto'}{' after' * 30}"[:60]
+        for number, who in ((3, "You"), (4, "echo")):
+            assert f"{number} {who}: …{before}Rain{after}… · 2 places" in lines
+        assert "Places: 4." in lines
+        assert "Places: 2." in lines
+
+    def test_looks_through_the_path_that_is_shown(self, echo_chat: EchoChat) -> None:
+        outcome = echo_chat.piped("Rain", "/edit 1 Eggs", "/find rain", "/find egg")
+        lines = outcome.err.splitlines()
+        assert "Nothing was found." in lines
+        assert [line for line in lines if line.endswith(": Eggs")] == [
+            "3 You: Eggs",
+            "4 echo: Eggs",
+        ]
+
+    def test_finds_what_is_shown_and_nothing_a_terminal_obeys(self, echo_chat: EchoChat) -> None:
+        said = ["<think>why rain", "</think>\n\n", "no \x1b[31mrain"]
+        outcome = echo_chat.piped("hi", "/find why", "/find no", "/find", pieces=said)
+        lines = outcome.err.splitlines()
+        assert "Nothing was found." in lines
+        assert "2 echo: no [31mrain" in lines
+        assert "Error: say what to find" in lines
+
+
 def test_a_chat_that_keeps_nothing_neither_takes_in_nor_deletes(cli: Cli, home: Path) -> None:
     outcome = cli(*SHORT, "--private", piped=b"/import x.json\n/delete all yes\n")
     assert outcome.code == Exit.STORAGE

@@ -66,6 +66,7 @@ COMMANDS = {
         "[ID|all] [yes]", "delete this one, another or all, for good", sessions.delete,
         lambda desk: ["all", *_session_ids(desk)],
     ),
+    "find": Command("TEXT", "list the messages of this one with TEXT in them", messages.find),
     "branch": Command("[N]", "go on after message N; alone, list the messages", messages.branch),
     "branches": Command("", "list where the paths of this conversation end", messages.branches),
     "edit": Command("[N] TEXT", "ask TEXT in the place of question N, or the last", messages.edit),
