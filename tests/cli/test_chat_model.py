@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from adapters import write_adapter
 from command import Cli
 from tiny import TINY
 
+from ondevice.cli.exits import Exit
 from ondevice.gguf.shapes import write_shape
 
 GREEDY = ("chat", "-t", "0", "-n", "6", "-c", "512")
@@ -77,3 +79,32 @@ def test_a_context_that_was_raised_is_of_the_model_it_was_raised_for(cli: Cli, t
     outcome = cli("chat", "-n", "4", "-c", "256", piped=lines)
     sizes = [int(line.split()[-2]) for line in ready(outcome.err)]
     assert sizes[1] > sizes[0] == sizes[2] == 256
+
+
+class TestTheBaseline:
+    def test_holds_from_the_next_answer_on_also_for_another_model(
+        self, cli: Cli, starter_path: Path, tmp_path: Path
+    ) -> None:
+        twin = Path(shutil.copy(starter_path, tmp_path / "twin.gguf"))
+        lines = f"Hello\n/baseline gpt-4-turbo\nHello\n/model {twin}\nHello\n/baseline\n"
+        outcome = cli(*GREEDY, piped=lines.encode())
+        assert outcome.code == 0
+        told = outcome.err.splitlines()
+        compared = [line.rpartition(" vs ")[2] for line in told if line.startswith("Numbers: ")]
+        assert compared == ["Ministral 3 3B", "GPT-4 Turbo (2024)", "GPT-4 Turbo (2024)"]
+        assert sum("are compared with GPT-4 Turbo (2024), at" in line for line in told) == 2
+        assert "gpt-4-turbo: GPT-4 Turbo, historical, 2024" in told
+        baselines = {row["baseline"] for row in json.loads(cli("costs", "--json").out)["baselines"]}
+        assert baselines == {"ministral-3b", "gpt-4-turbo"}
+
+    def test_that_nobody_knows_leaves_the_one_before(self, cli: Cli) -> None:
+        outcome = cli(*GREEDY, piped=b"/baseline gpt-4-trubo\nHello\n")
+        assert outcome.code == Exit.USAGE
+        assert "Error: No baseline is called 'gpt-4-trubo'" in outcome.err
+        assert "gpt-4-turbo" in outcome.err
+        assert " vs Ministral 3 3B" in outcome.err
+
+    def test_is_none_where_no_model_answers(self, cli: Cli, tiny: Path) -> None:
+        outcome = cli(*GREEDY, "-m", tiny, piped=b"/baseline\n")
+        assert outcome.code == 0
+        assert "Nothing is compared" in outcome.err

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import click
 
+from ondevice import pricing
 from ondevice.cli.answering import say
 from ondevice.cli.chat import messages, model, sessions
 from ondevice.cli.chat.desk import Desk
@@ -91,6 +92,10 @@ COMMANDS = {
     "schema": Command(
         "[FILE|none]", "have answers keep to a JSON schema, or no longer", model.schema,
         lambda _desk: ["none"],
+    ),
+    "baseline": Command(
+        "[NAME]", "show what costs are compared with, or take another", model.baseline,
+        lambda _desk: [each.key for each in pricing.BASELINES],
     ),
     "costs": Command("", "say what was used and avoided", model.costs),
     "export": Command(

@@ -46,12 +46,15 @@ class Desk:
     resolve: Callable[[str], ModelFile]
     models: Callable[[], list[str]]
     """Names of those that are on this machine."""
-    price: Callable[[ModelFile], Price | None]
+    price: Callable[[str, ModelFile], Price | None]
+    """By the name of the baseline, "" for the usual one. Raises UsageTrouble for an unknown one."""
     load_options: LoadOptions
     """Of `file`; at first as the command says."""
     sampling: Sampling
     max_tokens: int
     settings: Settings
+    baseline: str = ""
+    """What costs are compared with."""
     system: str = ""
     """What the model is told in new conversations."""
     database: Database | None = None
@@ -90,7 +93,7 @@ class Desk:
         file = file or self.file
         same = file.path == self.file.path
         options = options or (self.load_options if same else self.usual)
-        self.chat.price = self.price(file)
+        self.chat.price = self.price(self.baseline, file)
         try:
             info = self._load(file, options)
         except OnDeviceError as error:
