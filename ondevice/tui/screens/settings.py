@@ -16,10 +16,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ondevice.domain.text import clean_line
-from ondevice.errors import OnDeviceError
+from ondevice.errors import OnDeviceError, SettingsInvalid
 from ondevice.settings import Reading, typed
 from ondevice.settings.definition import NEXT_LOAD
-from ondevice.settings.kinds import Entries
 from ondevice.tui import keymap, messages, setting_rows
 from ondevice.tui.doors import Doors
 from ondevice.tui.screens.confirm import labelled
@@ -47,7 +46,7 @@ class SettingsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f9", "back", "Back", id="settings.back", tooltip="Back to the chat."),
         Binding("enter", "change", "Change", id="settings.change",
-                tooltip="Choose or type another value; it is kept in the file at once."),
+                tooltip="Choose or type another value, or add a preset; the file has it at once."),
         Binding("delete", "reset", "Default", id="settings.reset",
                 tooltip="Go back to the default."),
     ]  # fmt: skip
@@ -105,8 +104,8 @@ class SettingsScreen(Screen[None]):
     @on(OptionList.OptionHighlighted)
     def _show_detail(self) -> None:
         row = self._chosen()
-        reloads = key_of(self._chat, "chat.reload")
-        lines = setting_rows.detail(row, reloads) if row else []
+        keys = key_of(self, "settings.change"), key_of(self._chat, "chat.reload")
+        lines = setting_rows.detail(row, *keys) if row else []
         facts = labelled(lines, self.size.width - 6)
         self.query_one("#facts", Static).update(facts)
 
@@ -124,10 +123,35 @@ class SettingsScreen(Screen[None]):
 
     @on(OptionList.OptionSelected)
     def action_change(self) -> None:
-        """Choose or type another value."""
+        """Choose or type another value; in a table, one more."""
         row = self._chosen()
-        if row is None or (isinstance(row.setting.kind, Entries) and row.name == row.setting.name):
-            return  # the latter: a table without entries
+        if row is not None and row.is_table:
+            self._add(row)
+        elif row is not None:
+            self._ask(row)
+
+    def _add(self, table: Row) -> None:
+        """Ask for the name of one more entry, then for its text."""
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                self._ask(table._replace(name=f"{table.name}.{name.strip()}"))
+
+        check = partial(self._refuse_name, table)
+        about = f"{table.about}\nWhat the new one is called; its text comes next."
+        screen = EditScreen(f"Add to {table.title}", about, "", check, prose=False, enter="goes on")
+        self.app.push_screen(screen, named)
+
+    def _refuse_name(self, table: Row, text: str) -> None:
+        name = text.strip()
+        if not name:
+            raise SettingsInvalid("it has no name yet", hint="Write one, such as tutor.")
+        if name in self._reading.settings.value(table.name):
+            raise SettingsInvalid(
+                f"there is one called {name}", hint="Change it on its row, or write another name."
+            )
+
+    def _ask(self, row: Row) -> None:
         keep: Callable[[str | None], None] = partial(self._keep, row)
         choices = setting_rows.choices(row, self._doors.baselines())
         if choices is not None:
