@@ -248,17 +248,30 @@ async def test_a_preset_without_a_name_or_with_one_that_is_taken_is_refused_in_p
         assert stage.settings.path.read_text() == '[presets]\ntutor = "You teach."\n'
 
 
-async def test_a_model_that_is_not_here_is_refused_in_place(make_stage: MakeStage) -> None:
+async def test_a_model_that_nobody_knows_is_refused_in_place(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await look(person, "model")
         await person.press("enter", *"x", "enter")
-        assert "is not on this machine" in said(person, "#complaint")
+        assert "no model is called x" in said(person, "#complaint")
         person.screen.query_one(Input).value = "second-model"
         await person.press("enter")
         await person.until(lambda: isinstance(person.screen, SettingsScreen))
         assert stage.settings.read().settings.model == "second-model"
+        assert person.notices() == []
+
+
+async def test_a_model_that_is_not_here_yet_is_kept_and_said_to_be_missing(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await change(person, "model", "absent-model")
+        assert stage.settings.read().settings.model == "absent-model"
+        await person.until(person.notices)
+        assert person.notices() == ["absent-model is not on this machine. Install it first."]
 
 
 async def test_another_key_holds_at_once_and_is_named_everywhere(make_stage: MakeStage) -> None:

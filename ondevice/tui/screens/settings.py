@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -11,12 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ondevice.domain.text import clean_line
-from ondevice.errors import OnDeviceError, SettingsInvalid
+from ondevice.errors import ModelNotHere, OnDeviceError, SettingsInvalid
 from ondevice.settings import Reading, typed
 from ondevice.settings.definition import NEXT_LOAD
 from ondevice.tui import keymap, messages, setting_rows
@@ -167,7 +169,8 @@ class SettingsScreen(Screen[None]):
         """Raise what is wrong with `text`, also what only the app can know."""
         value = typed(name, text)
         if name == "model":
-            self._doors.resolve(value)
+            with suppress(ModelNotHere):  # it may come later; that is said when it is kept
+                self._doors.resolve(value)
         elif name.startswith("keymap."):
             keys = self._reading.settings.keymap
             keymap.refuse(name.removeprefix("keymap."), value, keys)
@@ -186,8 +189,7 @@ class SettingsScreen(Screen[None]):
         try:
             self._reading = write()
         except OnDeviceError as error:
-            words = clean_line(f"{error.message}. {error.hint}", 300)
-            self.notify(words, severity="error", markup=False)
+            self._tell(error, "error")
             return
         self._fill()
         self._show_detail()
@@ -195,3 +197,16 @@ class SettingsScreen(Screen[None]):
         if row.setting.holds == NEXT_LOAD:
             reloads = key_of(self._chat, "chat.reload")
             self.notify(f"In the chat {reloads} loads the model again with it.", markup=False)
+        if row.name == "model":
+            self._look_for_model()
+
+    def _look_for_model(self) -> None:
+        """Say whether it still has to come."""
+        try:
+            self._doors.resolve(self._reading.settings.model)
+        except OnDeviceError as error:
+            self._tell(error, "warning")
+
+    def _tell(self, error: OnDeviceError, severity: SeverityLevel) -> None:
+        words = clean_line(f"{error.message}. {error.hint}", 300)
+        self.notify(words, severity=severity, markup=False)
