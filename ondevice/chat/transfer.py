@@ -179,10 +179,9 @@ def read_file(path: Path) -> SessionTree:
     try:
         with path.open("rb") as stream:
             return read(stream, label)
-    except OSError as error:
-        raise UsageTrouble(
-            f"{label} cannot be read: {error.strerror}", "Check its path."
-        ) from error
+    except (OSError, ValueError) as error:  # the latter: a name with a zero byte
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageTrouble(f"{label} cannot be read: {why}", "Check its path.") from error
 
 
 def write_new(folder: Path, tree: SessionTree, form: str) -> Path:

@@ -161,6 +161,11 @@ class EngineInfo:
         return ", ".join(said)
 
     @property
+    def with_adapters(self) -> str:
+        """What stands behind the model's name: ` + style` for each adapter."""
+        return "".join(f" + {each.path.stem}" for each in self.adapters)
+
+    @property
     def place(self) -> str:
         """`CPU`, `VULKAN`, `VULKAN 12/31` where the CPU computes the other layers, or `VULKAN+CPU`
         where it computes parts of all."""

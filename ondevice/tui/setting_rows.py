@@ -38,6 +38,11 @@ class Row(NamedTuple):
     """The default, on one line."""
 
     @property
+    def is_table(self) -> bool:
+        """Whether it stands for all entries: one is added here."""
+        return isinstance(self.setting.kind, Entries) and self.name == self.setting.name
+
+    @property
     def title(self) -> str:
         return self.name.removeprefix(f"{KEYS}.").removeprefix("sampling.")
 
@@ -83,12 +88,10 @@ def _rows_of(setting: Setting, reading: Reading) -> Iterator[Row]:
     elif setting.name == KEYS:
         yield from _key_rows(setting, value)
     else:
-        about = f"{setting.about} To add one: ondevice settings set {setting.name}.NAME TEXT"
-        if not value:
-            yield Row(setting.name, setting, setting.empty, False, about, setting.empty)
+        about, usual = setting.about, setting.empty
+        yield Row(setting.name, setting, setting.show(value), False, about, usual)
         for entry, text in value.items():
-            name = f"{setting.name}.{entry}"
-            yield Row(name, setting, clean_line(text), True, about, setting.empty)
+            yield Row(f"{setting.name}.{entry}", setting, clean_line(text), True, about, usual)
 
 
 def _key_rows(setting: Setting, changed: Mapping[str, str]) -> Iterator[Row]:
@@ -115,8 +118,13 @@ def line(row: Row, width: int) -> Content:
     return Content.assemble(mark, name, gap, (value, "bold" if row.given else "dim"))
 
 
-def detail(row: Row, reload_key: str) -> Iterator[tuple[str, str]]:
+def detail(row: Row, change_key: str, reload_key: str) -> Iterator[tuple[str, str]]:
     """All about one setting, as labels and words."""
+    if row.is_table:
+        yield "what", f"{row.about} {change_key} adds one."
+        yield "there are", row.shown
+        yield "holds", row.setting.holds
+        return
     yield "what", row.about
     source = "from the file" if row.given else "the default"
     usual = f" · the default is {row.usual}" if row.given else ""

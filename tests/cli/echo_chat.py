@@ -36,7 +36,7 @@ def hold(script: str, session: int | None) -> int:
         interrupts=Interrupts(stay=lines.terminal),
         resolve=resolve,
         models=lambda: ["echo", "parrot"],
-        price=lambda _file: None,
+        price=lambda *_: None,
         load_options=LoadOptions(n_ctx=4096),
         sampling=Sampling(),
         max_tokens=100_000,

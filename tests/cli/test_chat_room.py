@@ -150,7 +150,7 @@ def test_a_larger_context_that_does_not_load_is_not_tried_again_with_the_next_qu
         interrupts=Interrupts(stay=False),
         resolve=lambda _name: file,
         models=list,
-        price=lambda _file: None,
+        price=lambda *_: None,
         load_options=before,
         sampling=Sampling(),
         max_tokens=10,

@@ -234,6 +234,19 @@ class TestCtrlC:
         window.expect("Numbers: ")
         assert stored(home)[0][1] == "two"
 
+    def test_at_a_question_deletes_nothing(self, echo_chat: EchoChat, home: Path) -> None:
+        window = echo_chat.typed()
+        window.sendline("one")
+        window.expect("Numbers: ")
+        window.expect("You: ")
+        window.sendline("/delete")
+        window.expect("Write yes or no: ")
+        window.send("yes")
+        window.expect("yes")
+        signal_at_prompt(window, signal.SIGINT, "Ctrl-C again leaves")
+        window.expect("You: ")
+        assert stored(home)[0][1] == "one"
+
     def test_while_the_first_model_is_loaded_leaves(self, echo_chat: EchoChat) -> None:
         window = echo_chat.typed(until="Loading echo", load_hangs=True)
         window.sendintr()

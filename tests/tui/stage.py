@@ -26,7 +26,7 @@ from ondevice.domain.fit import MemoryVerdict
 from ondevice.domain.generation import Adapter
 from ondevice.domain.model import FileSpec, ModelFile, ModelSpec
 from ondevice.domain.session import StoredMessage
-from ondevice.errors import ModelNotHere
+from ondevice.errors import ModelNotHere, UnknownModel
 from ondevice.settings import SettingsFile
 from ondevice.storage.database import Database
 from ondevice.storage.ledger import Ledger
@@ -165,9 +165,11 @@ class Stage:
         return OnDeviceApp(self.chat, self.sessions, doors, model, settings, self.live)
 
     def _resolve(self, name: str) -> ModelFile:
-        if name not in self.files:
+        if name in self.files:
+            return self.files[name]
+        if name in [each.name for each in self.specs]:
             raise ModelNotHere(f"{name} is not on this machine", hint="Install it first.")
-        return self.files[name]
+        raise UnknownModel(f"no model is called {name}", hint="See: ondevice list")
 
     def _plan(self, each: ModelSpec, file: FileSpec) -> PullPlan:
         here = self.files.get(each.name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from stage import Person, Stage
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static, TextArea
 
 from ondevice.domain.generation import Sampling
 from ondevice.settings import SETTINGS
@@ -204,17 +204,74 @@ async def test_a_text_of_several_lines_is_kept_whole(make_stage: MakeStage) -> N
         assert row(person, "system") == "● system One. Two."
 
 
-async def test_a_model_that_is_not_here_is_refused_in_place(make_stage: MakeStage) -> None:
+async def test_a_preset_is_added_by_name_and_text_and_another_beside_it(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test(size=(120, 40)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person, "presets")
+        assert row(person, "presets") == "presets none"
+        assert "Enter adds one." in said(person, "#facts")
+        for name, text in (("tutor", "You teach."), ("my pirate", "Arr.")):
+            await look(person, "presets")
+            await person.press("enter")
+            await person.until(lambda: person.screen.query(Input))
+            await person.press(*name, "enter")
+            await person.until(lambda: person.screen.query(TextArea))
+            await person.press(*text, "enter")
+            await person.until(lambda: isinstance(person.screen, SettingsScreen))
+        presets = {"tutor": "You teach.", "my pirate": "Arr."}
+        assert stage.settings.read().settings.presets == presets
+        assert person.app.chat_screen.settings.presets == presets
+        assert row(person, "presets") == "presets tutor, my pirate"
+        assert row(person, "presets.tutor") == "● presets.tutor You teach."
+        assert "4 set in the file" in str(person.screen.query_one("#settings").border_subtitle)
+        await look(person, "presets.tutor")
+        await person.press("delete")
+        assert list(stage.settings.read().settings.presets) == ["my pirate"]
+
+
+async def test_a_preset_without_a_name_or_with_one_that_is_taken_is_refused_in_place(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"], settings='[presets]\ntutor = "You teach."\n')
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await look(person, "presets")
+        await person.press("delete")  # of all of them there is no default to go back to
+        await person.press("enter", "enter")
+        assert "it has no name yet" in said(person, "#complaint")
+        await person.press(*"tutor ", "enter")
+        assert "there is one called tutor" in said(person, "#complaint")
+        await person.press("escape")
+        assert stage.settings.path.read_text() == '[presets]\ntutor = "You teach."\n'
+
+
+async def test_a_model_that_nobody_knows_is_refused_in_place(make_stage: MakeStage) -> None:
     stage = make_stage(pieces=["yes"])
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await look(person, "model")
         await person.press("enter", *"x", "enter")
-        assert "is not on this machine" in said(person, "#complaint")
+        assert "no model is called x" in said(person, "#complaint")
         person.screen.query_one(Input).value = "second-model"
         await person.press("enter")
         await person.until(lambda: isinstance(person.screen, SettingsScreen))
         assert stage.settings.read().settings.model == "second-model"
+        assert person.notices() == []
+
+
+async def test_a_model_that_is_not_here_yet_is_kept_and_said_to_be_missing(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await change(person, "model", "absent-model")
+        assert stage.settings.read().settings.model == "absent-model"
+        await person.until(person.notices)
+        assert person.notices() == ["absent-model is not on this machine. Install it first."]
 
 
 async def test_another_key_holds_at_once_and_is_named_everywhere(make_stage: MakeStage) -> None:

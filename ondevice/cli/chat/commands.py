@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import click
 
+from ondevice import pricing
 from ondevice.cli.answering import say
 from ondevice.cli.chat import messages, model, sessions
 from ondevice.cli.chat.desk import Desk
@@ -62,6 +63,11 @@ COMMANDS = {
     "sessions": Command("[TEXT]", "list conversations, or find those with TEXT", sessions.sessions),
     "open": Command("ID", "go on with a conversation", sessions.open_session, _session_ids),
     "rename": Command("TITLE", "give this one another title", sessions.rename),
+    "delete": Command(
+        "[ID|all] [yes]", "delete this one, another or all, for good", sessions.delete,
+        lambda desk: ["all", *_session_ids(desk)],
+    ),
+    "find": Command("TEXT", "list the messages of this one with TEXT in them", messages.find),
     "branch": Command("[N]", "go on after message N; alone, list the messages", messages.branch),
     "branches": Command("", "list where the paths of this conversation end", messages.branches),
     "edit": Command("[N] TEXT", "ask TEXT in the place of question N, or the last", messages.edit),
@@ -87,10 +93,15 @@ COMMANDS = {
         "[FILE|none]", "have answers keep to a JSON schema, or no longer", model.schema,
         lambda _desk: ["none"],
     ),
+    "baseline": Command(
+        "[NAME]", "show what costs are compared with, or take another", model.baseline,
+        lambda _desk: [each.key for each in pricing.BASELINES],
+    ),
     "costs": Command("", "say what was used and avoided", model.costs),
     "export": Command(
         "[FILE]", "write it as Markdown, or as JSON to a .json FILE", sessions.export
     ),
+    "import": Command("FILE", "take in a conversation from a .json FILE", sessions.take_in),
     "copy": Command("", "copy the last answer; in a pipe, print it", messages.copy),
     "stop": Command("", "Ctrl-C: stop the answer, and keep its half", _stop),
     "quit": Command("", "leave; everything is stored", _quit),

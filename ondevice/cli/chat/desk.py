@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -46,11 +46,15 @@ class Desk:
     resolve: Callable[[str], ModelFile]
     models: Callable[[], list[str]]
     """Names of those that are on this machine."""
-    price: Callable[[ModelFile], Price | None]
+    price: Callable[[str, ModelFile], Price | None]
+    """By the name of the baseline, "" for the usual one. Raises UsageTrouble for an unknown one."""
     load_options: LoadOptions
+    """Of `file`; at first as the command says."""
     sampling: Sampling
     max_tokens: int
     settings: Settings
+    baseline: str = ""
+    """What costs are compared with."""
     system: str = ""
     """What the model is told in new conversations."""
     database: Database | None = None
@@ -65,6 +69,11 @@ class Desk:
     """The last question, if it had no room."""
     summary: tuple[Offer, str] | None = None
     """Written by the model, not used yet."""
+    usual: LoadOptions = field(init=False)
+    """Of any other file: the adapters, and a context that was raised, are of this one."""
+
+    def __post_init__(self) -> None:
+        self.usual = replace(self.load_options, adapters=())
 
     @property
     def kept(self) -> Sessions:
@@ -81,8 +90,10 @@ class Desk:
 
         Raises what loading raises; KeyboardInterrupt if that ended it.
         """
-        file, options = file or self.file, options or self.load_options
-        self.chat.price = self.price(file)
+        file = file or self.file
+        same = file.path == self.file.path
+        options = options or (self.load_options if same else self.usual)
+        self.chat.price = self.price(self.baseline, file)
         try:
             info = self._load(file, options)
         except OnDeviceError as error:
@@ -97,7 +108,8 @@ class Desk:
             raise
         self.file, self.load_options = file, options
         backend = f"{info.engine} {info.place}"
-        say(f"{file.name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
+        name = f"{file.name}{info.with_adapters}"
+        say(f"{name} answers on this machine ({backend}), context {info.n_ctx} tokens.")
         for notice in info.notices:
             say(f"Note: {notice.message}")
 

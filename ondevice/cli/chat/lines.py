@@ -75,6 +75,10 @@ class Lines:
             if text.strip():
                 return storable(text)
 
+    def reply(self, question: str) -> str:
+        """What is typed as the answer to `question`; nothing at the end of the input."""
+        return self._line(question) or ""
+
     def edited(self, text: str) -> str | None:
         """`text`, as it is changed in the line editor; None where there is none."""
         if self._readline is None:

@@ -1,4 +1,4 @@
-"""Commands about what was said: branch, ask again, mark, copy."""
+"""Commands about what was said: find, branch, ask again, mark, copy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,48 @@ import base64
 import os
 import sys
 
+from ondevice import units
 from ondevice.chat import copying
 from ondevice.chat.transfer import facts_of, speaker
 from ondevice.cli.answering import say, write_answer
 from ondevice.cli.chat.desk import Desk, tell
 from ondevice.cli.chat.turn import answer
 from ondevice.cli.options import number_of
+from ondevice.domain.find import found
 from ondevice.domain.session import StoredMessage
 from ondevice.domain.text import clean, clean_line
 from ondevice.errors import UsageTrouble
+
+AROUND = 60
+"""Characters that are told before and after what was found."""
+
+
+def find(desk: Desk, text: str) -> None:
+    """List the messages that are shown and have `text`, each with its first place."""
+    if not text:
+        raise UsageTrouble("say what to find", hint="Such as: /find Lisbon")
+    numbers = desk.chat.conversation.tree.numbers
+    total = 0
+    for message in desk.chat.conversation.messages:
+        words = _shown(message)
+        places = found(words, text)
+        total += len(places)
+        if places:
+            more = f" · {units.count(len(places))} places" if len(places) > 1 else ""
+            excerpt = clean_line(_around(words, *places[0]), 300)
+            tell(f"{numbers[message.id]} {speaker(message)}: {excerpt}{more}")
+    say(f"Places: {units.count(total)}." if total else "Nothing was found.")
+
+
+def _shown(message: StoredMessage) -> str:
+    """What is read of it, without what a model thought."""
+    text = message.content
+    return clean(copying.written(text) if message.role == "assistant" else text)
+
+
+def _around(text: str, begin: int, end: int) -> str:
+    first, last = max(0, begin - AROUND), end + AROUND
+    return f"{'…' * (first > 0)}{text[first:last]}{'…' * (last < len(text))}"
 
 
 def branch(desk: Desk, rest: str) -> None:

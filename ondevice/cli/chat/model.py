@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ondevice import accounts, units
+from ondevice import accounts, pricing, units
 from ondevice.chat.schemas import read_schema
 from ondevice.cli.answering import say
 from ondevice.cli.chat.desk import Desk, tell
@@ -29,9 +29,10 @@ def system(desk: Desk, text: str) -> None:
 
 def model(desk: Desk, name: str) -> None:
     """Show the model, take another one, or load it again where its engine stopped."""
-    if not name and desk.chat.info is not None:
-        tell(f"Model: {desk.file.name} {desk.file.quantization}".rstrip())
-        if known := desk.chat.info.loaded_as:
+    info = desk.chat.info
+    if not name and info is not None:
+        tell(f"Model: {f'{desk.file.name} {desk.file.quantization}'.rstrip()}{info.with_adapters}")
+        if known := info.loaded_as:
             tell(f"Loaded: {known}.")
         say(f"Here: {', '.join(desk.models())}. /model and a name takes another one.", limit=1000)
         return
@@ -62,6 +63,24 @@ def schema(desk: Desk, name: str) -> None:
         desk.chat.schema = None if name == "none" else read_schema(Path(name))
     kept = "keep to the schema; /schema none ends that" if desk.chat.schema else "keep to no schema"
     say(f"Answers {kept}.")
+
+
+def baseline(desk: Desk, name: str) -> None:
+    """Show what costs are compared with, or take another cloud model until the chat is left."""
+    if name:
+        desk.chat.price = desk.price(name, desk.file)
+        desk.baseline = name
+    price = desk.chat.price
+    if price is None:
+        say("Nothing is compared: what this model writes is noise.")
+    else:
+        tell(f"Costs are compared with {price.title}, at prices of {price.price_date}.")
+    if name:
+        say(f"It holds until the chat is left. To keep it: ondevice settings set baseline {name}")
+        return
+    for each in pricing.BASELINES:
+        tell(f"{each.key}: {each.title}, {each.why}")
+    say("/baseline and a name takes another one, also provider/model.")
 
 
 def costs(desk: Desk, _rest: str) -> None:

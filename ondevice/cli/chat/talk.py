@@ -66,11 +66,12 @@ def _furnish(options: Options, chosen: Settings) -> Desk:
         models=lambda: [
             each.name for each in known().models if each.use != "embed" and local.find(each)
         ],
-        price=partial(answering.price, options["baseline"] or chosen.baseline),
+        price=answering.price,
         load_options=answering.load_options(options, chosen),
         sampling=answering.sampling(options, chosen),
         max_tokens=options["max_tokens"] or chosen.max_tokens,
         settings=chosen,
+        baseline=options["baseline"] or chosen.baseline,
         system=answering.system_prompt(options, chosen),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import click
 
 from ondevice import units
@@ -38,7 +40,7 @@ def delete(sessions: tuple[int, ...], everything: bool, yes: bool, as_json: bool
     if as_json:
         print_json({"deleted": [each.id for each in gone]})
     elif gone:
-        click.echo(f"Deleted: {_count(len(gone))}.", err=True)
+        click.echo(f"Deleted: {count(len(gone))}.", err=True)
     else:
         click.echo("There is nothing to delete.", err=True)
 
@@ -48,34 +50,53 @@ def _delete(
 ) -> list[Session]:
     """No numbers are all."""
     store = Sessions(database)
+    due, question = farewell(database, store, numbers, quiet=as_json)
+    if question:
+        confirm(question, yes, as_json)
+        take(store, due, everything=not numbers)
+    return due
+
+
+def farewell(
+    database: Database, store: Sessions, numbers: Collection[int], quiet: bool = False
+) -> tuple[list[Session], str]:
+    """Tell what goes and what stays, where not `quiet`; no numbers are all. Returns what goes, and
+    what is to be asked first: nothing where nothing is there.
+
+    Raises UnknownSession.
+    """
     chosen = dict.fromkeys(numbers)  # one may be named twice
     due = [store.get(number) for number in chosen] if numbers else store.recent(EVERY)
     aside = database.set_aside_files()
     beside = aside or store.states.total_bytes() or store.copied.path.exists()
-    if not due and not (beside and not numbers):
-        return []
-    if not as_json:
+    if not due and not beside:
+        return [], ""
+    if not quiet:
         _tell(store, due)
         for part in aside:
             word = "may hold parts of them, and stays" if numbers else "is deleted as well"
             click.echo(f"A damaged database {word}: {clean_line(str(part), 400)}", err=True)
-    confirm(f"Delete {_count(len(due))} for good?", yes, as_json)
-    if numbers:
-        store.delete(chosen)
-    else:
+    return due, f"Delete {count(len(due))} for good?"
+
+
+def take(store: Sessions, due: Iterable[Session], everything: bool) -> None:
+    """What was told goes; `everything` takes along what lies beside them."""
+    if everything:
         store.delete_all()
-    return due
+    else:
+        store.delete(each.id for each in due)
 
 
 def _tell(store: Sessions, due: list[Session]) -> None:
     sizes = {each.session.id: each.messages for each in store.listed()}
     for each in due[:LISTED]:
-        count = units.count(sizes.get(each.id, 0))
-        click.echo(f"{each.id:>5}  {clean_line(each.title, 60)} · messages: {count}", err=True)
+        messages = units.count(sizes.get(each.id, 0))
+        title = clean_line(each.title, 60)
+        click.echo(f"{each.id:>5}  {title} · messages: {messages}", err=True)
     if len(due) > LISTED:
         click.echo(f"       and {units.count(len(due) - LISTED)} more", err=True)
     click.echo(ACCOUNTS_STAY, err=True)
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
     return "1 conversation" if number == 1 else f"{units.count(number)} conversations"

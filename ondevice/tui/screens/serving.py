@@ -101,8 +101,7 @@ class ServingScreen(Screen[None]):
         if event.file is not self._loading:
             return
         self._live.info, self._loading = event.info, None
-        name = f"{event.file.name} {event.file.quantization}".strip()
-        name += "".join(f" + {adapter.path.stem}" for adapter in event.info.adapters)
+        name = f"{event.file.name} {event.file.quantization}".strip() + event.info.with_adapters
         backend = f"{event.info.engine} {event.info.place}"
         self._say_model(
             f"{clean_line(name, 40)} · {backend} · offline",

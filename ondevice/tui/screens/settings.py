@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -11,15 +12,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ondevice.domain.text import clean_line
-from ondevice.errors import OnDeviceError
+from ondevice.errors import ModelNotHere, OnDeviceError, SettingsInvalid
 from ondevice.settings import Reading, typed
 from ondevice.settings.definition import NEXT_LOAD
-from ondevice.settings.kinds import Entries
 from ondevice.tui import keymap, messages, setting_rows
 from ondevice.tui.doors import Doors
 from ondevice.tui.screens.confirm import labelled
@@ -47,7 +48,7 @@ class SettingsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f9", "back", "Back", id="settings.back", tooltip="Back to the chat."),
         Binding("enter", "change", "Change", id="settings.change",
-                tooltip="Choose or type another value; it is kept in the file at once."),
+                tooltip="Choose or type another value, or add a preset; the file has it at once."),
         Binding("delete", "reset", "Default", id="settings.reset",
                 tooltip="Go back to the default."),
     ]  # fmt: skip
@@ -107,8 +108,8 @@ class SettingsScreen(Screen[None]):
     @on(OptionList.OptionHighlighted)
     def _show_detail(self) -> None:
         row = self._chosen()
-        reloads = key_of(self._chat, "chat.reload")
-        lines = setting_rows.detail(row, reloads) if row else []
+        keys = key_of(self, "settings.change"), key_of(self._chat, "chat.reload")
+        lines = setting_rows.detail(row, *keys) if row else []
         facts = labelled(lines, self.size.width - 6)
         self.query_one("#facts", Static).update(facts)
 
@@ -126,10 +127,35 @@ class SettingsScreen(Screen[None]):
 
     @on(OptionList.OptionSelected)
     def action_change(self) -> None:
-        """Choose or type another value."""
+        """Choose or type another value; in a table, one more."""
         row = self._chosen()
-        if row is None or (isinstance(row.setting.kind, Entries) and row.name == row.setting.name):
-            return  # the latter: a table without entries
+        if row is not None and row.is_table:
+            self._add(row)
+        elif row is not None:
+            self._ask(row)
+
+    def _add(self, table: Row) -> None:
+        """Ask for the name of one more entry, then for its text."""
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                self._ask(table._replace(name=f"{table.name}.{name.strip()}"))
+
+        check = partial(self._refuse_name, table)
+        about = f"{table.about}\nWhat the new one is called; its text comes next."
+        screen = EditScreen(f"Add to {table.title}", about, "", check, prose=False, enter="goes on")
+        self.app.push_screen(screen, named)
+
+    def _refuse_name(self, table: Row, text: str) -> None:
+        name = text.strip()
+        if not name:
+            raise SettingsInvalid("it has no name yet", hint="Write one, such as tutor.")
+        if name in self._reading.settings.value(table.name):
+            raise SettingsInvalid(
+                f"there is one called {name}", hint="Change it on its row, or write another name."
+            )
+
+    def _ask(self, row: Row) -> None:
         keep: Callable[[str | None], None] = partial(self._keep, row)
         choices = setting_rows.choices(row, self._doors.baselines())
         if choices is not None:
@@ -145,7 +171,8 @@ class SettingsScreen(Screen[None]):
         """Raise what is wrong with `text`, also what only the app can know."""
         value = typed(name, text)
         if name == "model":
-            self._doors.resolve(value)
+            with suppress(ModelNotHere):  # it may come later; that is said when it is kept
+                self._doors.resolve(value)
         elif name.startswith("keymap."):
             keys = self._reading.settings.keymap
             keymap.refuse(name.removeprefix("keymap."), value, keys)
@@ -164,8 +191,7 @@ class SettingsScreen(Screen[None]):
         try:
             self._reading = write()
         except OnDeviceError as error:
-            words = clean_line(f"{error.message}. {error.hint}", 300)
-            self.notify(words, severity="error", markup=False)
+            self._tell(error, "error")
             return
         self._fill()
         self._show_detail()
@@ -173,3 +199,16 @@ class SettingsScreen(Screen[None]):
         if row.setting.holds == NEXT_LOAD:
             reloads = key_of(self._chat, "chat.reload")
             self.notify(f"In the chat {reloads} loads the model again with it.", markup=False)
+        if row.name == "model":
+            self._look_for_model()
+
+    def _look_for_model(self) -> None:
+        """Say whether it still has to come."""
+        try:
+            self._doors.resolve(self._reading.settings.model)
+        except OnDeviceError as error:
+            self._tell(error, "warning")
+
+    def _tell(self, error: OnDeviceError, severity: SeverityLevel) -> None:
+        words = clean_line(f"{error.message}. {error.hint}", 300)
+        self.notify(words, severity=severity, markup=False)
