@@ -206,10 +206,20 @@ def _folder_sizes(folder: Path) -> list[int | None]:
 
 def hub_cache() -> Path:
     """The cache that Hugging Face tools share; importing their library for this takes 200 ms."""
+    return _of_their_tools("hub", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+
+
+def token_file() -> Path:
+    """Where those tools keep what logging in gave."""
+    return _of_their_tools("token", "HF_TOKEN_PATH")
+
+
+def _of_their_tools(name: str, *variables: str) -> Path:
+    """Where the first of `variables` that is set says, else `name` in their home."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or f"{base}/huggingface"
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return expand(os.path.expandvars(cache or f"{home}/hub"))
+    said = next(filter(None, map(os.environ.get, variables)), f"{home}/{name}")
+    return expand(os.path.expandvars(said))
 
 
 def expand(path: str) -> Path:

@@ -167,20 +167,23 @@ print(local.find_file(FileSpec("llama.cpp", "Q4_0", "owner/name-GGUF", "model.gg
         {"XDG_CACHE_HOME": "/x/xdg"},
         {"XDG_CACHE_HOME": "/x/xdg", "HF_HOME": "/y"},
         {"HF_HOME": "$HOME/in/variable"},
+        {"HF_TOKEN_PATH": "$HOME/my token"},
+        {"HF_TOKEN_PATH": "~/my token", "HF_HOME": "/y"},
     ],
     ids=lambda variables: "+".join(variables) or "none",
 )
-def test_the_cache_is_where_the_hubs_own_library_has_it(
+def test_cache_and_login_are_where_the_hubs_own_library_has_them(
     variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HOME")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    code = "from huggingface_hub.constants import HF_HUB_CACHE, HF_TOKEN_PATH\n"
+    code += "print(HF_HUB_CACHE, HF_TOKEN_PATH, sep='\\n')"
     theirs = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    assert local.hub_cache() == Path(theirs)
+    ).stdout.splitlines()
+    assert [local.hub_cache(), local.token_file()] == list(map(Path, theirs))
 
 
 class TestAPackage:
