@@ -149,11 +149,11 @@ class _Transfer:
             began, first = time.monotonic(), self._done
             for chunk in body.chunks():
                 self._write(chunk)
-                self._watch_speed()
                 if time.monotonic() - self._told >= REPORT_S:
                     self._told = time.monotonic()
                     yield self._progress()
                 self._brake(began, self._done - first)
+                self._watch_speed()  # last: a pause belongs to the bytes it is made for
         if self._done < self._file.size_bytes:
             raise HubUnreachable("the connection ended early", hint=CHECK)
 
@@ -192,7 +192,7 @@ class _Transfer:
         seconds = now - self._recent[0][0]
         if seconds < self._patience.stall_s:
             return
-        if self._done - self._recent[0][1] < seconds * self._patience.stall_bytes_per_s:
+        if self._done - self._recent[0][1] < seconds * self._patience.least_bytes_per_s:
             raise DownloadStalled(f"hardly a byte in {units.duration(seconds)}", hint=CHECK)
 
     def _brake(self, began: float, fetched: int) -> None:

@@ -423,6 +423,13 @@ def test_a_trickle_is_given_up(
     assert done(events(loopback, file, store)).path.read_bytes() == content
 
 
+def test_a_limit_lower_than_a_stall_is_no_stall(loopback: Loopback, store: HubCache) -> None:
+    file = loopback.offer(CONTENT[:600])
+    loopback.faults.append(trickle(0.001))
+    patience = Patience(attempts=1, stall_s=1.0, limit_bytes_per_s=400)
+    assert done(events(loopback, file, store, patience)).path.read_bytes() == CONTENT[:600]
+
+
 def test_a_disk_without_room_is_refused_with_the_numbers(
     loopback: Loopback, store: HubCache
 ) -> None:
