@@ -444,7 +444,8 @@ class TestAFolder:
         folder = write_tiny(lies)
         own = records.of_user()
         assert own is not None
-        came = RemoteFile(repository, "cpu-int4/model.onnx", REVISION, 7, "0" * 64)
+        size = (folder / "model.onnx").stat().st_size
+        came = RemoteFile(repository, "cpu-int4/model.onnx", REVISION, size, "0" * 64)
         own.pin(FileSpec("onnx", "", repository, "cpu-int4"), (came,))
         found = local.resolve(repository, catalog.load())
         assert (found.path, found.engine, found.name) == (folder, "onnx", "name-onnx")
@@ -465,6 +466,38 @@ class TestAFolder:
             put(cache, replace(FILE, path=name))
         path = put(cache, replace(FILE, path="a-form-of-its-own.gguf")).parent
         assert local.size_of(path, whole) == 14
+
+    @pytest.mark.parametrize("lacks", ["model.onnx", "model.onnx.data", "tokenizer.json"])
+    def test_of_unknown_size_is_here_with_all_that_its_config_and_its_graph_name(
+        self, lacks: str, cache: Path
+    ) -> None:
+        unknown = replace(self.FOLDER, size_bytes=None)
+        folder = write_tiny(cache / "models--owner--name-GGUF" / "snapshots" / REVISION / "cpu")
+        assert local.find_file(unknown) == folder
+        (folder / lacks).unlink()
+        assert local.find_file(unknown) is None
+
+    def test_that_is_not_supported_is_here_all_the_same(self, cache: Path) -> None:
+        folder = write_tiny(cache / "models--owner--name-GGUF" / "snapshots" / REVISION / "cpu")
+        (folder / "tokenizer_config.json").write_text('{"tiktoken_file": "x"}')
+        assert local.find_file(replace(self.FOLDER, size_bytes=None)) == folder
+
+    @pytest.mark.parametrize("size_bytes", [None, 14])
+    def test_that_was_recorded_is_here_with_every_file_of_it(
+        self, size_bytes: int | None, cache: Path
+    ) -> None:
+        recorded = replace(self.FOLDER, revision=None, size_bytes=size_bytes)
+        own = records.of_user()
+        assert own is not None
+        names = [f"cpu/{name}" for name in ("model.onnx", "tokenizer.json", "genai_config.json")]
+        own.pin(
+            recorded,
+            tuple(RemoteFile(FILE.repository, name, REVISION, 7, "0" * 64) for name in names),
+        )
+        lie = [put(cache, replace(FILE, path=name)) for name in names]
+        assert local.find_file(recorded) == lie[0].parent
+        lie[1].unlink()
+        assert local.find_file(recorded) is None
 
     @pytest.mark.parametrize("name", ["model.onnx", "genai_config.json"])
     @pytest.mark.parametrize("target", ["gone", "x" * 300], ids=["gone", "no name of a file"])
