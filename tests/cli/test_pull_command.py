@@ -24,6 +24,7 @@ from loopback import (
     stop_after,
     web_page,
 )
+from onnx_folder import write_tiny
 from splitting import split_gguf
 
 from ondevice import catalog
@@ -530,6 +531,34 @@ class TestAnOnnxFolder:
         assert published_in(environment) == []
         assert "It is here already." not in cli("pull", "small-model").err
         assert len(published_in(environment)) == len(self.FILES)
+
+
+class TestAnOnnxFolderByItsNameOnTheHub:
+    @pytest.fixture
+    def pulled(self, hub: Loopback, cli: Cli, tmp_path: Path) -> Path:
+        for path in write_tiny(tmp_path / "tiny", int4=True).iterdir():
+            offer = hub.offer_small if path.suffix == ".json" else hub.offer
+            offer(path.read_bytes(), f"cpu-int4/{path.name}")
+        outcome = cli("pull", REPOSITORY, "--file", "cpu-int4")
+        assert outcome.code == 0, outcome.err
+        return Path(outcome.out.strip())
+
+    def test_is_in_every_list_and_runs_by_that_name(self, cli: Cli, pulled: Path) -> None:
+        listed = json.loads(cli("list", "--here", "--json").out)
+        (row,) = [each for each in listed if each["path"] == str(pulled)]
+        assert (row["name"], row["quantization"]) == (REPOSITORY, "int4")
+        assert (row["pin"], row["licence"]) == ("pinned locally", "mit")
+        (here,) = [each for each in doctor(cli) if each["name"] == "models here"]
+        assert here["value"].split(", ")[-1] == REPOSITORY
+        ran = cli("run", "-m", row["name"], "-n", "2", "-c", "64", "hi")
+        assert ran.code == 0, ran.err
+
+    def test_is_found_without_the_hub(self, hub: Loopback, cli: Cli, pulled: Path) -> None:
+        hub.requests.clear()
+        for more in ([], ["--file", "cpu-int4"], ["--quant", "int4"]):
+            again = cli("pull", REPOSITORY, *more, env={"HF_HUB_OFFLINE": "1"})
+            assert (again.code, again.out) == (0, f"{pulled}\n"), again.err
+        assert hub.requests == []
 
 
 class TestASplitModel:
