@@ -50,6 +50,12 @@ def choose(
     return (opened or asked)[0]
 
 
+def in_use(spec: ModelSpec) -> FileSpec:
+    """The form that runs by the model's name, as `local.find` has it, or would be fetched."""
+    opened = (file for file in spec.files if local.is_opened(file))
+    return next((file for file in opened if local.find_file(file)), None) or choose(spec)
+
+
 def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | None:
     """The entry whose repository `owner/name[/file]` names, with the file where it is in it."""
     repository, path = names.split(name) or ("", "")
