@@ -441,6 +441,24 @@ def test_retries_are_told_and_no_name_reaches_the_terminal_raw(
     assert "\r" not in outcome.err
 
 
+def test_what_comes_again_is_told_as_that(
+    hub: Loopback, cli: Cli, home: Path, environment: dict[str, str]
+) -> None:
+    offer_model(home, hub.offer(CONTENT))
+    hub.faults.extend([flip(9), lambda _: False, flip(9)])
+    slowly = ["pull", "small-model", "--limit-rate", "3M"]
+    with pexpect.spawn(str(SCRIPT), slowly, env=environment, timeout=PATIENCE_S) as command:
+        command.expect_exact("arrived damaged; fetching it again")
+        command.expect(rb"again: [\d.]+ [KM]B of 2\.9 MB left")
+        command.expect_exact("2.9 MB of 2.9 MB · 100 %".encode())
+        command.expect(pexpect.EOF)
+    assert cli("rm", "small-model", "-y").code == 0
+    logged = cli(*slowly)
+    assert logged.code == 0, logged.err
+    whole = [line for line in logged.err.splitlines() if "2.9 MB of 2.9 MB" in line]
+    assert len(whole) == 2  # each once, when its last byte was here
+
+
 class TestStopped:
     @pytest.mark.parametrize(
         ("number", "code"),
