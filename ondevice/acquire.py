@@ -41,7 +41,7 @@ from ondevice.onnx.folder import read_folder
 SIZE_ON_HUB = "only the hub knows the size of its file"
 HEADER_ON_HUB = "only the header of its file says what it takes, which pull reads first"
 NOT_OPENED = "no engine here opens this form"
-FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
+NOT_SAID = "its header leaves out what memory depends on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +167,11 @@ def verdict_of(
 def _verdict_there(
     hub: Hub, files: tuple[RemoteFile, ...], machine: MachineMemory, options: LoadOptions
 ) -> tuple[MemoryVerdict | None, str | None]:
-    """The same by the header of a file elsewhere, or why there is none. Raises ModelTrouble."""
-    if len(files) > 1:
-        return None, FIRST_OF_SEVERAL
+    """The same by the headers of files elsewhere, or why there is none. Raises ModelTrouble."""
     try:
-        header = remote_header(hub, files[0])
-        return fit.verdict_of(header, files[0].size_bytes, machine, options), None
+        size_bytes = sum(each.size_bytes for each in files)
+        found = fit.verdict_of(remote_header(hub, *files), size_bytes, machine, options)
+        return found, None if found else NOT_SAID
     except DownloadTrouble as error:  # it ends the fetching, too, and is told then
         return None, error.message
 

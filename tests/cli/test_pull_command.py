@@ -552,11 +552,14 @@ class TestAnOnnxFolder:
 
 
 class TestAnOnnxFolderByItsNameOnTheHub:
-    @pytest.fixture
-    def pulled(self, hub: Loopback, cli: Cli, tmp_path: Path) -> Path:
+    @pytest.fixture(autouse=True)
+    def offer(self, hub: Loopback, tmp_path: Path) -> None:
         for path in write_tiny(tmp_path / "tiny", int4=True).iterdir():
             offer = hub.offer_small if path.suffix == ".json" else hub.offer
             offer(path.read_bytes(), f"cpu-int4/{path.name}")
+
+    @pytest.fixture
+    def pulled(self, cli: Cli) -> Path:
         outcome = cli("pull", REPOSITORY, "--file", "cpu-int4")
         assert outcome.code == 0, outcome.err
         return Path(outcome.out.strip())
@@ -606,6 +609,20 @@ class TestASplitModel:
         assert listed["size_bytes"] == size
         memory = json.loads(cli("show", "small-model", "--json").out)["memory"]
         assert memory["estimate"]["weights_bytes"] == pytest.approx(size, rel=0.15)
+
+    def test_on_the_hub_is_judged_by_the_headers_of_all_its_parts(
+        self, hub: Loopback, cli: Cli, parts: list[Path]
+    ) -> None:
+        files = {part.name: hub.offer(part.read_bytes(), part.name) for part in parts}
+        plan = json.loads(cli("pull", REPOSITORY, "--dry-run", "--json").out)["plan"]
+        here = json.loads(cli("show", parts[0], "--json").out)
+        assert plan["memory"]["estimate"] == here["memory"]["estimate"]
+        assert plan["memory_unknown_because"] is None
+        asked = [path for _, path, _ in hub.requests if "/bytes/" in path]
+        assert asked == [f"/bytes/{files[name].content_hash}" for name in self.NAMES]
+        hub.offer(b"something else", self.NAMES[2])
+        refused = cli("pull", REPOSITORY)
+        assert_refused(refused, Exit.USAGE, "would not run here: the file is not GGUF", "--yes")
 
     def test_is_shown_by_its_path_with_what_all_parts_say(
         self, cli: Cli, parts: list[Path], tiny: bytes, tmp_path: Path
