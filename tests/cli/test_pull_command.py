@@ -564,6 +564,12 @@ class TestAnOnnxFolderByItsNameOnTheHub:
         assert outcome.code == 0, outcome.err
         return Path(outcome.out.strip())
 
+    def test_says_why_its_memory_is_unknown_before_it_is_here(self, cli: Cli) -> None:
+        why = "only its graph says what it takes, which is read once it is here"
+        assert f"memory    unknown: {why}\n" in cli("pull", REPOSITORY, "--dry-run").out
+        plan = json.loads(cli("pull", REPOSITORY, "--dry-run", "--json").out)["plan"]
+        assert (plan["memory"], plan["memory_unknown_because"]) == (None, why)
+
     def test_is_in_every_list_and_runs_by_that_name(self, cli: Cli, pulled: Path) -> None:
         listed = json.loads(cli("list", "--here", "--json").out)
         (row,) = [each for each in listed if each["path"] == str(pulled)]
