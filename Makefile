@@ -9,6 +9,7 @@
 #   make bench   the benchmarks (they print; they never pass or fail)
 #   make lock    write requirements.lock and requirements-dev.lock anew
 #   make clean   remove .venv and what tools left behind
+#   make help    print this
 #
 # PYTHON=python3.12 chooses the interpreter. Not tested on Windows; there, install with pip.
 
@@ -50,11 +51,14 @@ export CFLAGS += -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 export CXXFLAGS += -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 endif
 
-.PHONY: run install test check types-and-lint unit wheel-check soak test-vulkan bench lock clean help
+.PHONY: help run install test types-and-lint unit wheel-check soak test-vulkan bench lock clean
 .DELETE_ON_ERROR:
 
 run: install
 	@$(PY) -m ondevice.cli.main
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.installed
 

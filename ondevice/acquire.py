@@ -41,7 +41,8 @@ from ondevice.onnx.folder import read_folder
 SIZE_ON_HUB = "only the hub knows the size of its file"
 HEADER_ON_HUB = "only the header of its file says what it takes, which pull reads first"
 NOT_OPENED = "no engine here opens this form"
-FIRST_OF_SEVERAL = "the first of several parts does not tell of the others"
+IN_ITS_GRAPH = "only its graph says what it takes, which is read once it is here"
+NOT_SAID = "its header leaves out what memory depends on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class PullPlan:
     verdict: MemoryVerdict | None = None
     """Memory on this machine; None where neither the catalogue nor a header says enough."""
     problem: str | None = None
-    """Why there is no verdict, where somebody was asked."""
+    """Why there is no verdict, of what is not here."""
     is_model: bool = True
     """False when its own header says that nothing here opens it."""
     pin: Pin = "unpinned"
@@ -101,7 +102,7 @@ def plan(
     remote = () if here else _remote_files(hub, file, records)
     total = sum(each.size_bytes for each in remote) if here is None else local.size_of(here, file)
     judged = verdict(spec, replace(file, size_bytes=total), here, machine, options)
-    problem, is_model = None, True
+    problem, is_model = None if judged or here else why_unknown(file, total), True
     if judged is None and hub is not None and remote and file.engine == "llama.cpp":
         try:
             judged, problem = _verdict_there(hub, remote, machine, options)
@@ -147,7 +148,9 @@ def why_unknown(file: FileSpec, size_bytes: int | None) -> str:
     """Why there is no verdict on what is not here."""
     if not local.is_opened(file):
         return NOT_OPENED
-    return SIZE_ON_HUB if size_bytes is None else HEADER_ON_HUB
+    if size_bytes is None:
+        return SIZE_ON_HUB
+    return IN_ITS_GRAPH if file.engine == "onnx" else HEADER_ON_HUB
 
 
 def verdict_of(
@@ -167,12 +170,11 @@ def verdict_of(
 def _verdict_there(
     hub: Hub, files: tuple[RemoteFile, ...], machine: MachineMemory, options: LoadOptions
 ) -> tuple[MemoryVerdict | None, str | None]:
-    """The same by the header of a file elsewhere, or why there is none. Raises ModelTrouble."""
-    if len(files) > 1:
-        return None, FIRST_OF_SEVERAL
+    """The same by the headers of files elsewhere, or why there is none. Raises ModelTrouble."""
     try:
-        header = remote_header(hub, files[0])
-        return fit.verdict_of(header, files[0].size_bytes, machine, options), None
+        size_bytes = sum(each.size_bytes for each in files)
+        found = fit.verdict_of(remote_header(hub, *files), size_bytes, machine, options)
+        return found, None if found else NOT_SAID
     except DownloadTrouble as error:  # it ends the fetching, too, and is told then
         return None, error.message
 

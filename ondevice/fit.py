@@ -220,18 +220,25 @@ def _judged(
 ) -> MemoryVerdict:
     """`slower`: there is no room for a faster form of the weights."""
     chosen, free = need(wanted), machine.available_bytes
-    if chosen.total_bytes <= free:
-        kind: Fit = "tight" if slower else "well"
-        return MemoryVerdict(kind, chosen, machine, wanted, _reason(kind, chosen, free, wanted))
-    fits = _largest(lambda tokens: need(tokens).total_bytes <= free, wanted)
-    if fits is not None:
+
+    def largest(pages_bytes: int) -> int | None:
+        """With room to spare beside so many pages of the file."""
+        return _largest(lambda n: need(n).most_private_bytes + pages_bytes <= free, wanted)
+
+    kind: Fit
+    fits, reason = largest(chosen.pages_bytes), _reason(chosen, free)
+    if fits == wanted:
+        kind = "tight" if slower else "well"
+        reason += ": weights are not repacked, so it is slower" if slower else ""
+    elif fits is not None:
         kind = "less_context"
-        return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))
-    # Half of the file read again for every token is the most that still counts as running.
-    half = chosen.weights_bytes // 2
-    fits = _largest(lambda tokens: need(tokens).private_bytes + half <= free, wanted)
-    kind = "no" if fits is None else "tight"
-    return MemoryVerdict(kind, chosen, machine, fits, _reason(kind, chosen, free, fits))
+        reason += f": {fits:,} tokens fit with room to spare"
+    else:
+        # Half of the file read again for every token is the most that still counts as running.
+        fits = largest(chosen.pages_bytes // 2)
+        kind = "no" if fits is None else "tight"
+        reason += _few_pages(chosen, free, fits)
+    return MemoryVerdict(kind, chosen, machine, fits, reason)
 
 
 def _largest(fits: Callable[[int], bool], wanted: int) -> int | None:
@@ -247,19 +254,19 @@ def _largest(fits: Callable[[int], bool], wanted: int) -> int | None:
     return low * CELLS_TOGETHER
 
 
-def _reason(kind: Fit, needed: MemoryEstimate, free: int, fits: int | None) -> str:
+def _reason(needed: MemoryEstimate, free: int) -> str:
     private, pages = units.size(needed.private_bytes), units.size(needed.pages_bytes)
     said = f"a context of {needed.n_ctx:,} tokens takes {private} private and {pages} of the file"
-    said += f"; {units.size(free)} are free"
-    if kind == "well":
-        return said
-    if kind == "less_context":
-        return f"{said}: {fits:,} tokens fit"
-    if kind == "no":
-        return f"{said}: not even half of the file could stay in memory"
+    return f"{said}; {units.size(free)} are free"
+
+
+def _few_pages(needed: MemoryEstimate, free: int, fits: int | None) -> str:
+    """Why not all of the file can stay in memory, or may not."""
+    if fits is None:
+        return ": not even half of the file could stay in memory"
     if needed.total_bytes <= free:
-        return f"{said}: weights are not repacked, so it is slower"
-    return f"{said}: parts of the file are read again and again, at {fits or 0:,} tokens"
+        return ": there is no room to spare, so parts of the file may be read again"
+    return f": parts of the file are read again and again, at {fits:,} tokens"
 
 
 def _is_arm() -> bool:

@@ -14,6 +14,7 @@ from onnx_folder import Shape, write_tiny
 
 from ondevice import acquire, catalog, fit
 from ondevice.domain import model
+from ondevice.domain.fit import WORST_ERROR
 from ondevice.domain.generation import GREEDY, GenerationRequest, LoadOptions, Prompt
 from ondevice.domain.measured import Measured
 from ondevice.domain.memory import MachineMemory, MemoryUse
@@ -60,7 +61,7 @@ def test_a_folder_takes_what_was_predicted(what: str, onnx_path: Path, int4: Pat
     said = memory.estimate(layout_at(path), 512)
     use = seen(path, 512)
     assert use.model_pages_bytes is not None
-    assert said.private_bytes == pytest.approx(use.peak_private_bytes, rel=0.12)
+    assert said.private_bytes == pytest.approx(use.peak_private_bytes, rel=WORST_ERROR)
     assert said.pages_bytes == pytest.approx(use.model_pages_bytes, rel=0.12, abs=1 << 20)
 
 
@@ -198,12 +199,18 @@ def test_what_is_here_is_judged_by_itself(int4: Path) -> None:
     (int4 / "away").rename(int4 / "model.onnx.data")
 
 
+def most_bytes(layout: FolderLayout, n_ctx: int) -> int:
+    """What it may take, as far off as the prediction may be."""
+    said = memory.estimate(layout, n_ctx)
+    return said.most_private_bytes + said.pages_bytes
+
+
 def test_less_context_is_the_most_that_fits(int4: Path) -> None:
     layout = layout_at(int4)
-    free = memory.estimate(layout, 2000).total_bytes
+    free = most_bytes(layout, 2000)
     found = fit.verdict_of_folder(read_folder(int4), MachineMemory(8 * GB, free), 4096)
     assert (found.kind, found.n_ctx_that_fits) == ("less_context", 1792)
-    assert memory.estimate(layout, 2048).total_bytes > free
+    assert most_bytes(layout, 2048) > free
 
 
 def test_the_context_is_no_larger_than_the_folder_allows(int4: Path) -> None:

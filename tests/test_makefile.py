@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -207,3 +208,17 @@ def test_the_vulkan_tests_ask_for_the_packages_they_need(tmp_path: Path) -> None
     missing, install = asked.stderr.splitlines()
     assert missing.startswith("vulkan: these packages are missing: glslc")
     assert install.startswith("  On Debian or Ubuntu: sudo apt-get install glslc")
+
+
+def test_help_names_what_there_is_and_what_there_is_not_is_refused(project: Path) -> None:
+    def make(target: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "-C", str(project), target]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    told = make("help")
+    assert told.returncode == 0
+    named = re.findall(r"^  make ([\w-]+)", told.stdout, re.M)
+    rules = re.findall(r"^([\w-]+):", (project / "Makefile").read_text(), re.M)
+    assert named == ["run", "test", "soak", "test-vulkan", "bench", "lock", "clean", "help"]
+    assert set(named) <= set(rules)
+    assert make("check").returncode != 0

@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from platformdirs.api import PlatformDirsABC
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from ondevice.errors import UsageTrouble
 from ondevice.paths import user_paths
+
+DOCUMENTED = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +73,27 @@ def test_without_it_the_xdg_folders_are_used(
     assert paths.data == tmp_path / ".local" / "share" / "ondevice"
     assert paths.cache == tmp_path / "elsewhere" / "ondevice"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("column", "system"), [(1, Unix), (2, MacOS), (4, None)], ids=["Linux", "macOS", "one's own"]
+)
+def test_the_folders_are_those_of_the_documentation(
+    column: int,
+    system: type[PlatformDirsABC] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if system is None:
+        monkeypatch.setenv("ONDEVICE_HOME", str(tmp_path))
+    else:
+        monkeypatch.setattr("platformdirs.PlatformDirs", system)
+    _, _, section = DOCUMENTED.read_text(encoding="utf-8").partition("## Where things are\n")
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:4]
+    said = [row[column].split("`")[1].removeprefix("~/") for row in rows]
+    paths = user_paths()
+    assert [paths.config, paths.data, paths.cache] == [tmp_path / each for each in said]
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

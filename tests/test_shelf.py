@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from onnx_folder import write_tiny
 
 from ondevice import acquire, catalog, shelf
+from ondevice.domain.download import RemoteFile
 from ondevice.domain.generation import LoadOptions
 from ondevice.domain.memory import MachineMemory
 from ondevice.domain.model import FileSpec
 from ondevice.gguf.shapes import write_shape
 from ondevice.hub.cache import HubCache
-from ondevice.hub.records import Records
+from ondevice.hub.records import Records, of
+from ondevice.paths import user_paths
 
 MACHINE = MachineMemory(16 << 30, 11 << 30)
 COMMIT = "c" * 40
@@ -52,6 +55,25 @@ def test_what_other_tools_fetched_is_on_it_and_what_has_no_owner_spoils_nothing(
     assert found.verdict is not None
     assert found.bytes_total == found.here.stat().st_size
     assert not [row for row in rows if "gpt2" in row.spec.name]
+
+
+def test_an_onnx_folder_that_was_fetched_by_its_name_is_on_it(
+    cache: HubCache, tmp_path: Path
+) -> None:
+    folder = write_tiny(cache.root / "models--someone--tiny-onnx" / "snapshots" / COMMIT / "int4")
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    records = of(user_paths())
+    file = FileSpec("onnx", "", "someone/tiny-onnx", "int4")
+    came = [
+        RemoteFile(file.repository, f"int4/{each.name}", COMMIT, each.stat().st_size, "a" * 64)
+        for each in files
+    ]
+    records.pin(file, tuple(came))
+    rows = shelf.read(catalog.load(), cache, records, MACHINE)
+    (found,) = [row for row in rows if row.file.repository == file.repository]
+    assert (found.spec.name, found.file.quantization) == (file.repository, "int4")
+    assert (found.here, found.pin) == (folder, "pinned locally")
+    assert found.verdict is not None
 
 
 def test_a_verdict_that_is_missing_has_its_reason(cache: HubCache, tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ class Keeping:
         """All sessions, the one used last first."""
         return self._sessions.listed() if self._sessions else []
 
+    def set_aside(self) -> list[Path]:
+        """See `Sessions.set_aside`."""
+        return self._sessions.set_aside() if self._sessions else []
+
     def search(self, text: str) -> list[Found]:
         """See `Sessions.search`."""
         return self._sessions.search(text) if self._sessions else []

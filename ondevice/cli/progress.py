@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import asdict
 
 import click
 
@@ -75,8 +76,8 @@ class ProgressLine(StatusLine):
 
     def show(self, event: DownloadEvent) -> None:
         match event:
-            case DownloadProgress(done, total):
-                self.write(line(event), last=done == total)
+            case DownloadProgress():
+                self.write(line(event), last=not event.left_bytes)
             case DownloadNotice(_, message):
                 self.end()
                 click.echo(clean_line(message, 300), err=True)
@@ -89,8 +90,8 @@ class EventLines:
 
     def show(self, event: DownloadEvent) -> None:
         match event:
-            case DownloadProgress(done, total, rate):
-                self._write("progress", done_bytes=done, total_bytes=total, rate_bytes_per_s=rate)
+            case DownloadProgress():
+                self._write("progress", **asdict(event))
             case DownloadNotice(code, message):
                 self._write("notice", code=code, message=message)
             case Downloaded(path, fetched):
@@ -109,11 +110,18 @@ class EventLines:
 
 
 def line(event: DownloadProgress) -> str:
-    """`412 MB of 2.2 GB · 18 % · 4.2 MB/s · 7 min 20 s left`."""
-    parts = [f"{units.size(event.done_bytes)} of {units.size(event.total_bytes)}"]
-    if event.total_bytes:
-        parts.append(f"{100 * event.done_bytes // event.total_bytes} %")
-    if event.done_bytes < event.total_bytes:
+    """`412 MB of 2.2 GB · 18 % · 4.2 MB/s · 7 min 20 s left`.
+
+    After a restart it begins `again: 1.2 GB of 2.2 GB left`, until all that is here again.
+    """
+    total = units.size(event.total_bytes)
+    if event.again_bytes:
+        parts = [f"again: {units.size(event.left_bytes)} of {total} left"]
+    else:
+        parts = [f"{units.size(event.done_bytes)} of {total}"]
+        if event.total_bytes:
+            parts.append(f"{100 * event.done_bytes // event.total_bytes} %")
+    if event.left_bytes:
         rate = event.rate_bytes_per_s
         parts.append(f"{units.size(round(rate))}/s" if rate is not None else "rate unknown")
         if event.eta_s is not None:

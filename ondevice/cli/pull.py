@@ -116,11 +116,11 @@ def _wanted(
 ) -> tuple[ModelSpec, FileSpec]:
     asked = options["quant"], options["engine"], options["file"]
     spec = known.get(model)
-    if spec is None and names.split(model) is not None:
+    if spec is None and (parts := names.split(model)):
         entry, file = wanted.listed(known, model) or (None, None)
         if entry and file:
             return entry, file
-        found = None if any(asked) else wanted.on_disk(model)
+        found = None if any(asked) else wanted.on_disk(*parts)
         if found is None and hub is None:
             found = wanted.here_of(model, cache, own, *asked)
         named, file = found or wanted.on_hub(hub, model, *asked)

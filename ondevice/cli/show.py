@@ -37,10 +37,11 @@ def show(model: str, as_json: bool) -> None:
         verdict, why_unknown = _file_verdict(file, machine, options)
     else:
         spec = known.find(model)
-        facts, verdict = _spec_facts(spec), _spec_verdict(spec, machine, options)
-        chosen = wanted.choose(spec)
-        here = local.find_file(chosen)
-        why_unknown = None if here else acquire.why_unknown(chosen, chosen.size_bytes)
+        form = wanted.in_use(spec)
+        here = local.find_file(form)
+        facts = _spec_facts(spec) | {"form": _form(form)}
+        verdict = acquire.verdict(spec, form, here, machine, options)
+        why_unknown = None if here else acquire.why_unknown(form, form.size_bytes)
     if as_json:
         import json  # deferred: only for this
 
@@ -53,14 +54,6 @@ def show(model: str, as_json: bool) -> None:
             click.echo(f"{label:<16}{clean_line(_words(name, line), 300)}")
     for label, line in verdict_lines(verdict, why_unknown):
         click.echo(f"{label:<16}{clean_line(line, 300)}")
-
-
-def _spec_verdict(
-    spec: ModelSpec, machine: MachineMemory, options: LoadOptions
-) -> MemoryVerdict | None:
-    """Of the form that would run."""
-    file = wanted.choose(spec)
-    return acquire.verdict(spec, file, local.find_file(file), machine, options)
 
 
 def _file_verdict(
@@ -109,6 +102,11 @@ def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
         or ["no figure with a known source"],
         "note": spec.note or "-",
     }
+
+
+def _form(file: FileSpec) -> dict[str, str]:
+    """The one that the verdict is about."""
+    return {"engine": file.engine, "quantization": file.quantization, "path": file.path}
 
 
 def _file_line(file: FileSpec) -> str:

@@ -27,11 +27,13 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """So much is on the disk; it never goes backwards within one file."""
+    """So much has come; it never goes backwards within one file."""
 
     done_bytes: int
     total_bytes: int
     rate_bytes_per_s: float | None
+    again_bytes: int = 0
+    """Of those done: thrown away since, so they have to come again."""
 
     @property
     def fraction(self) -> float:
@@ -39,10 +41,13 @@ class DownloadProgress:
         return self.done_bytes / self.total_bytes if self.total_bytes else 1.0
 
     @property
+    def left_bytes(self) -> int:
+        """What has yet to come; 0 at the end."""
+        return self.total_bytes - self.done_bytes + self.again_bytes
+
+    @property
     def eta_s(self) -> float | None:
-        if not self.rate_bytes_per_s:
-            return None
-        return (self.total_bytes - self.done_bytes) / self.rate_bytes_per_s
+        return self.left_bytes / self.rate_bytes_per_s if self.rate_bytes_per_s else None
 
 
 @dataclass(frozen=True, slots=True)

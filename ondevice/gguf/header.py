@@ -111,9 +111,8 @@ def read_model(paths: Sequence[Path]) -> Header:
 
     Raises what `read_header` does, for any of them.
     """
-    first = _opened(paths[0], _read)
-    later = [_opened(path, _read_later) for path in paths[1:]]
-    return _header(first, *(tensor for part in later for tensor in part.tensors))
+    first = _opened(paths[0], part_from)
+    return header_of(first, *(_opened(path, later_part_from) for path in paths[1:]))
 
 
 def header_from(source: Readable, size: int) -> Header:
@@ -121,12 +120,12 @@ def header_from(source: Readable, size: int) -> Header:
 
     Reads front to back, in pieces of at most 256 KiB, and stops where the weights begin.
     """
-    return _header(_read(source, size))
+    return header_of(part_from(source, size))
 
 
 @dataclass(frozen=True, slots=True)
-class _Contents:
-    """All that is before the weights of one file."""
+class Part:
+    """All that is before the weights of one file, of which a model may have several."""
 
     version: int
     architecture: str
@@ -151,15 +150,17 @@ def _opened(path: Path, read: Callable[[Readable, int], _Result]) -> _Result:
         raise NotAModelFile(f"{shown(path.name)} cannot be read: {reason}", DAMAGED) from error
 
 
-def _read(source: Readable, size: int) -> _Contents:
-    return _contents(source, size, _architecture)
+def part_from(source: Readable, size: int) -> Part:
+    """The only file of a model, or its first one; read as in `header_from`."""
+    return _part(source, size, _architecture)
 
 
-def _read_later(source: Readable, size: int) -> _Contents:
-    return _contents(source, size, lambda metadata: "")
+def later_part_from(source: Readable, size: int) -> Part:
+    """Another one, which has tensors and does not say of what."""
+    return _part(source, size, lambda metadata: "")
 
 
-def _contents(source: Readable, size: int, architecture_of: Callable[[Metadata], str]) -> _Contents:
+def _part(source: Readable, size: int, architecture_of: Callable[[Metadata], str]) -> Part:
     cursor = Cursor(source, size)
     version = _read_version(cursor)
     n_tensors, n_pairs = cursor.u64(), cursor.u64()
@@ -169,7 +170,7 @@ def _contents(source: Readable, size: int, architecture_of: Callable[[Metadata],
     alignment = _alignment(metadata)
     data_offset = -(-cursor.offset // alignment) * alignment
     check_places(tensors, available_bytes=size - data_offset, alignment=alignment)
-    return _Contents(version, architecture, metadata, tensors, data_offset)
+    return Part(version, architecture, metadata, tensors, data_offset)
 
 
 def _read_version(cursor: Cursor) -> int:
@@ -221,10 +222,10 @@ def _alignment(metadata: Metadata) -> int:
     return alignment
 
 
-def _header(of: _Contents, *later: Tensor) -> Header:
-    """`later` are the tensors of other parts."""
-    architecture, metadata = of.architecture, of.metadata
-    tensors = summarize([*of.tensors, *later])
+def header_of(first: Part, *later: Part) -> Header:
+    """What the first part says, with the tensors of all."""
+    architecture, metadata = first.architecture, first.metadata
+    tensors = summarize([tensor for part in (first, *later) for tensor in part.tensors])
 
     def size(key: str) -> int | None:
         return metadata.number(f"{architecture}.{key}")
@@ -242,7 +243,7 @@ def _header(of: _Contents, *later: Tensor) -> Header:
     file_type = metadata.number("general.file_type")
     tokens = metadata.array_lengths.get("tokenizer.ggml.tokens")
     return Header(
-        version=of.version,
+        version=first.version,
         architecture=architecture,
         name=metadata.text("general.name"),
         file_type=file_type,
@@ -261,7 +262,7 @@ def _header(of: _Contents, *later: Tensor) -> Header:
         has_chat_template=_TEMPLATE in metadata.scalars or _TEMPLATE in metadata.long_strings,
         chat_template=metadata.text(_TEMPLATE),
         random_weights=metadata.scalars.get(RANDOM_WEIGHTS_KEY) is True,
-        data_offset=of.data_offset,
+        data_offset=first.data_offset,
     )
 
 

@@ -16,7 +16,7 @@ import httpx2 as httpx
 
 from ondevice.domain.download import DownloadNotice
 from ondevice.domain.text import clean_line
-from ondevice.hub.local import expand
+from ondevice.hub.local import token_file
 from ondevice.hub.patience import Told
 
 _LOGIN_HOST = "huggingface.co"
@@ -55,10 +55,8 @@ def _of_login() -> str | None:
     """What the hub's own tools keep in a file."""
     if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN") == "1":
         return None
-    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
-    path = expand(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8")
+        return token_file().read_text(encoding="utf-8")
     return None
 
 

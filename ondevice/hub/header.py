@@ -1,13 +1,14 @@
-"""The header of a GGUF file that is not here: its first bytes, asked for by Range."""
+"""The header of a GGUF model that is not here: the first bytes of its files, asked for by Range."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ondevice.domain.download import RemoteFile
 from ondevice.errors import HubUnreachable
-from ondevice.gguf.header import Header, header_from
+from ondevice.gguf.cursor import Readable
+from ondevice.gguf.header import Header, Part, header_of, later_part_from, part_from
 from ondevice.hub import answers
 from ondevice.hub.remote import Hub
 
@@ -16,14 +17,22 @@ MOST_BYTES = 32 << 20
 PATIENCE_S = 60.0
 
 
-def remote_header(hub: Hub, file: RemoteFile) -> Header:
-    """Read as it comes, and no further. Raises DownloadTrouble and ModelTrouble."""
+def remote_header(hub: Hub, file: RemoteFile, *later: RemoteFile) -> Header:
+    """What `file` says, with the tensors of the `later` parts of a split model.
+
+    Read as it comes, and no further. Raises DownloadTrouble and ModelTrouble.
+    """
+    first = _part_of(hub, file, part_from)
+    return header_of(first, *(_part_of(hub, each, later_part_from) for each in later))
+
+
+def _part_of(hub: Hub, file: RemoteFile, read_from: Callable[[Readable, int], Part]) -> Part:
     most = min(MOST_BYTES, file.size_bytes)
     deadline = time.monotonic() + PATIENCE_S  # of all attempts: somebody waits
 
-    def read() -> Header:
+    def read() -> Part:
         with hub.beginning(file, max(1, most)) as body:
-            return header_from(_Stream(body.chunks(), most, deadline), file.size_bytes)
+            return read_from(_Stream(body.chunks(), most, deadline), file.size_bytes)
 
     return hub.again(read)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from ondevice.catalog import Catalog
 from ondevice.domain.model import EngineName, FileSpec, ModelFile, ModelSpec, Use, paths_of
-from ondevice.errors import ModelNotHere, UnsupportedModel
+from ondevice.errors import ModelNotHere, NotAModelFile, UnsupportedModel
 from ondevice.hub import names, records
 from ondevice.hub.by_path import from_folder, from_path
 from ondevice.hub.cache import PART
+from ondevice.onnx.folder import read_folder
 
 
 def resolve(name: str, catalog: Catalog) -> ModelFile:
@@ -168,9 +169,32 @@ def _repository_folder(file: FileSpec) -> Path:
 def _is_whole(path: Path, file: FileSpec) -> bool:
     """Whether all of `file` is at `path`; what may not be looked at is not here."""
     size = size_of(path, file)
-    if size is None or file.size_bytes is None:
-        return size is not None
-    return size >= file.size_bytes if _is_folder(file) else size == file.size_bytes
+    if size is None:
+        return False
+    if not _is_folder(file):
+        return file.size_bytes in (None, size)
+    return size >= (file.size_bytes or 0) and _is_whole_folder(path, file)
+
+
+def _is_whole_folder(path: Path, file: FileSpec) -> bool:
+    """Whether every file that was recorded for it is there; else, where nobody knows how large it
+    is, what its config and its graph name.
+    """
+    own = records.of_user()
+    if own and (due := own.pinned(file)):
+        snapshots = _repository_folder(file) / "snapshots"
+        return all(
+            _file_size(snapshots / each.commit / each.path) == each.size_bytes for each in due
+        )
+    if file.size_bytes is not None:
+        return True
+    try:
+        read_folder(path)
+    except NotAModelFile:
+        return False
+    except UnsupportedModel:  # it is here, and opening it says what is wrong with it
+        return True
+    return True
 
 
 def size_of(path: Path, file: FileSpec) -> int | None:
@@ -206,10 +230,20 @@ def _folder_sizes(folder: Path) -> list[int | None]:
 
 def hub_cache() -> Path:
     """The cache that Hugging Face tools share; importing their library for this takes 200 ms."""
+    return _of_their_tools("hub", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+
+
+def token_file() -> Path:
+    """Where those tools keep what logging in gave."""
+    return _of_their_tools("token", "HF_TOKEN_PATH")
+
+
+def _of_their_tools(name: str, *variables: str) -> Path:
+    """Where the first of `variables` that is set says, else `name` in their home."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or f"{base}/huggingface"
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return expand(os.path.expandvars(cache or f"{home}/hub"))
+    said = next(filter(None, map(os.environ.get, variables)), f"{home}/{name}")
+    return expand(os.path.expandvars(said))
 
 
 def expand(path: str) -> Path:

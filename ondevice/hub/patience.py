@@ -37,14 +37,20 @@ class Patience:
     longest_wait_s: float = 60.0
     stall_s: float = 30.0
     stall_bytes_per_s: int = 1024
-    """Slower than this for `stall_s` is a stall."""
+    """Slower than this for `stall_s` is a stall, see `least_bytes_per_s`."""
     limit_bytes_per_s: int | None = None
     """Fetch no faster than this."""
 
     @property
+    def least_bytes_per_s(self) -> float:
+        """What is slower is a stall; to be as slow as a low limit is none."""
+        limit = self.limit_bytes_per_s
+        return min(self.stall_bytes_per_s, limit / 2) if limit else self.stall_bytes_per_s
+
+    @property
     def headway_bytes(self) -> int:
         """So much more is getting on, as a stall has it: less would be asked for without end."""
-        return round(self.stall_s * self.stall_bytes_per_s)
+        return round(self.stall_s * self.least_bytes_per_s)
 
     def is_over(self, error: DownloadTrouble, failures: int, came: int = 0) -> bool:
         """Whether so many failures in a row, `error` the last, are enough.

@@ -173,6 +173,6 @@ def _check_room(file: RemoteFile, part: Path) -> None:
     had = part.stat().st_size if part.exists() else 0
     free = shutil.disk_usage(part.parent).free
     missing = max(0, file.size_bytes - had)
-    if missing + KEPT_FREE_BYTES > free:
+    if missing and missing + KEPT_FREE_BYTES > free:
         what = f"{file.path} needs {units.size(missing)} more"
         raise _no_room(f"{what}; the disk has {units.size(free)} free", part.parent)

@@ -140,20 +140,22 @@ class _Transfer:
         if self._done > self._file.size_bytes:
             self.restart()
 
-    def _attempt(self) -> Iterator[DownloadProgress]:
+    def _attempt(self) -> Iterator[DownloadProgress | DownloadNotice]:
         self._recent.clear()
         with self._hub.open(self._file, self._done, self._etag) as body:
-            if body.start != self._done:  # it knows no ranges
+            if body.start != self._done:
                 self.restart()
+                words = f"the server knows no ranges; fetching {self._file.path} anew"
+                yield DownloadNotice("restart", words)
             self._etag = body.etag
             began, first = time.monotonic(), self._done
             for chunk in body.chunks():
                 self._write(chunk)
-                self._watch_speed()
                 if time.monotonic() - self._told >= REPORT_S:
                     self._told = time.monotonic()
                     yield self._progress()
                 self._brake(began, self._done - first)
+                self._watch_speed()  # last: a pause belongs to the bytes it is made for
         if self._done < self._file.size_bytes:
             raise HubUnreachable("the connection ended early", hint=CHECK)
 
@@ -192,7 +194,7 @@ class _Transfer:
         seconds = now - self._recent[0][0]
         if seconds < self._patience.stall_s:
             return
-        if self._done - self._recent[0][1] < seconds * self._patience.stall_bytes_per_s:
+        if self._done - self._recent[0][1] < seconds * self._patience.least_bytes_per_s:
             raise DownloadStalled(f"hardly a byte in {units.duration(seconds)}", hint=CHECK)
 
     def _brake(self, began: float, fetched: int) -> None:
@@ -201,13 +203,14 @@ class _Transfer:
             time.sleep(min(early, 1.0))
 
     def _progress(self) -> DownloadProgress:
-        """Never less than before: after a restart it waits until it is there again."""
+        """Never less than before: what a restart threw away comes again first."""
         self._reported = max(self._reported, self._done)
         rate = None
         if len(self._recent) > 1:
             (begin, had), (end, has) = self._recent[0], self._recent[-1]
             rate = (has - had) / (end - begin)
-        return DownloadProgress(self._before + self._reported, self._total, rate)
+        again = self._reported - self._done
+        return DownloadProgress(self._before + self._reported, self._total, rate, again)
 
 
 def disk_trouble(error: OSError, name: str, bytes_here: int) -> DiskTooSmall:

@@ -50,6 +50,12 @@ def choose(
     return (opened or asked)[0]
 
 
+def in_use(spec: ModelSpec) -> FileSpec:
+    """The form that runs by the model's name, as `local.find` has it, or would be fetched."""
+    opened = (file for file in spec.files if local.is_opened(file))
+    return next((file for file in opened if local.find_file(file)), None) or choose(spec)
+
+
 def listed(catalog: Catalog, name: str) -> tuple[ModelSpec, FileSpec | None] | None:
     """The entry whose repository `owner/name[/file]` names, with the file where it is in it."""
     repository, path = names.split(name) or ("", "")
@@ -97,11 +103,16 @@ def as_listed(spec: ModelSpec, entry: ModelSpec) -> ModelSpec:
     return replace(spec, terms=spec.terms or entry.terms)
 
 
-def on_disk(name: str) -> tuple[ModelSpec, FileSpec] | None:
-    """The same for what was fetched before; asks nobody. Raises ModelTrouble for a damaged file."""
-    repository, path = names.split(name) or ("", "")
+def on_disk(repository: str, path: str = "") -> tuple[ModelSpec, FileSpec] | None:
+    """The same for what was fetched before: `path`, a file or an ONNX folder, or whatever is here.
+
+    Asks nobody. Raises ModelTrouble for a damaged file.
+    """
+    # Of an ONNX folder the repository is the name: what could be any folder is taken for a path.
+    name = f"{repository}/{path}" if names.is_usable(path) else repository
     for each in [path] if path else local.fetched_from(repository):
-        file = FileSpec(local.engine_of(each), "unknown", repository, each)
+        said = names.quantization(each) or "unknown"
+        file = FileSpec(local.engine_of(each), said, repository, each)
         if found := local.find_file(file):
             header = read_header(found) if file.engine == "llama.cpp" else None
             if header is not None:
@@ -122,7 +133,7 @@ def here_of(
     found = []
     for each in forms.fetched_from(repository, cache, own):
         with contextlib.suppress(ModelTrouble):
-            found += [on_disk(f"{repository}/{each}")]
+            found += [on_disk(repository, each)]
     specs = sorted((spec for spec, _ in filter(None, found)), key=lambda spec: _rank(spec.files[0]))
     for spec in specs:
         with contextlib.suppress(UsageTrouble):
@@ -137,7 +148,7 @@ def beside(catalog: Catalog, cache: HubCache, own: Records) -> Iterator[tuple[Mo
     for repository in forms.repositories(cache):
         for path in forms.fetched_from(repository, cache, own):
             with contextlib.suppress(ModelTrouble):  # what no engine opens is no model
-                found = on_disk(f"{repository}/{path}")
+                found = on_disk(repository, path)
                 here = local.find_file(found[1]) if found else None
                 if found and here and here.resolve() not in known:
                     yield found

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ondevice.domain.generation import FinishReason, Role
 from ondevice.domain.measured import Measured
@@ -108,6 +109,10 @@ class Sessions:
         """Delete every session that is there now, see `delete`, and databases that were set aside
         as damaged."""
         self._deleting.delete(None)
+
+    def set_aside(self) -> list[Path]:
+        """Damaged databases, which may hold parts of sessions; only `delete_all` deletes them."""
+        return self._database.set_aside_files()
 
     def _set(self, session_id: int, column: str, value: str) -> Session:
         self._deleting.refuse(session_id)

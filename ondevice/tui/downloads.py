@@ -56,13 +56,23 @@ class Download:
     @property
     def words(self) -> str:
         """For one cell of a table."""
-        done = f"{self.progress.fraction:.0%}" if self.progress else ""
+        done = self._so_far
         if self.state != "running":
             return f"{self.state} {done}".strip()
         if self.progress is None or self.progress.rate_bytes_per_s is None:
             return f"{done} …".strip()
         rate = f"{units.size(round(self.progress.rate_bytes_per_s))}/s"
         return f"{done} {rate} {units.duration(self.progress.eta_s)}"
+
+    @property
+    def _so_far(self) -> str:
+        """A share, or what is left where some of it comes again: no share would be true then."""
+        if self.progress is None:
+            return ""
+        if self.progress.again_bytes:
+            again = "again: " if self.state == "running" else ""
+            return f"{again}{units.size(self.progress.left_bytes)} left"
+        return f"{self.progress.fraction:.0%}"
 
 
 class Downloads:
@@ -207,8 +217,9 @@ def _after(had: Download, event: dict[str, object]) -> Download:
         case {"event": "progress", "done_bytes": int(done), "total_bytes": int(total), **rest}:
             rate = rest.get("rate_bytes_per_s")
             known = float(rate) if isinstance(rate, int | float) else None
-            said = "" if had.passing else had.said
-            return Download(had.form, had.state, DownloadProgress(done, total, known), said)
+            again = rest.get("again_bytes")
+            progress = DownloadProgress(done, total, known, again if isinstance(again, int) else 0)
+            return Download(had.form, had.state, progress, "" if had.passing else had.said)
         case {"event": "notice", "code": code, "message": str(message)}:
             return Download(had.form, had.state, had.progress, message, code in PASSING)
         case {"event": "done"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -211,6 +212,8 @@ class SessionsRead(Message):
     text: str
     listed: list[Listed]
     found: list[Found] | None
+    set_aside: list[Path]
+    """Damaged databases, which may hold parts of what is deleted."""
     error: OnDeviceError | None = None
 
 

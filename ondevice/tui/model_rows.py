@@ -165,7 +165,8 @@ def question(plan: PullPlan) -> tuple[str, Lines, str]:
 
 def farewell(plan: PullPlan, download: Download | None) -> tuple[str, Lines, str]:
     """Asked before its files are deleted, or what has come of them."""
-    came = download.progress.done_bytes if download and download.progress else 0
+    progress = download.progress if download else None
+    came = progress.total_bytes - progress.left_bytes if progress else 0
     what = "" if plan.here else "what an unfinished download left: "
     lines = [
         ("deletes", f"{what}{units.size(max(plan.bytes_here, came))} of {plan.file.path}"),

@@ -90,8 +90,8 @@ class SessionActs:
         screen = EditScreen("Import", about, "", _refuse_no_file, prose=False)
         self._ask(screen, taken_in)
 
-    def remove(self, row: Row) -> None:
-        """Ask whether this session is to go."""
+    def remove(self, row: Row, set_aside: Sequence[Path]) -> None:
+        """Ask whether this session is to go; parts of it may be in what is `set_aside`."""
         session = row.session
         assert session is not None
 
@@ -99,7 +99,7 @@ class SessionActs:
             self._keeping.delete([session.id])
             return f"Deleted: {session.title}"
 
-        self._confirm(ConfirmScreen(*session_rows.farewell(row)), session, removed)
+        self._confirm(ConfirmScreen(*session_rows.farewell(row, set_aside)), session, removed)
 
     def remove_all(self, listed: Sequence[Listed]) -> None:
         """Ask whether all of them are to go."""

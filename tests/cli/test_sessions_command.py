@@ -71,7 +71,7 @@ class TestWithNothingKept:
         [
             (["sessions", "--json"], []),
             (["sessions", "search", "rain", "--json"], []),
-            (["sessions", "delete", "--all", "--json"], {"deleted": []}),
+            (["sessions", "delete", "--all", "--json"], {"deleted": [], "set_aside": []}),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
@@ -264,7 +264,7 @@ class TestDelete:
     def test_leaves_no_byte(self, cli: Cli, kept: Path) -> None:
         outcome = cli("sessions", "delete", "1", "1", "--yes", "--json")
         assert (outcome.code, outcome.err) == (0, "")
-        assert json.loads(outcome.out) == {"deleted": [1]}
+        assert json.loads(outcome.out) == {"deleted": [1], "set_aside": []}
         for file in kept.parent.iterdir():
             assert b"Lisbon" not in file.read_bytes()
             assert b"Perhaps" not in file.read_bytes()
@@ -281,6 +281,14 @@ class TestDelete:
         assert "is deleted as well" in everything.err
         assert not aside.exists()
         assert trees(kept) == []
+
+    def test_as_data_names_what_was_set_aside_and_stays(self, cli: Cli, kept: Path) -> None:
+        aside = kept.with_name("ondevice.db.corrupt-1")
+        aside.write_text("Lisbon")
+        one = cli("sessions", "delete", "1", "--json", "--yes")
+        assert json.loads(one.out) == {"deleted": [1], "set_aside": [str(aside)]}
+        everything = cli("sessions", "delete", "--all", "--json", "--yes")
+        assert json.loads(everything.out) == {"deleted": [2], "set_aside": []}
 
     @pytest.mark.parametrize("arguments", [[], ["1", "--all"]], ids=["neither", "both"])
     def test_needs_to_know_which(self, arguments: list[str], cli: Cli, kept: Path) -> None:

@@ -200,3 +200,14 @@ def test_a_disk_that_is_too_small_is_refused_with_the_numbers(
         assert re.search(r"needs 16 MB more; the disk has 6\d MB free", line)
         assert hub.sent == 0
         check()
+
+
+def test_a_disk_without_room_lets_a_partial_that_is_whole_become_the_model(
+    hub: FileHub, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 2 * SIZE_BYTES) as disk:  # less than is to stay free
+        store = HubCache(disk / "hub")
+        store.make_folders(hub.file)
+        shutil.copy(hub.content, store.part(hub.file))
+        ends_well(hub, store, lambda: None)
+        assert hub.sent == 0

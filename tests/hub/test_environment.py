@@ -217,13 +217,21 @@ def in_a_file_of_ones_own(folder: Path) -> dict[str, str]:
     return {"HF_TOKEN_PATH": str(folder / "mine")}
 
 
+def in_the_systems_cache(folder: Path) -> dict[str, str]:
+    (folder / "xdg" / "huggingface").mkdir(parents=True)
+    (folder / "xdg" / "huggingface" / "token").write_text(SECRET)
+    return {"HF_HOME": "", "XDG_CACHE_HOME": str(folder / "xdg")}
+
+
 def shown(hub: FileHub) -> list[str | None]:
     """What the client said it may, with every request."""
     return [headers.get("Authorization") for _, _, headers in hub.requests]
 
 
 BY_FILE = pytest.mark.parametrize(
-    "place", [in_the_tools_file, in_a_file_of_ones_own], ids=lambda f: f.__name__
+    "place",
+    [in_the_tools_file, in_a_file_of_ones_own, in_the_systems_cache],
+    ids=lambda f: f.__name__,
 )
 Place = Callable[[Path], dict[str, str]]
 

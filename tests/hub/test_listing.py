@@ -17,6 +17,7 @@ from loopback import (
     web_page,
     with_headers,
 )
+from splitting import split_gguf
 
 from ondevice import catalog
 from ondevice.domain.download import RemoteFile
@@ -29,7 +30,8 @@ from ondevice.errors import (
     NotOnHub,
     OnDeviceError,
 )
-from ondevice.gguf.header import read_header
+from ondevice.gguf.header import read_header, read_model
+from ondevice.gguf.shapes import write_shape
 from ondevice.hub import listing
 from ondevice.hub.header import remote_header
 from ondevice.hub.licences import terms_of
@@ -339,6 +341,18 @@ def test_the_header_of_a_file_elsewhere_is_read_and_not_much_more(
     asked = [headers["Range"] for _, path, headers in loopback.requests if "/bytes/" in path]
     assert asked == [f"bytes=0-{(32 << 20) - 1}"]
     assert loopback.sent <= 32 << 20
+
+
+def test_the_header_of_a_split_model_elsewhere_has_the_tensors_of_all_its_parts(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    write_shape("tiny-llama", "Q4_0", tmp_path / "whole.gguf")
+    parts = split_gguf(tmp_path / "whole.gguf", tmp_path, count=3)
+    offered = [loopback.offer(part.read_bytes(), part.name) for part in parts]
+    with Hub(loopback.address) as hub:
+        found = remote_header(hub, *offered)
+    assert found == read_model(parts)
+    assert found.tensors == read_header(tmp_path / "whole.gguf").tensors
 
 
 BEGINNINGS: dict[str, tuple[Fault, type[OnDeviceError]]] = {

@@ -167,20 +167,23 @@ print(local.find_file(FileSpec("llama.cpp", "Q4_0", "owner/name-GGUF", "model.gg
         {"XDG_CACHE_HOME": "/x/xdg"},
         {"XDG_CACHE_HOME": "/x/xdg", "HF_HOME": "/y"},
         {"HF_HOME": "$HOME/in/variable"},
+        {"HF_TOKEN_PATH": "$HOME/my token"},
+        {"HF_TOKEN_PATH": "~/my token", "HF_HOME": "/y"},
     ],
     ids=lambda variables: "+".join(variables) or "none",
 )
-def test_the_cache_is_where_the_hubs_own_library_has_it(
+def test_cache_and_login_are_where_the_hubs_own_library_has_them(
     variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HOME")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    code = "from huggingface_hub.constants import HF_HUB_CACHE, HF_TOKEN_PATH\n"
+    code += "print(HF_HUB_CACHE, HF_TOKEN_PATH, sep='\\n')"
     theirs = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    assert local.hub_cache() == Path(theirs)
+    ).stdout.splitlines()
+    assert [local.hub_cache(), local.token_file()] == list(map(Path, theirs))
 
 
 class TestAPackage:
@@ -441,7 +444,8 @@ class TestAFolder:
         folder = write_tiny(lies)
         own = records.of_user()
         assert own is not None
-        came = RemoteFile(repository, "cpu-int4/model.onnx", REVISION, 7, "0" * 64)
+        size = (folder / "model.onnx").stat().st_size
+        came = RemoteFile(repository, "cpu-int4/model.onnx", REVISION, size, "0" * 64)
         own.pin(FileSpec("onnx", "", repository, "cpu-int4"), (came,))
         found = local.resolve(repository, catalog.load())
         assert (found.path, found.engine, found.name) == (folder, "onnx", "name-onnx")
@@ -462,6 +466,38 @@ class TestAFolder:
             put(cache, replace(FILE, path=name))
         path = put(cache, replace(FILE, path="a-form-of-its-own.gguf")).parent
         assert local.size_of(path, whole) == 14
+
+    @pytest.mark.parametrize("lacks", ["model.onnx", "model.onnx.data", "tokenizer.json"])
+    def test_of_unknown_size_is_here_with_all_that_its_config_and_its_graph_name(
+        self, lacks: str, cache: Path
+    ) -> None:
+        unknown = replace(self.FOLDER, size_bytes=None)
+        folder = write_tiny(cache / "models--owner--name-GGUF" / "snapshots" / REVISION / "cpu")
+        assert local.find_file(unknown) == folder
+        (folder / lacks).unlink()
+        assert local.find_file(unknown) is None
+
+    def test_that_is_not_supported_is_here_all_the_same(self, cache: Path) -> None:
+        folder = write_tiny(cache / "models--owner--name-GGUF" / "snapshots" / REVISION / "cpu")
+        (folder / "tokenizer_config.json").write_text('{"tiktoken_file": "x"}')
+        assert local.find_file(replace(self.FOLDER, size_bytes=None)) == folder
+
+    @pytest.mark.parametrize("size_bytes", [None, 14])
+    def test_that_was_recorded_is_here_with_every_file_of_it(
+        self, size_bytes: int | None, cache: Path
+    ) -> None:
+        recorded = replace(self.FOLDER, revision=None, size_bytes=size_bytes)
+        own = records.of_user()
+        assert own is not None
+        names = [f"cpu/{name}" for name in ("model.onnx", "tokenizer.json", "genai_config.json")]
+        own.pin(
+            recorded,
+            tuple(RemoteFile(FILE.repository, name, REVISION, 7, "0" * 64) for name in names),
+        )
+        lie = [put(cache, replace(FILE, path=name)) for name in names]
+        assert local.find_file(recorded) == lie[0].parent
+        lie[1].unlink()
+        assert local.find_file(recorded) is None
 
     @pytest.mark.parametrize("name", ["model.onnx", "genai_config.json"])
     @pytest.mark.parametrize("target", ["gone", "x" * 300], ids=["gone", "no name of a file"])

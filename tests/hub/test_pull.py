@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,29 @@ class TestAFile:
         bytes_done = [each.done_bytes for each in found if isinstance(each, DownloadProgress)]
         assert bytes_done == sorted(bytes_done)
         assert bytes_done[-1] == len(CONTENT)
+
+    @pytest.mark.parametrize(
+        ("faults", "notices"),
+        [([flip(9)], ["restart"]), ([cut_after(250_000), no_ranges], ["retry", "restart"])],
+        ids=["damaged", "no ranges"],
+    )
+    def test_progress_tells_what_is_left_also_after_a_restart(
+        self, faults: list[Fault], notices: list[str], loopback: Loopback, store: HubCache
+    ) -> None:
+        file = loopback.offer(CONTENT)
+        loopback.faults.extend(faults)
+        patience = replace(QUICK, limit_bytes_per_s=500_000)  # so that there is some to tell
+        told: list[str] = []
+        left: list[int] = []
+        with Hub(loopback.address, read_s=2.0) as hub:
+            for event in pull(hub, [file], store, patience):
+                if isinstance(event, DownloadNotice):
+                    told.append(event.code)
+                elif isinstance(event, DownloadProgress):
+                    left.append(event.left_bytes)
+                    assert left[-1] == len(CONTENT) - store.part(file).stat().st_size
+        assert told == notices
+        assert left[-1] == 0
 
     def test_counts_what_came_also_of_what_was_thrown_away(
         self, loopback: Loopback, store: HubCache
@@ -421,6 +445,13 @@ def test_a_trickle_is_given_up(
         events(loopback, file, store, patience)
     assert 0 < store.part(file).stat().st_size < min(1000, len(content))
     assert done(events(loopback, file, store)).path.read_bytes() == content
+
+
+def test_a_limit_lower_than_a_stall_is_no_stall(loopback: Loopback, store: HubCache) -> None:
+    file = loopback.offer(CONTENT[:600])
+    loopback.faults.append(trickle(0.001))
+    patience = Patience(attempts=1, stall_s=1.0, limit_bytes_per_s=400)
+    assert done(events(loopback, file, store, patience)).path.read_bytes() == CONTENT[:600]
 
 
 def test_a_disk_without_room_is_refused_with_the_numbers(

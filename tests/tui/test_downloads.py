@@ -99,6 +99,18 @@ def test_downloads_run_one_after_the_other(desk: Desk) -> None:
     assert desk.state(SECOND) == "done"
 
 
+def test_a_download_that_begins_anew_says_what_is_left(desk: Desk) -> None:
+    desk.says[FIRST] = [progress(100, 8.0) | {"again_bytes": 40}]
+    desk.holds.add(FIRST)
+    desk.queue.add(FIRST)
+    desk.until(lambda: (row := desk.queue.get(FIRST)) and row.progress)
+    assert (row := desk.queue.get(FIRST))
+    assert row.words == "again: 40 B left 8 B/s 5.0 s"
+    desk.queue.pause(FIRST)
+    assert (row := desk.queue.get(FIRST))
+    assert row.words == "paused 40 B left"
+
+
 def test_a_paused_download_goes_on_where_it_was(desk: Desk) -> None:
     desk.says[FIRST] = [progress(40)]
     desk.holds.add(FIRST)

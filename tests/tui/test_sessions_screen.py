@@ -301,6 +301,25 @@ class TestDeleting:
             await person.until(lambda: titles(person) == ["● New session"])
         assert stage.sessions.recent() == []
 
+    async def test_of_one_says_what_a_damaged_database_may_keep_of_it(
+        self, make_stage: MakeStage
+    ) -> None:
+        stage = make_stage(pieces=["yes"])
+        keep(stage, "Lisbon", "Rain?", "Perhaps.")
+        aside = stage.folder / "data" / "ondevice.db.corrupt-1"
+        aside.write_text("Lisbon")
+        async with stage.app.run_test() as pilot:
+            person = await Person(stage, pilot).ready()
+            await look(person)
+            await person.press("down", "delete")
+            await person.until(lambda: isinstance(person.screen, ConfirmScreen))
+            asked = said(person, "#lines")
+            assert "a damaged database, which may hold parts of it: " in asked
+            assert str(aside) in asked.replace(" ", "")
+            await back_on(person, "y")
+            await person.until(lambda: titles(person) == ["● New session"])
+        assert aside.exists()
+
     async def test_the_open_one_leaves_an_empty_chat_and_its_accounts(
         self, make_stage: MakeStage
     ) -> None:

@@ -37,8 +37,10 @@ def delete(sessions: tuple[int, ...], everything: bool, yes: bool, as_json: bool
         if database is None and sessions:
             raise UnknownSession(f"there is no session {sessions[0]}", hint=NOTHING_KEPT)
         gone = _delete(database, sessions, yes, as_json) if database else []
+        aside = database.set_aside_files() if database else []
     if as_json:
-        print_json({"deleted": [each.id for each in gone]})
+        stay = [str(file) for file in aside]  # damaged databases, which may hold parts of them
+        print_json({"deleted": [each.id for each in gone], "set_aside": stay})
     elif gone:
         click.echo(f"Deleted: {count(len(gone))}.", err=True)
     else:

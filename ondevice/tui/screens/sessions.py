@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -89,6 +90,7 @@ class SessionsScreen(Screen[Wanted | None]):
         self._listed: list[Listed] = []
         self._found: list[Found] | None = None
         """None while nothing is looked for."""
+        self._set_aside: list[Path] = []
         self._rows: dict[str, Row] = {}
         self._read = False
 
@@ -126,9 +128,10 @@ class SessionsScreen(Screen[Wanted | None]):
         try:
             listed = self._keeping.listed()
             found = self._keeping.search(text) if text.strip() else None
-            self.post_message(messages.SessionsRead(text, listed, found))
+            aside = self._keeping.set_aside()
+            self.post_message(messages.SessionsRead(text, listed, found, aside))
         except OnDeviceError as error:
-            self.post_message(messages.SessionsRead(text, [], None, error))
+            self.post_message(messages.SessionsRead(text, [], None, [], error))
 
     @on(messages.SessionsRead)
     def _show_read(self, event: messages.SessionsRead) -> None:
@@ -138,6 +141,7 @@ class SessionsScreen(Screen[Wanted | None]):
                 self.query_one("#none", Static).update(Content("What is kept cannot be read."))
         elif event.text == self.query_one(Input).value:  # else more was typed meanwhile
             self._listed, self._found, self._read = event.listed, event.found, True
+            self._set_aside = event.set_aside
             self._fill()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
@@ -271,7 +275,7 @@ class SessionsScreen(Screen[Wanted | None]):
         """Delete the session, after a question."""
         row = self._chosen()
         if self._stored() and row is not None:
-            self._acts.remove(row)
+            self._acts.remove(row, self._set_aside)
 
     def action_remove_all(self) -> None:
         """Delete all of them, after a question."""
