@@ -80,10 +80,7 @@ class EditScreen(ModalScreen[str | None]):
             yield Static("", id="complaint")
 
     def on_mount(self) -> None:
-        for field in self.query(Input):
-            field.cursor_blink = False
         for lines in self.query(Lines):
-            lines.cursor_blink = False
             lines.move_cursor(lines.document.end)
 
     @property

@@ -106,8 +106,7 @@ class SessionsScreen(Screen[Wanted | None]):
 
     def on_mount(self) -> None:
         self.query_one(TopBar).show(self._chat.query_one(TopBar).running)
-        field = self.query_one(Input)
-        field.display, field.cursor_blink = False, False
+        self.query_one(Input).display = False
         more = " · ".join(
             f"{key_of(self, f'sessions.{name}')} {what}" for name, what in MORE_KEYS.items()
         )

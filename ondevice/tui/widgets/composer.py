@@ -68,7 +68,6 @@ class Composer(TextField):
             highlight_cursor_line=False,
             compact=True,
         )
-        self.cursor_blink = False  # an idle app that paints twice a second drains a battery
         self._keys: dict[str, Callable[[], None]] = {}
         self.use_keys({})
         self.outgoing: list[Composer.Sent] = []
