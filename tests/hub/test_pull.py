@@ -448,10 +448,10 @@ def test_a_trickle_is_given_up(
 
 
 def test_a_limit_lower_than_a_stall_is_no_stall(loopback: Loopback, store: HubCache) -> None:
-    file = loopback.offer(CONTENT[:600])
-    loopback.faults.append(trickle(0.001))
-    patience = Patience(attempts=1, stall_s=1.0, limit_bytes_per_s=400)
-    assert done(events(loopback, file, store, patience)).path.read_bytes() == CONTENT[:600]
+    file = loopback.offer(CONTENT[:400])
+    loopback.faults.append(trickle(0.003))  # so that bytes come until the stall would be seen
+    patience = Patience(attempts=1, stall_s=0.8, limit_bytes_per_s=200)
+    assert done(events(loopback, file, store, patience)).path.read_bytes() == CONTENT[:400]
 
 
 def test_a_disk_without_room_is_refused_with_the_numbers(
