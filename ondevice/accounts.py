@@ -72,6 +72,6 @@ def notes(entries: Iterable[Entry], everything: Totals) -> Iterator[str]:
         some = everything.electricity_unknown < everything.entries
         unknown = f"Turns whose power cost is unknown, not in POWER: {count}."
         yield (
-            f"{unknown if some else 'What power cost is unknown.'} "
+            f"{unknown if some else 'The cost of their power is unknown.'} "
             "The settings watts and tariff_usd_per_kwh make it known for later turns."
         )

@@ -197,7 +197,8 @@ def _not_gguf(magic: bytes) -> NotAModelFile | UnsupportedModel:
         if magic.lower().startswith(start.lower()):
             return NotAModelFile(f"the file {what}, not a model", "Download the model again.")
     return NotAModelFile(
-        "the file is not GGUF: it does not begin with those letters", "Only GGUF files run by path."
+        "the file is not GGUF: it does not begin with those letters",
+        "GGUF files run by path, and folders for ONNX Runtime GenAI.",
     )
 
 

@@ -106,7 +106,7 @@ def test_of_a_column_that_is_not_there_nothing_is_said(cli: Cli, path: Path) -> 
     account(path, ("small", PRICE, None))
     said = cli("costs").err
     assert "POWER" not in said
-    assert "What power cost is unknown. The settings watts and tariff_usd_per_kwh" in said
+    assert "The cost of their power is unknown. The settings watts and tariff_usd_per_kwh" in said
 
 
 def test_turns_that_are_no_answers_are_told(cli: Cli, path: Path) -> None:

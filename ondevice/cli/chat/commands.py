@@ -103,7 +103,7 @@ COMMANDS = {
     ),
     "import": Command("FILE", "take in a conversation from a .json FILE", sessions.take_in),
     "copy": Command("", "copy the last answer; in a pipe, print it", messages.copy),
-    "stop": Command("", "Ctrl-C: stop the answer, and keep its half", _stop),
+    "stop": Command("", "stop the answer and keep its half, as Ctrl-C does", _stop),
     "quit": Command("", "leave; everything is stored", _quit),
 }  # fmt: skip
 

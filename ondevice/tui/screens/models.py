@@ -44,13 +44,13 @@ class ModelsScreen(Screen[ModelFile | None]):
         Binding("escape,f2", "back", "Back", id="models.back", tooltip="Back to the chat."),
         Binding("enter", "take", "Use or get", id="models.take",
                 tooltip="Chat with the model if it is here; otherwise download it."),
+        Binding("slash", "filter", "Filter", id="models.filter",
+                tooltip="Show only models that match what you type.", key_display="/"),
         Binding("space", "pause", "Pause", id="models.pause",
                 tooltip="Pause the download, or go on with it."),
         Binding("delete", "remove", "Delete", id="models.remove",
                 tooltip="Delete the model's files, after a question."),
         Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by something else."),
-        Binding("slash", "filter", "Filter", id="models.filter",
-                tooltip="Show only models that match what you type.", key_display="/"),
     ]  # fmt: skip
 
     def __init__(self, doors: Doors, downloads: Downloads, running: str) -> None:

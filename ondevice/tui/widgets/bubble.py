@@ -158,7 +158,9 @@ class Answer(Bubble):
         """How far the prompt is read."""
         if progress.done_tokens < progress.total_tokens:
             left = f", {units.duration(progress.eta_s)} left" if progress.eta_s else ""
-            read = f"{units.count(progress.done_tokens)} of {units.count(progress.total_tokens)}"
+            read = units.count(progress.total_tokens)
+            if progress.done_tokens:  # a short prompt is read at once, so 0 of it would stand still
+                read = f"{units.count(progress.done_tokens)} of {read}"
             self.say(f"reading the prompt: {read} tokens{left}")
 
     def end(self, measured: Measured | None, note: str = "") -> None:

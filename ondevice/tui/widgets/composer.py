@@ -89,7 +89,7 @@ class Composer(TextField):
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""
         if self.text.strip():
-            self.send(self.Sent(self.text))
+            self.send(self.Sent(self.text.strip("\n")))
             self.text = ""
             self._recalled = None
 
