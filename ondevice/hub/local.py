@@ -186,14 +186,13 @@ def _is_whole_folder(path: Path, file: FileSpec) -> bool:
         return all(
             _file_size(snapshots / each.commit / each.path) == each.size_bytes for each in due
         )
-    if file.size_bytes is not None:
-        return True
-    try:
-        read_folder(path)
-    except NotAModelFile:
-        return False
-    except UnsupportedModel:  # it is here, and opening it says what is wrong with it
-        return True
+    if file.size_bytes is None:
+        try:
+            read_folder(path)
+        except NotAModelFile:
+            return False
+        except UnsupportedModel:  # it is here, and opening it says what is wrong with it
+            pass
     return True
 
 

@@ -5,7 +5,6 @@ While it has the focus a cursor stands on one of them, see `reading`.
 
 from __future__ import annotations
 
-import gc
 from typing import ClassVar
 
 from textual import events
@@ -79,8 +78,6 @@ class Conversation(Tail):
         await self._show_earlier()
         self.keep_end()
         self._greet()
-        # What was removed goes now: left to gather, a day of it cuts up the app's memory.
-        self.call_after_refresh(gc.collect)
 
     async def add(self, *bubbles: Bubble) -> None:
         """Append bubbles and go to the end."""
