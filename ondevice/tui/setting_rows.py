@@ -9,7 +9,7 @@ from textual.content import Content
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
-from ondevice.settings import SETTINGS, Reading, Setting
+from ondevice.settings import SETTINGS, Reading, Setting, Settings
 from ondevice.settings.definition import NEXT_LOAD
 from ondevice.settings.kinds import Choice as OneOf
 from ondevice.settings.kinds import Entries, Flag, Text
@@ -70,13 +70,18 @@ def rows(reading: Reading) -> Iterator[tuple[str, list[Row]]]:
 
 def faults(reading: Reading) -> list[str]:
     """What in the file does not hold, and why."""
-    settings = reading.settings
     found = [f"{trouble.message}. {trouble.hint}" for trouble in reading.troubles]
+    return [*found, *unknown_to_the_app(reading.settings)]
+
+
+def unknown_to_the_app(settings: Settings) -> list[str]:
+    """What is right for the file, and yet no theme or no key of the app; and why."""
+    found = keymap.faults(settings.keymap)
     try:
         theme.refuse(settings.theme)
     except SettingsInvalid as error:
-        found.append(f"{error.message}. {error.hint}")
-    return [*found, *keymap.accept(settings.keymap)[1].values()]
+        return [f"{error.message}. {error.hint}", *found]
+    return found
 
 
 def _rows_of(setting: Setting, reading: Reading) -> Iterator[Row]:

@@ -334,6 +334,8 @@ async def test_what_is_wrong_in_the_file_is_said_and_the_rest_holds(make_stage: 
     async with stage.app.run_test(size=(120, 40)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.until(lambda: len(person.notices()) == 3)
+        places = [notice for notice in person.notices() if "settings.toml, [keymap]: " in notice]
+        assert len(places) == 2
         assert stage.app.theme == theme.THEME.name
         assert person.screen.active_bindings["f3"].binding.id == "app.baseline"
         assert stage.app.chat_screen.settings.max_tokens == 9
