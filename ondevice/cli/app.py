@@ -186,4 +186,5 @@ def run_app(app: OnDeviceApp, chat: Chat, database: Database | None) -> int:
 
 
 def _in_settings(trouble: Trouble) -> str:
-    return f"Settings: {trouble.message}. {trouble.hint} Until then the default holds."
+    """The hint last: it ends with a command, which a sentence behind it would run into."""
+    return f"Settings: {trouble.message}. The default holds. {trouble.hint}"

@@ -22,7 +22,8 @@ from ondevice.hardware import probe, system
 from ondevice.hub import local, records, wanted
 from ondevice.hub.cache import HubCache
 from ondevice.paths import user_paths
-from ondevice.settings import SettingsFile
+from ondevice.settings import Reading, SettingsFile
+from ondevice.settings.file import MEND
 
 NOT_BUILT = "not built for Macs with Intel"
 BACKENDS = ("cuda", "vulkan", "metal", "hip")
@@ -210,9 +211,24 @@ def _settings() -> list[Finding]:
         Finding("settings", clean_line(trouble.message, 300), ok=False, mend=trouble.hint)
         for trouble in reading.troubles
     ]
+    bad += [
+        Finding("settings", clean_line(said, 300), ok=False, mend=MEND)
+        for said in _unknown_to_the_app(reading)
+    ]
     return bad or [
         Finding("settings", f"{len(reading.given)} set" if reading.given else "defaults")
     ]
+
+
+def _unknown_to_the_app(reading: Reading) -> list[str]:
+    """Themes and keys that there are not."""
+    if reading.given.isdisjoint(("theme", "keymap")):
+        return []
+    try:
+        from ondevice.tui import setting_rows  # deferred: 370 ms, and few files have these
+    except ImportError:  # what is not installed has a line of its own
+        return []
+    return setting_rows.unknown_to_the_app(reading.settings)
 
 
 def _folders() -> list[Finding]:

@@ -76,7 +76,7 @@ class SettingsFile:
             said = trouble.message if not trouble.concerns else f"{self.label}: {trouble.message}"
             if any(trouble.touches(name) for name in uses):
                 raise SettingsInvalid(said, trouble.hint)
-            others.append(f"{said} {trouble.hint}")
+            others.append(f"{said}. {trouble.hint}")
         return reading.settings, others
 
     def set(self, name: str, value: object) -> Reading:

@@ -131,12 +131,35 @@ def _with_value(text: str, table: str, key: str, value: object) -> Iterator[str]
             yield "\n".join(plain)
     import tomlkit  # deferred, as above
 
+    place, end = _place(parse(text), table, key)
+    if end not in place:
+        yield from _with_line(text, table, tomlkit.dumps({key: _item(value)}).rstrip("\n"))
     document = tomlkit.parse(text if not text or text.endswith("\n") else text + "\n")
     if table:
         document.setdefault(table, tomlkit.table())
     place, end = _place(document, table, key)
     place[end] = _item(value)
     yield tomlkit.dumps(document)
+
+
+def _with_line(text: str, table: str, line: str) -> Iterator[str]:
+    """`line` as the last of `table`, above the comment of the next one."""
+    lines = text.split("\n")
+    found = enumerate(map(_HEADER.fullmatch, lines))
+    headers = {at: header[1].strip("\"' ") for at, header in found if header}
+    starts = [at + 1 for at, name in headers.items() if name == table] if table else [0]
+    for start in starts:
+        stop = next((at for at in headers if at >= start), len(lines))
+        at = stop
+        while at > start and lines[at - 1].lstrip().startswith("#"):
+            at -= 1
+        if at == start or lines[at - 1].strip() or stop == len(lines):
+            at = stop  # no empty line sets these comments apart: they are this table's
+        while at > start and not lines[at - 1].strip():
+            at -= 1
+        end = "\r" if at and lines[at - 1].endswith("\r") else ""
+        gap = [end] if not table and at in headers else []
+        yield "\n".join([*lines[:at], line + end, *gap, *lines[at:]])
 
 
 def _without(text: str, table: str, key: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ from textual.widgets import DataTable, Input, OptionList, TextArea
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
+from ondevice.settings import SETTINGS
 from ondevice.tui.keyboard import character, sent_by_all, spelled, unknown
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -33,6 +34,7 @@ from ondevice.tui.widgets.meter import MeterPanel
 if TYPE_CHECKING:
     from ondevice.tui.app import OnDeviceApp
 
+IN_FILE = "settings.toml, [keymap]"
 EVERYWHERE, CHAT = "app", "chat"
 FOCUSED: dict[str, type[Widget]] = {
     EVERYWHERE: TextArea,
@@ -114,6 +116,11 @@ def accept(wanted: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     return good, refused
 
 
+def faults(wanted: Mapping[str, str]) -> list[str]:
+    """Why some of the file's keys do not hold, with the place in it."""
+    return [f"{IN_FILE}: {reason}" for reason in accept(wanted)[1].values()]
+
+
 def refuse(id: str, keys: str, others: Mapping[str, str]) -> None:
     """Raise SettingsInvalid where `keys` cannot be the keys of `id` beside `others`."""
     rest = {other: chosen for other, chosen in others.items() if other != id}
@@ -142,7 +149,7 @@ def _alone(id: str, keys: str) -> str:
     action = actions().get(id)
     if action is None:
         near = get_close_matches(id, actions(), n=1)
-        advice = f"; did you mean {near[0]}?" if near else ""
+        advice = f"; did you mean {near[0]}?" if near else _strayed(id)
         return f"nothing is called {clean_line(id, 60)}{advice}"
     for key in keys.split(","):
         if key in action.keys.split(","):
@@ -152,6 +159,15 @@ def _alone(id: str, keys: str) -> str:
             return f"{id}: {reason}"
     if not any(map(sent_by_all, keys.split(","))):
         return f"{id}: few terminals send {keys}; add a key that all send, as in {keys},f12"
+    return ""
+
+
+def _strayed(id: str) -> str:
+    """Where a line belongs that fell into this table, as one at the end of the file does."""
+    for setting in SETTINGS:
+        if id in (setting.key, setting.name):
+            place = f"in [{setting.table}]" if setting.table else "above the first [table]"
+            return f"; the setting {setting.name} stands {place}"
     return ""
 
 
@@ -199,7 +215,7 @@ def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
 
     Returns why some cannot.
     """
-    app.keys, refused = accept(wanted) if wanted else ({}, {})
+    app.keys = accept(wanted)[0] if wanted else {}
     app.set_keymap(app.keys)
     chat = app.chat_screen
     chat.query_one(Composer).use_keys(app.keys)
@@ -210,4 +226,4 @@ def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
     chat.query_one(Conversation).name_keys(named)
     explains = Content(f"{named['help']} explains")  # a string would be read as markup
     chat.query_one(MeterPanel).border_subtitle = explains
-    return list(refused.values())
+    return faults(wanted)

@@ -9,10 +9,10 @@ from textual.content import Content
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
-from ondevice.settings import SETTINGS, Reading, Setting
+from ondevice.settings import SETTINGS, Reading, Setting, Settings
 from ondevice.settings.definition import NEXT_LOAD
 from ondevice.settings.kinds import Choice as OneOf
-from ondevice.settings.kinds import Entries, Flag, Text
+from ondevice.settings.kinds import Entries, Flag, Text, Whole
 from ondevice.tui import keymap, theme
 from ondevice.tui.screens.pick import Choice
 from ondevice.tui.widgets.keys import written
@@ -21,6 +21,14 @@ NAME = 26
 """Columns of the names, with the gap."""
 GIVEN, USUAL = "●", " "
 KEYS = "keymap"
+LISTED = "one of the list that opens"
+WORDS = {
+    KEYS: "a key such as f12 or ctrl+t, or several with commas",
+    "model": "a name of the catalogue, owner/name of a repository, or a path",
+    "theme": LISTED,
+    "baseline": LISTED,
+}
+"""What texts may be that are not any."""
 
 
 class Row(NamedTuple):
@@ -54,10 +62,14 @@ class Row(NamedTuple):
     @property
     def words(self) -> str:
         """What it may be."""
-        if self.setting.name == KEYS:
-            return "a key such as f12 or ctrl+t, or several with commas"
+        if self.setting.name in WORDS:
+            return WORDS[self.setting.name]
         kind = self.setting.kind
-        return "any text" if isinstance(kind, Entries | Text) else kind.words
+        if isinstance(kind, Entries | Text):
+            return "any text"
+        if isinstance(kind, Whole) and self.setting.empty:
+            return f"{kind.words}; 0 means: {self.setting.empty}"
+        return kind.words
 
 
 def rows(reading: Reading) -> Iterator[tuple[str, list[Row]]]:
@@ -70,13 +82,18 @@ def rows(reading: Reading) -> Iterator[tuple[str, list[Row]]]:
 
 def faults(reading: Reading) -> list[str]:
     """What in the file does not hold, and why."""
-    settings = reading.settings
     found = [f"{trouble.message}. {trouble.hint}" for trouble in reading.troubles]
+    return [*found, *unknown_to_the_app(reading.settings)]
+
+
+def unknown_to_the_app(settings: Settings) -> list[str]:
+    """What is right for the file, and yet no theme or no key of the app; and why."""
+    found = keymap.faults(settings.keymap)
     try:
         theme.refuse(settings.theme)
     except SettingsInvalid as error:
-        found.append(f"{error.message}. {error.hint}")
-    return [*found, *keymap.accept(settings.keymap)[1].values()]
+        return [f"{error.message}. {error.hint}", *found]
+    return found
 
 
 def _rows_of(setting: Setting, reading: Reading) -> Iterator[Row]:

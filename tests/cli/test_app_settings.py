@@ -15,7 +15,7 @@ from command import PATIENCE_S
     ("content", "said"),
     [
         ("thread = 2\n", "Did you mean"),
-        ("threads = 'two'\n", "must be a whole"),
+        ("threads = 'two'\n", "default holds. Mend"),
         ("[sampling]\ntemperature = 99\n", "must be a number"),
         ("threads = [", "is not TOML"),
         ("theme = 'nrod'\n", "Did you mean"),

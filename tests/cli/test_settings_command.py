@@ -261,6 +261,33 @@ def test_doctor_finds_a_fault_in_the_settings(cli: Cli, path: Path) -> None:
     assert "Did you mean threads?" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("theme = 'nrod'\n", "no theme is called nrod. Did you mean nord?"),
+        (
+            "[keymap]\n'app.help' = 'f12'\nmax_tokens = 'x'\n",
+            "settings.toml, [keymap]: nothing is called max_tokens; "
+            "the setting max_tokens stands above the first [table]",
+        ),
+        (
+            "[keymap]\n'top_k' = '5'\n",
+            "nothing is called top_k; the setting sampling.top_k stands in [sampling]",
+        ),
+    ],
+    ids=["theme", "strayed", "strayed-of-a-table"],
+)
+def test_doctor_finds_what_only_the_app_knows_to_be_wrong(
+    content: str, said: str, cli: Cli, path: Path
+) -> None:
+    path.write_text(content)
+    outcome = cli("doctor")
+    assert outcome.code == 1
+    (fault,) = [line for line in outcome.out.splitlines() if line.startswith("!!  settings ")]
+    assert said in fault
+    assert "Mend that line, or remove it: ondevice settings edit" in outcome.out
+
+
 def test_completion_offers_the_names_of_settings(cli: Cli) -> None:
     words = "ondevice settings get sampling.t"
     asked = {

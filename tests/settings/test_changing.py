@@ -126,6 +126,38 @@ def test_however_a_table_is_written_its_values_change(content: str, file: Settin
     assert file.unset("sampling.top_k").settings == Settings(top_p=0.5)
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_a_new_preset_goes_above_the_comment_of_the_next_table(
+    newline: str, file: SettingsFile
+) -> None:
+    def lines() -> list[str]:
+        return file.path.read_bytes().decode().split(newline)
+
+    file.path.parent.mkdir()
+    file.path.write_bytes(template().replace("\n", newline).encode())
+    file.set("presets.tutor", "You teach.")
+    file.set("presets.short", "Be brief.")
+    own = lines()[lines().index("[presets]") : lines().index("[keymap]")]
+    assert own[2:5] == ['tutor = "You teach."', 'short = "Be brief."', ""]
+    assert own[5].startswith("# Other keys")
+    file.unset("presets.short")
+    file.unset("presets.tutor")
+    assert newline.join(lines()) == template().replace("\n", newline)
+
+
+def test_a_new_line_goes_above_the_comment_of_the_next_table_wherever(file: SettingsFile) -> None:
+    own = (
+        "threads = 3\n\n# careful\n[sampling]\n# low\ntop_k = 5\n\n\n"
+        "# mine\n# and yours\n[presets]\n"
+    )
+    write(file, own)
+    file.set("context", 512)
+    file.set("sampling.top_p", 0.5)
+    assert text(file) == own.replace("= 3\n", "= 3\ncontext = 512\n").replace(
+        "= 5\n", "= 5\ntop_p = 0.5\n"
+    )
+
+
 def test_a_key_without_quotes_changes_where_it_stands(file: SettingsFile) -> None:
     write(file, '[keymap]\napp.help = "f6"\n').set("keymap.app.help", "f12")
     assert file.read().settings.keymap == {"app.help": "f12"}

@@ -98,6 +98,14 @@ async def test_each_setting_is_explained_with_its_range_and_when_it_holds(
             person, "#facts"
         )
         assert "from the next load; F5 loads the model again" in said(person, "#facts")
+        for name, words in [
+            ("model", "a name of the catalogue, owner/name of a repository, or a path"),
+            ("threads", "a whole number from 0 to 512; 0 means: follow the load"),
+            ("theme", "one of the list that opens"),
+            ("system", "any text"),
+        ]:
+            await look(person, name)
+            assert f"may be {words}" in said(person, "#facts")
 
 
 async def test_a_value_out_of_range_stays_in_its_field_with_what_is_wrong(
@@ -334,6 +342,8 @@ async def test_what_is_wrong_in_the_file_is_said_and_the_rest_holds(make_stage: 
     async with stage.app.run_test(size=(120, 40)) as pilot:
         person = await Person(stage, pilot).ready()
         await person.until(lambda: len(person.notices()) == 3)
+        places = [notice for notice in person.notices() if "settings.toml, [keymap]: " in notice]
+        assert len(places) == 2
         assert stage.app.theme == theme.THEME.name
         assert person.screen.active_bindings["f3"].binding.id == "app.baseline"
         assert stage.app.chat_screen.settings.max_tokens == 9
