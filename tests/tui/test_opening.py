@@ -9,8 +9,10 @@ from contextlib import closing
 
 import pytest
 from kept_sessions import PausingChat, held, keep, look
+from rich.cells import cached_cell_len
 from stage import Person, Stage
 from textual._styles_cache import StylesCache
+from textual.geometry import Region
 from textual.widgets import DataTable
 
 from ondevice.domain.session import Session
@@ -247,15 +249,22 @@ async def test_what_sessions_had_on_the_screen_is_not_kept_when_they_are_left(
         gc.collect()
         return sum(isinstance(each, StylesCache) for each in gc.get_objects())
 
+    def measured() -> int:
+        """How many widths of texts and places on the screen are remembered."""
+        caches = (cached_cell_len, Region.intersection, Region.shrink, Region.union)
+        return sum(cache.cache_info().currsize for cache in caches)
+
     stage = make_stage(pieces=["An *answer*\n\n```python\nx = 1\n```\n"])
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         StylesCache.get_inner_outer.cache_clear()  # of other tests
-        empty, seen = lines(), 0
+        empty, seen, most = lines(), 0, 0
         for _ in range(4):
             for number in range(4):
                 await person.ask(f"question {number}")
             seen += lines() - empty
+            most = max(most, measured())
             await person.press("f8")
             await person.until(lambda: not person.bubbles())
         assert lines() - empty < seen / 4
+        assert measured() < most / 2

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import events
-from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
@@ -18,7 +17,7 @@ from textual.widgets import Static
 
 from ondevice.domain.session import Places, StoredMessage
 from ondevice.domain.text import clean_line
-from ondevice.tui import messages
+from ondevice.tui import caches, messages
 from ondevice.tui.widgets.bubble import Answer, Bubble, Question, of_message
 from ondevice.tui.widgets.prose import Prose
 from ondevice.tui.widgets.reading import ACTS, ASKS, MOVES, REFUSALS
@@ -72,8 +71,7 @@ class Conversation(Tail):
         """Show a stored conversation, or an empty one."""
         self.cursor, self._places = None, places
         await self.query(Bubble).remove()
-        # Textual 8.2 keys this cache by the widget: it keeps the lines of 1,024 that are gone.
-        StylesCache.get_inner_outer.cache_clear()
+        caches.clear()
         self._earlier = [message for message in stored if message.content]
         await self._show_earlier()
         self.keep_end()
