@@ -49,6 +49,7 @@ def talk(sessions: Sessions, draw: random.Random, mark: str, turns: int = 12) ->
     return session
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "seeds",
     [
