@@ -6,7 +6,7 @@ file.py         reading with what is wrong in it; changing one value
 toml.py         the text of the file: comments, order and formatting stay
 """
 
-from ondevice.settings.definition import SETTINGS, Setting, Settings, find, typed
+from ondevice.settings.definition import SETTINGS, Setting, Settings, find, strayed, typed
 from ondevice.settings.file import Reading, SettingsFile, Trouble
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "SettingsFile",
     "Trouble",
     "find",
+    "strayed",
     "typed",
 ]

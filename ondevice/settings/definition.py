@@ -231,6 +231,17 @@ def find(name: str) -> tuple[Setting, str]:
     raise SettingsInvalid(f"no setting is called {clean_line(name, 60)}", hint=hint)
 
 
+def strayed(key: str) -> str:
+    """Where a setting belongs whose line fell into another table, as one at the end of the file
+    does: words to go on with. None for what is no setting.
+    """
+    for setting in SETTINGS:
+        if key in (setting.key, setting.name):
+            place = f"in [{setting.table}]" if setting.table else "above the first [table]"
+            return f"; the setting {setting.name} stands {place}"
+    return ""
+
+
 def typed(name: str, text: str) -> Any:
     """What `text` means as the value of `name`. Raises SettingsInvalid."""
     setting, entry = find(name)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
-from ondevice.settings.definition import SETTINGS, TABLES, Settings, find, nearest
+from ondevice.settings.definition import SETTINGS, TABLES, Settings, find, nearest, strayed
 from ondevice.settings.kinds import Document, Entries, parse
 
 EDIT = "ondevice settings edit"
@@ -200,6 +200,9 @@ def _unknown(name: str) -> Trouble:
     said = clean_line(name, 60)
     if name in TABLES:
         return Trouble(f"{said} must be a table, as in [{said}]", MEND, said)
+    table, _, key = name.partition(".")
+    if table in TABLES and strayed(key):
+        return Trouble(f"no setting is called {said}{strayed(key)}", MEND, key)
     near = nearest(name)
     hint = f"Did you mean {near}?" if near else f"There are: {', '.join(_BY_NAME)}."
     hint = f"{hint} To mend it: {EDIT}"
@@ -214,5 +217,5 @@ def _entries(name: str, kind: Entries, found: Any) -> tuple[dict[str, str], list
             good[entry] = kind.entry.check(value)
         except ValueError as error:
             which = f"{name}.{clean_line(entry, 60)}"
-            bad.append(Trouble(f"{which} {error}", MEND, which))
+            bad.append(Trouble(f"{which} {error}{strayed(entry)}", MEND, which))
     return good, bad

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ HEAD = """\
 # Settings of ondevice. What is a comment holds its default; take the first "# "
 # of a line away and change its value, or use F9 in the app, or `ondevice settings`.
 """
+BY_HAND = "Change it by hand: ondevice settings edit"
 EXAMPLES = {
     "presets": '# tutor = "You are a patient teacher. Ask before you explain."',
     "keymap": '# "app.models" = "f12"',
@@ -54,24 +55,21 @@ def with_value(text: str, table: str, key: str, value: object) -> str:
     """`text` in which `key` of `table` ("" is the top) is `value`."""
     wanted = parse(text)
     place, end = _place(wanted, table, key)
+    if _is_of_others(place, end, table, key):
+        others = ", ".join(name for name, _ in flat(place[end], f"{table}.{key}."))
+        raise SettingsInvalid(f"{key} stands before a dot in {others}", hint="Take another name.")
     place[end] = Decimal(repr(value)) if isinstance(value, float) else value
-    for made in _with_value(text, table, key, value):
-        if _says(made, wanted):
-            return made
-    raise _refusal(key)
+    return _first_that_says(wanted, _with_value, text, table, key, value)
 
 
 def without(text: str, table: str, key: str) -> str:
     """`text` without that value: the default holds."""
     wanted = parse(text)
     place, end = _place(wanted, table, key)
-    if end not in place:
+    if end not in place or _is_of_others(place, end, table, key):
         return text
     del place[end]
-    for made in _without(text, table, key):
-        if _says(made, wanted):
-            return made
-    raise _refusal(key)
+    return _first_that_says(wanted, _without, text, table, key)
 
 
 def literal(value: object) -> str:
@@ -79,9 +77,26 @@ def literal(value: object) -> str:
     return str(_item(value).as_string())
 
 
-def _refusal(key: str) -> SettingsInvalid:
+def _first_that_says(
+    wanted: Document,
+    ways: Callable[..., Iterator[str]],
+    text: str,
+    table: str,
+    key: str,
+    *value: object,
+) -> str:
+    """The first of the new texts that says what is wanted, with the line ends of the old one."""
+    end = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
+    for made in ways(text.replace(end, "\n"), table, key, *value):
+        if _says(made, wanted):
+            return made.replace("\n", end)
     said = f"{key} cannot be changed without harm to the rest of the file"
-    return SettingsInvalid(said, hint="Change it by hand: ondevice settings edit")
+    raise SettingsInvalid(said, hint=BY_HAND)
+
+
+def _is_of_others(place: Document, end: str, table: str, key: str) -> bool:
+    """Whether what stands there holds entries of longer names: work.mail is none of `work`."""
+    return _defined(table, key) is None and isinstance(place.get(end), dict)
 
 
 def _block(setting: Setting, line: str, header: str = "") -> str:
@@ -157,9 +172,8 @@ def _with_line(text: str, table: str, line: str) -> Iterator[str]:
             at = stop  # no empty line sets these comments apart: they are this table's
         while at > start and not lines[at - 1].strip():
             at -= 1
-        end = "\r" if at and lines[at - 1].endswith("\r") else ""
-        gap = [end] if not table and at in headers else []
-        yield "\n".join([*lines[:at], line + end, *gap, *lines[at:]])
+        gap = [""] if not table and at in headers else []
+        yield "\n".join([*lines[:at], line, *gap, *lines[at:]])
 
 
 def _without(text: str, table: str, key: str) -> Iterator[str]:
@@ -194,6 +208,8 @@ def _lines(text: str, table: str, line: str) -> Iterator[tuple[int, str]]:
 def _place(document: Any, table: str, key: str) -> tuple[Any, str]:
     """The table that holds `key`, and its name there: `app.help` may stand as a table's `help`."""
     place = document.setdefault(table, {}) if table else document
+    if not isinstance(place, dict):
+        raise SettingsInvalid(f"{table} must be a table, as in [{table}]", hint=BY_HAND)
     while key not in place and isinstance(place.get(key.partition(".")[0]), dict):
         head, _, key = key.partition(".")
         place = place[head]

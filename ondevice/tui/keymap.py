@@ -24,7 +24,7 @@ from textual.widgets import DataTable, Input, OptionList, TextArea
 
 from ondevice.domain.text import clean_line
 from ondevice.errors import SettingsInvalid
-from ondevice.settings import SETTINGS
+from ondevice.settings import strayed
 from ondevice.tui.keyboard import character, sent_by_all, spelled, unknown
 from ondevice.tui.widgets.composer import Composer
 from ondevice.tui.widgets.conversation import Conversation
@@ -149,7 +149,7 @@ def _alone(id: str, keys: str) -> str:
     action = actions().get(id)
     if action is None:
         near = get_close_matches(id, actions(), n=1)
-        advice = f"; did you mean {near[0]}?" if near else _strayed(id)
+        advice = f"; did you mean {near[0]}?" if near else strayed(id)
         return f"nothing is called {clean_line(id, 60)}{advice}"
     for key in keys.split(","):
         if key in action.keys.split(","):
@@ -159,15 +159,6 @@ def _alone(id: str, keys: str) -> str:
             return f"{id}: {reason}"
     if not any(map(sent_by_all, keys.split(","))):
         return f"{id}: few terminals send {keys}; add a key that all send, as in {keys},f12"
-    return ""
-
-
-def _strayed(id: str) -> str:
-    """Where a line belongs that fell into this table, as one at the end of the file does."""
-    for setting in SETTINGS:
-        if id in (setting.key, setting.name):
-            place = f"in [{setting.table}]" if setting.table else "above the first [table]"
-            return f"; the setting {setting.name} stands {place}"
     return ""
 
 

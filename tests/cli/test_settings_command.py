@@ -271,11 +271,21 @@ def test_doctor_finds_a_fault_in_the_settings(cli: Cli, path: Path) -> None:
             "the setting max_tokens stands above the first [table]",
         ),
         (
+            "[keymap]\nmax_tokens = 9\n",
+            "keymap.max_tokens must be a text in quotes; "
+            "the setting max_tokens stands above the first [table]",
+        ),
+        (
+            "[sampling]\nmax_tokens = 9\n",
+            "no setting is called sampling.max_tokens; "
+            "the setting max_tokens stands above the first [table]",
+        ),
+        (
             "[keymap]\n'top_k' = '5'\n",
             "nothing is called top_k; the setting sampling.top_k stands in [sampling]",
         ),
     ],
-    ids=["theme", "strayed", "strayed-of-a-table"],
+    ids=["theme", "strayed", "strayed-number", "strayed-in-sampling", "strayed-of-a-table"],
 )
 def test_doctor_finds_what_only_the_app_knows_to_be_wrong(
     content: str, said: str, cli: Cli, path: Path

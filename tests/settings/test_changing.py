@@ -145,6 +145,64 @@ def test_a_new_preset_goes_above_the_comment_of_the_next_table(
     assert newline.join(lines()) == template().replace("\n", newline)
 
 
+@pytest.mark.parametrize(
+    ("content", "name", "value"),
+    [
+        ("presets = 3\n", "presets.tutor", "x"),
+        ("presets = [1]\n", "presets.tutor", "x"),
+        ("[[presets]]\na = 'b'\n", "presets.tutor", "x"),
+        ("keymap = 'f5'\n", "keymap.app.help", "f12"),
+        ("sampling = 0.7\n", "sampling.top_k", 5),
+        ("[[sampling]]\n", "sampling.top_k", 5),
+    ],
+)
+def test_what_should_be_a_table_and_is_none_is_left_to_be_mended_by_hand(
+    content: str, name: str, value: object, file: SettingsFile
+) -> None:
+    write(file, content)
+    table = name.partition(".")[0]
+    for change in (lambda: file.set(name, value), lambda: file.unset(name)):
+        with pytest.raises(SettingsInvalid, match=f"^{table} must be a table") as caught:
+            change()
+        assert "settings edit" in caught.value.hint
+    assert text(file) == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[presets.work]\nmail = "Answer mails."\n# my own note\n',
+        '[presets]\nwork.mail = "Answer mails."\nwork.code = "Review."\n',
+    ],
+)
+def test_an_entry_does_not_take_away_those_whose_names_begin_with_its_own(
+    content: str, file: SettingsFile
+) -> None:
+    write(file, content)
+    with pytest.raises(SettingsInvalid, match=r"work stands before a dot in presets\.work\.mail"):
+        file.set("presets.work", "Be brief.")
+    file.unset("presets.work")
+    assert text(file) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "value"),
+    [
+        ("threads = 2\n", "presets.t", "v"),
+        ('[presets]\na = "x"\n', "threads", 3),
+        ('[presets]\na = "x"', "presets.b", "two\nlines\nof it"),
+    ],
+)
+def test_the_line_ends_of_windows_stay(
+    content: str, name: str, value: object, file: SettingsFile
+) -> None:
+    file.path.parent.mkdir()
+    file.path.write_bytes(("# mine\n" + content).replace("\n", "\r\n").encode())
+    assert file.set(name, value).settings.value(name) == value
+    written = file.path.read_bytes()
+    assert written.count(b"\n") == written.count(b"\r\n") > 0
+
+
 def test_a_new_line_goes_above_the_comment_of_the_next_table_wherever(file: SettingsFile) -> None:
     own = (
         "threads = 3\n\n# careful\n[sampling]\n# low\ntop_k = 5\n\n\n"

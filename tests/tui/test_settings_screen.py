@@ -357,17 +357,24 @@ async def test_what_is_wrong_in_the_file_is_said_and_the_rest_holds(make_stage: 
         assert "app.hlp" not in stage.settings.read().settings.keymap
 
 
-async def test_a_file_that_is_no_toml_is_shown_as_such_and_left_alone(
-    make_stage: MakeStage,
+@pytest.mark.parametrize(
+    ("content", "name", "value", "wrong"),
+    [
+        ("threads = [", "threads", "3", "is not TOML"),
+        ("keymap = 'f5'\n", "keymap.app.help", "f12", "keymap must be a table"),
+    ],
+)
+async def test_a_file_that_cannot_be_changed_is_shown_as_such_and_left_alone(
+    make_stage: MakeStage, content: str, name: str, value: str, wrong: str
 ) -> None:
-    stage = make_stage(pieces=["yes"], settings="threads = [")
+    stage = make_stage(pieces=["yes"], settings=content)
     async with stage.app.run_test() as pilot:
         person = await Person(stage, pilot).ready()
         await look(person)
-        assert "is not TOML" in said(person, "#faults")
-        await change(person, "threads", "3")
-        await person.until(lambda: "is not TOML" in person.notices()[-1])
-        assert stage.settings.path.read_text() == "threads = ["
+        assert wrong in said(person, "#faults")
+        await change(person, name, value)
+        await person.until(lambda: wrong in person.notices()[-1])
+        assert stage.settings.path.read_text() == content
 
 
 async def test_what_the_file_says_reaches_the_screen_without_escapes(
