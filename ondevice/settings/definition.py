@@ -233,7 +233,7 @@ def find(name: str) -> tuple[Setting, str]:
 
 def strayed(key: str) -> str:
     """Where a setting belongs whose line fell into another table, as one at the end of the file
-    does: words to go on with. None for what is no setting.
+    does: words to go on with. Nothing for what is no setting.
     """
     for setting in SETTINGS:
         if key in (setting.key, setting.name):

@@ -59,7 +59,7 @@ def with_value(text: str, table: str, key: str, value: object) -> str:
         others = ", ".join(name for name, _ in flat(place[end], f"{table}.{key}."))
         raise SettingsInvalid(f"{key} stands before a dot in {others}", hint="Take another name.")
     place[end] = Decimal(repr(value)) if isinstance(value, float) else value
-    return _first_that_says(wanted, _with_value, text, table, key, value)
+    return _first_that_says(wanted, key, text, lambda old: _with_value(old, table, key, value))
 
 
 def without(text: str, table: str, key: str) -> str:
@@ -69,7 +69,7 @@ def without(text: str, table: str, key: str) -> str:
     if end not in place or _is_of_others(place, end, table, key):
         return text
     del place[end]
-    return _first_that_says(wanted, _without, text, table, key)
+    return _first_that_says(wanted, key, text, lambda old: _without(old, table, key))
 
 
 def literal(value: object) -> str:
@@ -78,16 +78,11 @@ def literal(value: object) -> str:
 
 
 def _first_that_says(
-    wanted: Document,
-    ways: Callable[..., Iterator[str]],
-    text: str,
-    table: str,
-    key: str,
-    *value: object,
+    wanted: Document, key: str, text: str, ways: Callable[[str], Iterator[str]]
 ) -> str:
     """The first of the new texts that says what is wanted, with the line ends of the old one."""
     end = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
-    for made in ways(text.replace(end, "\n"), table, key, *value):
+    for made in ways(text.replace(end, "\n")):
         if _says(made, wanted):
             return made.replace("\n", end)
     said = f"{key} cannot be changed without harm to the rest of the file"

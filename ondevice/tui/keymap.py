@@ -118,7 +118,11 @@ def accept(wanted: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 
 def faults(wanted: Mapping[str, str]) -> list[str]:
     """Why some of the file's keys do not hold, with the place in it."""
-    return [f"{IN_FILE}: {reason}" for reason in accept(wanted)[1].values()]
+    return _placed(accept(wanted)[1]) if wanted else []
+
+
+def _placed(refused: Mapping[str, str]) -> list[str]:
+    return [f"{IN_FILE}: {reason}" for reason in refused.values()]
 
 
 def refuse(id: str, keys: str, others: Mapping[str, str]) -> None:
@@ -206,7 +210,7 @@ def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
 
     Returns why some cannot.
     """
-    app.keys = accept(wanted)[0] if wanted else {}
+    app.keys, refused = accept(wanted) if wanted else ({}, {})
     app.set_keymap(app.keys)
     chat = app.chat_screen
     chat.query_one(Composer).use_keys(app.keys)
@@ -217,4 +221,4 @@ def use(app: OnDeviceApp, wanted: Mapping[str, str]) -> list[str]:
     chat.query_one(Conversation).name_keys(named)
     explains = Content(f"{named['help']} explains")  # a string would be read as markup
     chat.query_one(MeterPanel).border_subtitle = explains
-    return faults(wanted)
+    return _placed(refused)

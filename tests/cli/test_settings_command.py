@@ -287,7 +287,7 @@ def test_doctor_finds_a_fault_in_the_settings(cli: Cli, path: Path) -> None:
     ],
     ids=["theme", "strayed", "strayed-number", "strayed-in-sampling", "strayed-of-a-table"],
 )
-def test_doctor_finds_what_only_the_app_knows_to_be_wrong(
+def test_doctor_finds_themes_and_keys_that_there_are_not_and_lines_that_strayed(
     content: str, said: str, cli: Cli, path: Path
 ) -> None:
     path.write_text(content)
