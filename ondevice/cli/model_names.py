@@ -21,6 +21,14 @@ class ModelName(click.types.StringParamType):
     def __init__(self, here: bool) -> None:
         self._here = here
 
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        name = str(super().convert(value, param, ctx))
+        if not name.strip():  # an empty variable of a script must not mean the usual model
+            self.fail("it is empty; ondevice list shows names", param, ctx)
+        return name
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:

@@ -15,13 +15,20 @@ from ondevice import units
 from ondevice.domain.text import clean_line, storable
 
 Document = dict[str, Any]
+_NAN = Decimal("nan")
 _LINE_END = re.compile(r"\r\n?")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 def parse(text: str) -> Document:
     """What TOML says, numbers exact. Raises ValueError or RecursionError."""
-    return tomllib.loads(text, parse_float=Decimal)
+    return tomllib.loads(text, parse_float=_exact)
+
+
+def _exact(text: str) -> Decimal:
+    """One object for every NaN: documents that hold it can be compared."""
+    value = Decimal(text)
+    return _NAN if value.is_nan() else value
 
 
 class Kind:

@@ -58,7 +58,8 @@ def with_value(text: str, table: str, key: str, value: object) -> str:
     if _is_of_others(place, end, table, key):
         others = ", ".join(name for name, _ in flat(place[end], f"{table}.{key}."))
         raise SettingsInvalid(f"{key} stands before a dot in {others}", hint="Take another name.")
-    place[end] = Decimal(repr(value)) if isinstance(value, float) else value
+    place[end] = wanted_value = Decimal(repr(value)) if isinstance(value, float) else value
+    _refuse_twice(wanted, table, key, wanted_value)
     return _first_that_says(wanted, key, text, lambda old: _with_value(old, table, key, value))
 
 
@@ -69,6 +70,7 @@ def without(text: str, table: str, key: str) -> str:
     if end not in place or _is_of_others(place, end, table, key):
         return text
     del place[end]
+    _refuse_twice(wanted, table, key, None)
     return _first_that_says(wanted, key, text, lambda old: _without(old, table, key))
 
 
@@ -92,6 +94,15 @@ def _first_that_says(
 def _is_of_others(place: Document, end: str, table: str, key: str) -> bool:
     """Whether what stands there holds entries of longer names: work.mail is none of `work`."""
     return _defined(table, key) is None and isinstance(place.get(end), dict)
+
+
+def _refuse_twice(wanted: Document, table: str, key: str, value: object) -> None:
+    """Raise where another spelling of `key` would still say something else than `value`:
+    app.help may stand in [keymap] and in [keymap.app].
+    """
+    name = f"{table}.{key}" if table else key
+    if any(other != value for found, other in flat(wanted) if found == name):
+        raise SettingsInvalid(f"{name} stands there twice, in two spellings", hint=BY_HAND)
 
 
 def _block(setting: Setting, line: str, header: str = "") -> str:

@@ -49,12 +49,14 @@ def _spelled(key: str) -> str:
 
 def unknown(key: str) -> str:
     """Why `key` is none, if it is none."""
+    if not key:
+        return "write a key, such as f12"
     *modifiers, base = key.split("+")
     if set(modifiers) <= MODIFIERS and (base in NAMES or character(base) or key == "ctrl+@"):
         return ""
     near = get_close_matches(base, NAMES, n=1)
     advice = f"; did you mean {'+'.join([*modifiers, near[0]])}?" if near else ""
-    return f"no key is called {clean_line(key, 40) or 'nothing'}{advice}"
+    return f"no key is called {clean_line(key, 40)}{advice}"
 
 
 def character(key: str) -> str:

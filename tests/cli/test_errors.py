@@ -33,6 +33,7 @@ def assert_refused(outcome: Outcome, code: int, *said: str) -> None:
     ("arguments", "code", "said"),
     [
         (["--lora", "x.gguf:inf"], Exit.USAGE, "the scale of a LoRA adapter is inf"),
+        (["run", "-m", "", "hi"], Exit.USAGE, "it is empty; ondevice list shows names"),
         (["run", "-m", "no-such-model", "hi"], Exit.MODEL, "no model is called 'no-such-model'"),
         (["run", "-m", "smollm2-135m-instrukt", "hi"], Exit.MODEL, "smollm2-135m-instruct"),
         (["run", "-m", "smollm2-135m-instrukt", "hi"], Exit.MODEL, "All of them: ondevice list"),

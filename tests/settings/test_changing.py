@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,34 @@ def test_a_key_without_quotes_changes_where_it_stands(file: SettingsFile) -> Non
     write(file, '[keymap]\napp.help = "f6"\n').set("keymap.app.help", "f12")
     assert file.read().settings.keymap == {"app.help": "f12"}
     assert file.unset("keymap.app.help").settings.keymap == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[keymap]\n"app.help" = "f6"\napp.models = "f7"\napp.help = "f12"\n',
+        '[keymap]\napp.help = "f12"\n"app.help" = "f6"\n',
+    ],
+)
+def test_of_two_spellings_of_one_key_neither_changes_alone(
+    content: str, file: SettingsFile
+) -> None:
+    write(file, content)
+    change: Callable[[], Reading]
+    for change in (
+        lambda: file.set("keymap.app.help", "f9"),
+        lambda: file.unset("keymap.app.help"),
+    ):
+        with pytest.raises(SettingsInvalid, match=r"keymap\.app\.help stands there twice"):
+            change()
+    assert text(file) == content
+
+
+def test_a_number_that_is_none_keeps_nothing_else_from_changing(file: SettingsFile) -> None:
+    write(file, "watts = nan\nthreads = 2\n").set("threads", 3)
+    assert text(file) == "watts = nan\nthreads = 3\n"
+    assert file.unset("threads").settings.threads == 0
+    assert file.unset("watts").troubles == ()
 
 
 def test_what_looks_like_a_default_within_a_text_is_left_alone(file: SettingsFile) -> None:

@@ -12,6 +12,7 @@ from stage import PATIENCE_S, Person, Stage
 from ondevice.chat import Chat
 from ondevice.domain.session import StoredMessage
 from ondevice.storage.sessions import Sessions
+from ondevice.tui.waiting import Wanted
 
 MakeStage = Callable[..., Stage]
 NOTES = ("notes.txt", "word " * 200)
@@ -63,6 +64,23 @@ async def test_a_file_named_while_an_answer_is_made_is_counted_after_it(
         await person.press("escape")
         await person.until(lambda: cost(person) == "notes.txt: +203 tokens, 10 % of the window")
         assert not person.busy
+
+
+async def test_a_sent_question_names_its_files_also_when_it_is_opened_again(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(pieces=["yes"])
+    stage.attachable(*NOTES)
+    async with stage.app.run_test(size=(80, 24)) as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("What is in @notes.txt?")
+        await person.ask("And then?")
+        assert person.facts()[::2] == ["with notes.txt", ""]
+        await person.press("f8")
+        assert person.bubbles() == []
+        person.app.chat_screen.open(Wanted(stage.sessions.get(1)))
+        await person.until(person.bubbles)
+        assert person.facts()[::2] == ["with notes.txt", ""]
 
 
 class SlowChat(Chat):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,7 @@ from hostile import ATTACKS, FORBIDDEN, attack
 from terminal import PASTE, PASTE_END, Terminal
 
 PATIENT_S = 2.0
-"""Longest wait for one letter; 0.1 to 0.5 s were measured on a busy machine of two cores."""
+"""What the app may work before it shows one letter; it took at most 0.5 s of a busy machine."""
 NAME = "model \x1b]0;evil\x07 [/ [@click=app.quit]x \u202egpj \x9b31m"
 
 
@@ -86,10 +85,10 @@ def test_a_key_is_answered_while_a_flood_arrives(
     terminal.expect("─ question ─")  # a flood may be over, and its head out of sight, at once
     longest = 0.0
     for letter in "ÀÁÂÃÄÅÆÇÈÉ":
-        pressed = time.monotonic()
+        pressed = terminal.cpu_s()  # by the clock, a busy machine would be measured
         terminal.write(letter)
         terminal.expect(letter)
-        longest = max(longest, time.monotonic() - pressed)
+        longest = max(longest, terminal.cpu_s() - pressed)
     assert longest < PATIENT_S
     terminal.write("f10")
     assert terminal.exit_code() == 0

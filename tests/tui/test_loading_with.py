@@ -38,6 +38,10 @@ async def test_an_adapter_named_at_the_start_is_loaded_and_named(
         assert stage.chat.info is not None
         assert stage.chat.info.adapters == stage.adapters
         assert not person.app.chat_screen.can_reload
+        person.app.chat_screen.load(starter)  # chosen again
+        assert "loading" in person.text("#running")
+        await person.ready()
+        assert stage.chat.options.adapters == stage.adapters
         person.app.chat_screen.load(stage.files["second-model"])
         await person.until(lambda: "second-model" in person.text("#running"))
         await person.ready()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,8 @@ from typing import Any
 
 from ondevice.errors import EngineMissing
 
+Functions = Mapping[str, Mapping[str, tuple[Any, list[Any]]]]
+"""By library: what each function answers with, and its parameters."""
 HINT = "Install it with `pip install llama-cpp-python`; it builds with a C++ compiler."
 
 
@@ -33,6 +36,26 @@ def load() -> Any:
         return import_module("llama_cpp.llama_cpp")
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise EngineMissing(f"llama.cpp does not load: {error}", hint=HINT) from error
+
+
+def folder() -> Path:
+    """Where the native libraries are. Raises EngineMissing."""
+    return Path(load()._lib._name).parent
+
+
+def ggml(functions: Functions) -> dict[str, Any]:
+    """Functions of ggml's libraries that the module does not declare. Raises EngineMissing."""
+    native, found = folder(), dict[str, Any]()
+    open_library = import_module("llama_cpp._ctypes_extensions").load_shared_library
+    try:
+        for library, declared in functions.items():
+            opened = open_library(library, native)
+            for name, (result, parameters) in declared.items():
+                found[name] = getattr(opened, name)
+                found[name].restype, found[name].argtypes = result, parameters
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise EngineMissing(f"ggml does not load: {error}", hint=HINT) from error
+    return found
 
 
 def build() -> str:

@@ -7,7 +7,6 @@ import ctypes
 import re
 from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_void_p
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import msgspec
 
 from ondevice.domain.device import Accelerators, Device
 from ondevice.engines.llamacpp import binding
-from ondevice.errors import EngineMissing
 from ondevice.hardware import probe
 
 _GPU, _INTEGRATED = 1, 2
@@ -29,7 +27,7 @@ silicon the memory is the machine's, and a card of an Intel Mac is taken for one
 gets fewer layers than it could hold."""
 _NAMES = {"mtl": "metal", "rocm": "hip"}
 """What ggml calls a backend whose library and build option have another name."""
-_FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
+_FUNCTIONS: binding.Functions = {
     "ggml": {
         "ggml_backend_dev_count": (c_size_t, []),
         "ggml_backend_dev_get": (c_void_p, [c_size_t]),
@@ -43,7 +41,6 @@ _FUNCTIONS: dict[str, dict[str, tuple[Any, list[Any]]]] = {
         "ggml_backend_reg_name": (c_char_p, [c_void_p]),
     },
 }
-"""By library: what each function answers with, and its parameters."""
 
 
 def found() -> Accelerators:
@@ -51,8 +48,8 @@ def found() -> Accelerators:
 
     Asking for memory opens each device, which takes some of it.
     """
-    folder = Path(binding.load()._lib._name).parent
-    return Accelerators(_backends(folder), _chosen(_functions(folder)))
+    folder = binding.folder()
+    return Accelerators(_backends(folder), _chosen(binding.ggml(_FUNCTIONS)))
 
 
 def tell() -> None:
@@ -72,20 +69,6 @@ def _backends(folder: Path) -> tuple[str, ...]:
     """By their libraries: one that finds no driver does not register itself."""
     names = {match[1] for each in folder.iterdir() if (match := _LIBRARY.match(each.name))}
     return tuple(sorted(names - _NO_DEVICE))
-
-
-def _functions(folder: Path) -> dict[str, Any]:
-    load = import_module("llama_cpp._ctypes_extensions").load_shared_library
-    found: dict[str, Any] = {}
-    try:
-        for library, functions in _FUNCTIONS.items():
-            native = load(library, folder)
-            for name, (result, parameters) in functions.items():
-                found[name] = getattr(native, name)
-                found[name].restype, found[name].argtypes = result, parameters
-    except (OSError, RuntimeError, AttributeError) as error:
-        raise EngineMissing(f"ggml does not load: {error}", hint=binding.HINT) from error
-    return found
 
 
 def _chosen(ggml: dict[str, Any]) -> tuple[Device, ...]:

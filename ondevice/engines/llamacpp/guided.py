@@ -11,13 +11,15 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from ondevice.domain.generation import EngineNotice, GenerationRequest
+from ondevice.domain.generation import EngineNotice, GenerationRequest, Sampling
 from ondevice.engines.llamacpp.context import Context
+from ondevice.engines.llamacpp.greedy import GreedySampler
 from ondevice.engines.llamacpp.sampling import Sampler
 from ondevice.engines.llamacpp.schema import grammar_of
-from ondevice.errors import EngineTrouble, SchemaRefused
+from ondevice.errors import EngineMissing, EngineTrouble, SchemaRefused
 
 
 class Grammar:
@@ -103,7 +105,7 @@ class GuidedSampler:
         return chosen.id, chosen.logit
 
 
-TokenSource = Sampler | GuidedSampler
+TokenSource = Sampler | GuidedSampler | GreedySampler
 
 
 def make_sampler(
@@ -112,11 +114,20 @@ def make_sampler(
     """What chooses the tokens of `request`, and what to tell of it. Raises SchemaRefused."""
     vocabulary = context.vocabulary()
     if request.schema is None:
-        return Sampler(lib, vocabulary, request.sampling, prompt_ids), ()
+        return _unguided(lib, vocabulary, request.sampling, prompt_ids), ()
     text, notices = grammar_of(request.schema)
     grammar = Grammar(lib, context.vocab, vocabulary, text)
     chain = Sampler(lib, vocabulary, request.sampling, prompt_ids)
     return GuidedSampler(lib, chain, grammar), notices
+
+
+def _unguided(
+    lib: Any, vocabulary: int, sampling: Sampling, prompt_ids: Sequence[int]
+) -> Sampler | GreedySampler:
+    if sampling.temperature == 0.0 and sampling.repeat_penalty == 1.0:
+        with suppress(EngineMissing):  # a build of other libraries: the chain does the same
+            return GreedySampler(lib, vocabulary)
+    return Sampler(lib, vocabulary, sampling, prompt_ids)
 
 
 def _numbers(lib: Any, size: int) -> Any:

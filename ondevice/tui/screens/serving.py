@@ -73,10 +73,12 @@ class ServingScreen(Screen[None]):
         self.load(file, replace(self._usual, adapters=adapters))
 
     def load(self, file: ModelFile, options: LoadOptions | None = None) -> None:
-        """Make `file` the model, in the background; without `options` as the settings say."""
+        """Make `file` the model, in the background; without `options` as the settings say, one that
+        is loaded again with its adapters."""
         if not self.stop_first():
             self.call_later(self._conversation.take_away, ".not-loaded")  # it is past
-            self._begin_loading(file, options or self._usual)
+            again = self._chat.file is not None and self._chat.file.path == file.path
+            self._begin_loading(file, options or (self._as_set if again else self._usual))
 
     def _begin_loading(self, file: ModelFile, options: LoadOptions) -> None:
         self._live.lose_engine()
@@ -160,7 +162,7 @@ class ServingScreen(Screen[None]):
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""
         if self._chat.file is not None:
-            self.load(self._chat.file, self._as_set)
+            self.load(self._chat.file)
 
     def note_engine_gone(self) -> None:
         """Say that it stopped, and how it is loaded again."""

@@ -70,11 +70,14 @@ class Bubble(Vertical):
             self._show_facts()
 
     def note(self, message: StoredMessage, places: Places) -> None:
-        """It is of this message: show whether that is useful, and which of how many it is."""
+        """It is of this message: show whether that is useful, which of how many it is, and what
+        files went with it."""
         self.message = message
         number, count = places.get(message.id, (1, 1))
         which = f"{number} of {count}" if count > 1 else ""
-        noted = " · ".join(filter(None, [USEFUL if message.useful else "", which]))
+        files = ", ".join(clean_line(each.name, 40) for each in message.attached)
+        facts = [USEFUL if message.useful else "", which, f"with {files}" if files else ""]
+        noted = " · ".join(filter(None, facts))
         if noted != self._noted:
             self._noted = noted
             self._show_facts()
