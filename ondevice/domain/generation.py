@@ -65,6 +65,11 @@ class Sampling:
 GREEDY = Sampling(temperature=0.0)
 
 
+SHOWN_TEXT_EVERY_S = 0.06
+UNSEEN_TEXT_EVERY_S = 1.0
+"""Text wakes its reader, which takes a core from decoding: not shown, it comes seldom."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What an engine is asked for."""
@@ -80,6 +85,8 @@ class GenerationRequest:
     """Text of a JSON schema that the answer keeps to, unless max_tokens cuts it."""
     reuse: bool = True
     """False evaluates all of the prompt, also what is still held of it: for measuring."""
+    text_every_s: float = SHOWN_TEXT_EVERY_S
+    """An engine in a process of its own passes text on about this often."""
 
 
 @dataclass(frozen=True, slots=True)
