@@ -18,8 +18,6 @@ from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, sett
 from ondevice.cli.progress import StatusLine
 from ondevice.domain.generation import (
     COMPLETION_MODE,
-    SHOWN_TEXT_EVERY_S,
-    UNSEEN_TEXT_EVERY_S,
     EngineInfo,
     EngineNotice,
     GenerationRequest,
@@ -120,7 +118,7 @@ def _request(text: str, file: ModelFile, options: Options, chosen: Settings) -> 
         stop=options["stop"],
         ignore_eos=options["ignore_eos"],
         schema=answering.schema(options["schema"]),
-        text_every_s=UNSEEN_TEXT_EVERY_S if options["as_json"] else SHOWN_TEXT_EVERY_S,
+        text_shown=not options["as_json"],
     )
 
 

@@ -65,11 +65,6 @@ class Sampling:
 GREEDY = Sampling(temperature=0.0)
 
 
-SHOWN_TEXT_EVERY_S = 0.06
-UNSEEN_TEXT_EVERY_S = 1.0
-"""Text wakes its reader, which takes a core from decoding: not shown, it comes seldom."""
-
-
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What an engine is asked for."""
@@ -85,8 +80,9 @@ class GenerationRequest:
     """Text of a JSON schema that the answer keeps to, unless max_tokens cuts it."""
     reuse: bool = True
     """False evaluates all of the prompt, also what is still held of it: for measuring."""
-    text_every_s: float = SHOWN_TEXT_EVERY_S
-    """An engine in a process of its own passes text on about this often."""
+    text_shown: bool = True
+    """False where nobody sees the text before its end: an engine in a process of its own then
+    passes it on once a second, as each time wakes the reader, which takes a core from decoding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,18 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from ondevice import errors
-from ondevice.domain.generation import SHOWN_TEXT_EVERY_S, GenerationEvent, TextDelta
+from ondevice.domain.generation import GenerationEvent, TextDelta
 from ondevice.domain.scoring import ScoreEvent
 from ondevice.engines import registry, wire
 from ondevice.engines.base import Engine, Scores, Snapshots
 from ondevice.hardware import system
 
+SHOWN_S = 0.1
+"""Text that is shown is written this often, as it is painted: each write wakes the parent, which
+takes a core from decoding."""
+UNSEEN_S = 1.0
 LATE_S = 0.1
-"""Text that no next token pushes out waits little longer than this: a thread that looked more
+"""Shown text that no next token pushes out waits little longer than this: a thread that looked more
 often would itself take time from decoding."""
 
 
@@ -40,8 +44,8 @@ class WireWriter:
         self._text: list[str] = []
         self._latest: TextDelta | None = None
         self._flushed = 0.0
-        self.text_every_s = SHOWN_TEXT_EVERY_S
-        """How often text is written, as the request says."""
+        self.text_shown = True
+        """As the request says."""
         self._held = threading.Event()
         threading.Thread(target=self._flush_late, name="flush", daemon=True).start()
 
@@ -53,17 +57,17 @@ class WireWriter:
                 return
             self._text.append(message.text)
             self._latest = message
-            if time.monotonic() - self._flushed >= self.text_every_s:
+            if time.monotonic() - self._flushed >= (SHOWN_S if self.text_shown else UNSEEN_S):
                 self._write(self._take_text())
-            else:
+            elif self.text_shown:
                 self._held.set()
 
     def _flush_late(self) -> None:
         """Write what was kept when nothing came after it: a slow token, or a crash to come."""
         while self._held.wait():
-            time.sleep(max(LATE_S, self.text_every_s))
+            time.sleep(LATE_S)
             with self._lock:
-                if time.monotonic() - self._flushed >= self.text_every_s and self._latest:
+                if time.monotonic() - self._flushed >= SHOWN_S and self._latest:
                     self._write(self._take_text())
                 if not self._latest:
                     self._held.clear()
@@ -135,7 +139,7 @@ class Worker:
             case wire.Tokenize(prompt=prompt):
                 self._writer.post(wire.Tokenized(_scores(self._engine).tokenize(prompt)))
             case wire.Generate(id=number, request=request):
-                self._writer.text_every_s = request.text_every_s
+                self._writer.text_shown = request.text_shown
                 self._post_all(number, self._engine.generate(request))
             case wire.Score(id=number, request=asked):
                 self._post_all(number, _scores(self._engine).score(asked))

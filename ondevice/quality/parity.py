@@ -13,7 +13,6 @@ from itertools import zip_longest
 
 from ondevice.domain.generation import (
     GREEDY,
-    UNSEEN_TEXT_EVERY_S,
     EngineInfo,
     GenerationRequest,
     LoadOptions,
@@ -124,9 +123,7 @@ def compare(
 
 
 def _request(prompt: Prompt, max_tokens: int) -> GenerationRequest:
-    return GenerationRequest(
-        prompt, GREEDY, max_tokens=max_tokens, reuse=False, text_every_s=UNSEEN_TEXT_EVERY_S
-    )
+    return GenerationRequest(prompt, GREEDY, max_tokens=max_tokens, reuse=False, text_shown=False)
 
 
 def _answer(model: Opened, request: GenerationRequest) -> Measured:

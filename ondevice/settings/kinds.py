@@ -26,8 +26,12 @@ def parse(text: str) -> Document:
 
 
 def _exact(text: str) -> Decimal:
-    """One object for every NaN: documents that hold it can be compared."""
-    value = Decimal(text)
+    """One object for every NaN, so that documents with it can be compared; an exponent that no
+    Decimal has is one, too."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return _NAN
     return _NAN if value.is_nan() else value
 
 

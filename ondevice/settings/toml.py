@@ -58,8 +58,8 @@ def with_value(text: str, table: str, key: str, value: object) -> str:
     if _is_of_others(place, end, table, key):
         others = ", ".join(name for name, _ in flat(place[end], f"{table}.{key}."))
         raise SettingsInvalid(f"{key} stands before a dot in {others}", hint="Take another name.")
-    place[end] = wanted_value = Decimal(repr(value)) if isinstance(value, float) else value
-    _refuse_twice(wanted, table, key, wanted_value)
+    place[end] = Decimal(repr(value)) if isinstance(value, float) else value
+    _refuse_twice(wanted, table, key, place[end])
     return _first_that_says(wanted, key, text, lambda old: _with_value(old, table, key, value))
 
 
@@ -97,8 +97,8 @@ def _is_of_others(place: Document, end: str, table: str, key: str) -> bool:
 
 
 def _refuse_twice(wanted: Document, table: str, key: str, value: object) -> None:
-    """Raise where another spelling of `key` would still say something else than `value`:
-    app.help may stand in [keymap] and in [keymap.app].
+    """Raise where another spelling of `key` would still say something else than `value`, which is
+    None where nothing is to say it: app.help may stand in [keymap] and in [keymap.app].
     """
     name = f"{table}.{key}" if table else key
     if any(other != value for found, other in flat(wanted) if found == name):

@@ -59,9 +59,7 @@ def test_text_is_merged_but_nothing_is_lost(start_echo: StartEcho) -> None:
 def test_who_shows_no_text_is_seldom_woken_for_it(start_echo: StartEcho) -> None:
     engine = start_echo(pieces=["word "], repeat=30, delay_s=0.02)
     often = [event for event in say(engine) if isinstance(event, TextDelta)]
-    seldom = [
-        event for event in say(engine, text_every_s=FOREVER_S) if isinstance(event, TextDelta)
-    ]
+    seldom = [event for event in say(engine, text_shown=False) if isinstance(event, TextDelta)]
     assert text_of(seldom) == text_of(often) == "word " * 30
     assert len(seldom) == 1 < len(often)  # with the end
 

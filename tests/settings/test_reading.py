@@ -166,6 +166,7 @@ WRONG = [
     ("keep_prefixes = 1", "keep_prefixes must be true or false"),
     ("watts = -1", "watts must be a number from 0 to 100,000"),
     ("watts = nan", "watts must be a number from 0"),
+    ("watts = 1e99999999999999999999", "watts must be a number from 0"),
     ("watts = inf", "watts must be a number from 0"),
     ("watts = 1e999999", "watts must be a number from 0"),
     ("tariff_usd_per_kwh = true", "tariff_usd_per_kwh must be a number from 0"),

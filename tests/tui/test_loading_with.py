@@ -78,6 +78,9 @@ async def test_an_adapter_that_is_none_is_told_and_no_model_answers(
         await person.until(lambda: person.bubbles())
         assert "none.gguf" in person.bubbles()[-1][1]
         assert person.text("#running") == "no model"
+        person.app.chat_screen.load(starter)  # chosen again, without what it was refused for
+        await person.ready()
+        assert stage.chat.options.adapters == ()
 
 
 async def chosen(person: Person, name: str) -> None:

@@ -45,17 +45,25 @@ def folder() -> Path:
 
 def ggml(functions: Functions) -> dict[str, Any]:
     """Functions of ggml's libraries that the module does not declare. Raises EngineMissing."""
-    native, found = folder(), dict[str, Any]()
-    open_library = import_module("llama_cpp._ctypes_extensions").load_shared_library
+    found: dict[str, Any] = {}
     try:
         for library, declared in functions.items():
-            opened = open_library(library, native)
             for name, (result, parameters) in declared.items():
-                found[name] = getattr(opened, name)
+                found[name] = _function(name, library)
                 found[name].restype, found[name].argtypes = result, parameters
-    except (OSError, RuntimeError, AttributeError) as error:
+    except (OSError, RuntimeError, AttributeError, ValueError) as error:
         raise EngineMissing(f"ggml does not load: {error}", hint=HINT) from error
     return found
+
+
+def _function(name: str, library: str) -> Any:
+    """Through llama.cpp's own library where the system looks on from there: opened by its file, a
+    library that a package holds as a copy, not as a link, would be there twice."""
+    try:
+        return load()._lib[name]  # a new object each time, unlike an attribute
+    except AttributeError:
+        open_library = import_module("llama_cpp._ctypes_extensions").load_shared_library
+        return open_library(library, folder())[name]
 
 
 def build() -> str:

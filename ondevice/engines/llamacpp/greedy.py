@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from ondevice.engines.llamacpp import binding
-from ondevice.errors import EngineTrouble
+from ondevice.errors import EngineMissing, EngineTrouble
 
 _F32 = 0
 """GGML_TYPE_F32."""
@@ -50,18 +50,22 @@ _FUNCTIONS: binding.Functions = {
 
 
 @cache
-def _functions() -> dict[str, Any]:
-    return binding.ggml(_FUNCTIONS)
+def functions() -> dict[str, Any] | None:
+    """What it needs of ggml; None where a build has its libraries otherwise."""
+    try:
+        return binding.ggml(_FUNCTIONS)
+    except EngineMissing:
+        return None
 
 
 class GreedySampler:
-    """The most probable token; of equal ones the last. For one generation."""
+    """The most probable token, for one generation. Of equal ones it is the last, where a sampler
+    takes the first; beside a NaN it is any.
+    """
 
-    def __init__(self, lib: Any, vocabulary: int) -> None:
-        """Raises EngineMissing where this build of ggml has no such functions."""
-        self._lib, self._ggml = lib, _functions()
+    def __init__(self, lib: Any, ggml: dict[str, Any], vocabulary: int) -> None:
+        self._lib, self._ggml = lib, ggml
         self._bytes = vocabulary * ctypes.sizeof(ctypes.c_float)
-        ggml = self._ggml
         size = self._bytes + 2 * (ggml["ggml_tensor_overhead"]() + _ALIGNED) + _ALIGNED
         size += ggml["ggml_graph_overhead_custom"](_NODES, False)
         self._memory = ggml["ggml_init"](_Memory(size, None, False))
@@ -70,25 +74,29 @@ class GreedySampler:
         self._graph = ggml["ggml_new_graph_custom"](self._memory, _NODES, False)
         ggml["ggml_build_forward_expand"](self._graph, largest)
         self._logits = ggml["ggml_get_data"](logits)
-        self._largest = c_int32.from_address(ggml["ggml_get_data"](largest))
+        self._largest: Any = c_int32.from_address(ggml["ggml_get_data"](largest))
         self._backend = ggml["ggml_backend_cpu_init"]()
-        ggml["ggml_backend_cpu_set_n_threads"](self._backend, 1)  # others are not worth waking
+        ggml["ggml_backend_cpu_set_n_threads"](self._backend, 1)  # a second one is not worth waking
         self._compute = ggml["ggml_backend_graph_compute"]
 
     def sample(self, context: Any) -> int:
         """The next id, from the logits of the last evaluated token. Raises EngineTrouble."""
-        return self.of(self._lib.llama_get_logits_ith(context, -1))
+        logits = self._lib.llama_get_logits_ith(context, -1)
+        if not logits:
+            raise EngineTrouble("there are no logits to choose from")
+        return self.of(logits)
 
     def of(self, logits: Any) -> int:
         """The id of the largest of `logits`, as many floats as the vocabulary has ids."""
         ctypes.memmove(self._logits, logits, self._bytes)
         if self._compute(self._backend, self._graph) != 0:
             raise EngineTrouble("the largest logit could not be found")
-        return self._largest.value
+        token: int = self._largest.value
+        return token
 
     def close(self) -> None:
         """Free what ggml holds for it."""
         if self._memory is not None:
             self._ggml["ggml_backend_free"](self._backend)
             self._ggml["ggml_free"](self._memory)
-            self._memory = None
+            self._memory = self._graph = self._logits = self._largest = None

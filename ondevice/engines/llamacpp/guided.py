@@ -11,15 +11,14 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from ondevice.domain.generation import EngineNotice, GenerationRequest, Sampling
 from ondevice.engines.llamacpp.context import Context
-from ondevice.engines.llamacpp.greedy import GreedySampler
+from ondevice.engines.llamacpp.greedy import GreedySampler, functions
 from ondevice.engines.llamacpp.sampling import Sampler
 from ondevice.engines.llamacpp.schema import grammar_of
-from ondevice.errors import EngineMissing, EngineTrouble, SchemaRefused
+from ondevice.errors import EngineTrouble, SchemaRefused
 
 
 class Grammar:
@@ -124,9 +123,8 @@ def make_sampler(
 def _unguided(
     lib: Any, vocabulary: int, sampling: Sampling, prompt_ids: Sequence[int]
 ) -> Sampler | GreedySampler:
-    if sampling.temperature == 0.0 and sampling.repeat_penalty == 1.0:
-        with suppress(EngineMissing):  # a build of other libraries: the chain does the same
-            return GreedySampler(lib, vocabulary)
+    if sampling.temperature == 0.0 and sampling.repeat_penalty == 1.0 and (ggml := functions()):
+        return GreedySampler(lib, ggml, vocabulary)
     return Sampler(lib, vocabulary, sampling, prompt_ids)
 
 

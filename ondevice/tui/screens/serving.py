@@ -77,12 +77,15 @@ class ServingScreen(Screen[None]):
         is loaded again with its adapters."""
         if not self.stop_first():
             self.call_later(self._conversation.take_away, ".not-loaded")  # it is past
-            again = self._chat.file is not None and self._chat.file.path == file.path
-            self._begin_loading(file, options or (self._as_set if again else self._usual))
+            last = self._chat.options.adapters if self._is_chosen(file) else ()
+            self._begin_loading(file, options or replace(self._usual, adapters=last))
+
+    def _is_chosen(self, file: ModelFile) -> bool:
+        return self._chat.file is not None and self._chat.file.path == file.path
 
     def _begin_loading(self, file: ModelFile, options: LoadOptions) -> None:
         self._live.lose_engine()
-        if self._chat.file is None or self._chat.file.path != file.path:
+        if not self._is_chosen(file):
             self._live.begin_turn()  # those numbers are of the model before
         self._loading = file = replace(file)  # the same one may be chosen twice
         self._loaded_with = options
@@ -162,7 +165,7 @@ class ServingScreen(Screen[None]):
     def action_reload(self) -> None:
         """Load the model again: one whose engine stopped, or with settings that changed."""
         if self._chat.file is not None:
-            self.load(self._chat.file)
+            self.load(self._chat.file, self._as_set)
 
     def note_engine_gone(self) -> None:
         """Say that it stopped, and how it is loaded again."""
