@@ -131,7 +131,9 @@ def refuse(id: str, keys: str, others: Mapping[str, str]) -> None:
     _, refused = accept({**accept(rest)[0], id: keys})
     if id in refused:
         hint = f"What there is: {', '.join(actions())}." if id not in actions() else ""
-        raise SettingsInvalid(refused[id], hint or "Choose another key; F1 lists those in use.")
+        raise SettingsInvalid(
+            refused[id], hint or "Choose another key; the help lists those in use."
+        )
 
 
 def _classes() -> Iterator[tuple[str, type]]:

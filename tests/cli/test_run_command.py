@@ -17,6 +17,7 @@ import pytest
 from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ctrl_c_ends, assert_ended, child_of
 from echoing import echo
 
+from ondevice.cli.exits import Exit
 from ondevice.cli.run import _show
 from ondevice.domain.generation import GenerationRequest, Prompt
 from ondevice.measure import measure
@@ -181,6 +182,15 @@ class TestThePrompt:
         assert (process.returncode, err) == (0, b"")
         assert b"Paris" in out
 
+    def test_that_names_a_file_says_how_to_send_what_is_in_it(
+        self, cli: Cli, tmp_path: Path
+    ) -> None:
+        notes = tmp_path / "notes.txt"
+        notes.write_text("Lisbon in March.")
+        outcome = cli("run", "--raw", "-n", "1", f"Read @{notes}, please; not @none or a@b.c")
+        told = f"@{notes} is sent as text; what is in it: ondevice run ... < {notes}"
+        assert outcome.err.splitlines() == [told]
+
     def test_that_is_no_text_is_still_read(self, cli: Cli) -> None:
         document = answered(cli, "--raw", "-n", "1", piped=b"caf\xe9 \xff\xfe")
         assert document["usage"]["prompt_tokens"] > 0
@@ -193,6 +203,14 @@ class TestThePrompt:
 
 
 class TestTheAnswer:
+    def test_that_is_cut_under_a_schema_is_told_as_no_json(self, cli: Cli, tmp_path: Path) -> None:
+        schema = tmp_path / "schema.json"
+        schema.write_text('{"type": "object", "properties": {"name": {"type": "string"}}}')
+        outcome = cli("run", "--schema", schema, "-t", "0", "-n", "2", "Name a river.")
+        assert outcome.code == Exit.ENGINE
+        assert "the answer is not whole JSON: cut at the token limit" in outcome.err
+        assert outcome.out.startswith("{")
+
     def test_is_no_longer_than_asked(self, cli: Cli) -> None:
         document = answered(cli, "--raw", "-t", "0", "-n", "3", "--ignore-eos", FRANCE)
         assert document["usage"]["completion_tokens"] == 3

@@ -213,7 +213,7 @@ async def test_without_a_model_the_first_run_says_how_to_get_one(make_stage: Mak
             (
                 "ondevice",
                 "absent-model is not on this machine\n"
-                "Install it first. F2 shows what is on this machine.",
+                "F2 shows what is on this machine. Install it first.",
             )
         ]
         await person.write("hello?")

@@ -128,9 +128,10 @@ class ServingScreen(Screen[None]):
             self._loading = None
             if self._live.info is None:
                 self._say_model("no model")
-        hint = f"{event.error.hint} {key_of(self, 'app.models')} shows what is on this machine."
+        # The error's own hint last: it may end with a command.
+        hint = f"{key_of(self, 'app.models')} shows what is on this machine. {event.error.hint}"
         if failed is not None and before is not None and before is not failed:
-            hint += f" {before.name} is loaded again."
+            hint = f"{before.name} is loaded again. {hint}"
             self._begin_loading(before, self._chat.options)
         if self._awaited is None:
             trouble = Trouble(event.error, hint.strip())
