@@ -179,7 +179,14 @@ class LlamaCppEngine:
         model = self._model()
         kept, states = statefile.read(path, of_model(model.binding, model_sha256))
         self._kept.forget()
-        if not model.context.take_state(states):
+        # It evaluates once, and nothing is known of the load: threads that find a core taken wait
+        # for each other, seconds a token.
+        model.context.set_threads(1)
+        try:
+            taken = model.context.take_state(states)
+        finally:
+            model.context.set_threads(self._governor.threads)
+        if not taken:
             raise errors.StateRefused(
                 "the saved state of this conversation is not used: llama.cpp does not take it",
                 hint="The conversation is read again, which takes longer once.",
