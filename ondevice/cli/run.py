@@ -19,6 +19,7 @@ from ondevice.cli.options import of_answer, of_costs, of_loading, of_model, sett
 from ondevice.cli.progress import StatusLine
 from ondevice.domain.generation import (
     COMPLETION_MODE,
+    CUT_SHORT,
     EngineInfo,
     EngineNotice,
     GenerationRequest,
@@ -35,7 +36,6 @@ from ondevice.measure import MeasureEvent, measure
 from ondevice.paths import user_paths
 from ondevice.settings import Settings
 
-ENDED_EARLY = {"length": "cut at the token limit", "context_full": "the context is full"}
 REMIND_S = 2.0
 REMINDER = "waiting for the end of stdin, as it is no terminal; without it: ... < /dev/null"
 
@@ -82,16 +82,16 @@ def run(prompt: tuple[str, ...], **options: Any) -> None:
 
         document = _document(file, info, measured)
         click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
-    if request.schema is not None and measured.done.finish_reason in ENDED_EARLY:
+    if request.schema is not None and measured.done.finish_reason in CUT_SHORT:
         raise errors.EngineTrouble(
-            f"the answer is not whole JSON: {ENDED_EARLY[measured.done.finish_reason]}",
+            f"the answer is not whole JSON: {CUT_SHORT[measured.done.finish_reason]}",
             hint="Allow more tokens with -n, or a larger context with -c.",
         )
 
 
 def _prompt_text(words: tuple[str, ...]) -> str:
     parts = [" ".join(words)] if words else []
-    _tell_of_files(parts)
+    _tell_of_files(" ".join(words))
     if not sys.stdin.isatty():
         parts.append(_piped())
     text = "\n\n".join(part for part in parts if part.strip())
@@ -102,13 +102,13 @@ def _prompt_text(words: tuple[str, ...]) -> str:
     return storable(text)
 
 
-def _tell_of_files(typed: list[str]) -> None:
+def _tell_of_files(typed: str) -> None:
     """Of a file that the app and `chat` would attach: here a pipe does that."""
-    for word in " ".join(typed).split():
+    for word in typed.split():
         name = word[1:].rstrip(".,;:!?")
         if word.startswith("@") and os.path.isfile(name):  # noqa: PTH113 - pathlib's raises
             shown = clean_line(name, 100)
-            say(f"@{shown} is sent as text; what is in it: ondevice run ... < {shown}", True)
+            say(f"@{shown} is sent as text; a pipe sends what is in it: ondevice run ... < FILE")
 
 
 def _piped() -> str:
@@ -196,7 +196,7 @@ def _summary(info: EngineInfo, measured: Measured) -> str:
         f"private {units.size(memory.peak_private_bytes)}",
         f"model pages {units.size(memory.model_pages_bytes)}",
     ]
-    if early := ENDED_EARLY.get(done.finish_reason):
+    if early := CUT_SHORT.get(done.finish_reason):
         parts.insert(0, early)
     if info.offload and info.offload.layers:
         parts.append(f"device memory {units.size(info.offload.used_bytes)}")

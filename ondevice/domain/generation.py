@@ -24,6 +24,8 @@ from ondevice.domain.thinking import USUAL, ThinkingStyle
 
 FinishReason = Literal["stop", "length", "context_full", "cancelled", "failed"]
 """stop: the model or a stop string ended it; length: max_tokens or the wall limit."""
+CUT_SHORT = {"length": "cut at the token limit", "context_full": "the context is full"}
+"""What kept an answer from its end, in words."""
 
 
 Capability = Literal["snapshots", "schema", "lora", "scores"]

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from command import PATIENCE_S, SCRIPT, Cli, StartCli, assert_ctrl_c_ends, asser
 from echoing import echo
 
 from ondevice.cli.exits import Exit
-from ondevice.cli.run import _show
+from ondevice.cli.run import _request, _show
 from ondevice.domain.generation import GenerationRequest, Prompt
+from ondevice.domain.model import ModelFile
 from ondevice.measure import measure
+from ondevice.settings import Settings
 
 KEYS = {
     "text": str,
@@ -188,8 +191,9 @@ class TestThePrompt:
         notes = tmp_path / "notes.txt"
         notes.write_text("Lisbon in March.")
         outcome = cli("run", "--raw", "-n", "1", f"Read @{notes}, please; not @none or a@b.c")
-        told = f"@{notes} is sent as text; what is in it: ondevice run ... < {notes}"
-        assert outcome.err.splitlines() == [told]
+        (told,) = outcome.err.splitlines()
+        assert told.startswith(f"@{notes}"[:60])
+        assert told.endswith("is sent as text; a pipe sends what is in it: ondevice run ... < FILE")
 
     def test_that_is_no_text_is_still_read(self, cli: Cli) -> None:
         document = answered(cli, "--raw", "-n", "1", piped=b"caf\xe9 \xff\xfe")
@@ -200,6 +204,13 @@ class TestThePrompt:
         assert raw["usage"]["prompt_tokens"] <= 2
         chat = answered(cli, "-n", "1", "--system", "Be brief.", "Hello")
         assert chat["usage"]["prompt_tokens"] > 10
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "shown"])
+def test_text_is_asked_for_at_once_only_where_it_is_shown(as_json: bool) -> None:
+    options: dict[str, Any] = defaultdict(lambda: None, as_json=as_json)
+    request = _request("Hi", ModelFile(Path("x"), "llama.cpp", "x"), options, Settings())
+    assert request.text_shown is not as_json
 
 
 class TestTheAnswer:

@@ -1,7 +1,7 @@
 """The token with the largest logit, found by ggml: no sampler is asked where nothing is drawn.
 
-A sampler is handed a table of all ids. To write and search it takes 0.20 ms a token for 49,152 ids
-and 0.9 for 262,144; ggml's own search takes 0.07 and 0.35, with the copy it is given.
+A sampler is handed a table of all ids. To write and search it takes 0.21 ms a token for 49,152 ids
+and 0.94 for 262,144; ggml's own search takes 0.11 and 0.42, with the copy it is given.
 """
 
 from __future__ import annotations

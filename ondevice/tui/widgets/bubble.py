@@ -9,7 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ondevice import units
-from ondevice.domain.generation import EngineInfo, PrefillProgress
+from ondevice.domain.generation import CUT_SHORT, EngineInfo, PrefillProgress
 from ondevice.domain.measured import Measured
 from ondevice.domain.model import ModelFile
 from ondevice.domain.session import Places, StoredMessage
@@ -21,8 +21,7 @@ from ondevice.tui.widgets.thinking import Thinking
 
 ENDINGS = {
     "stop": "",
-    "length": "cut at the token limit",
-    "context_full": "the context is full",
+    **CUT_SHORT,
     "cancelled": "stopped",
     "failed": "failed",
 }
