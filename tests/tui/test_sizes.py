@@ -61,3 +61,19 @@ async def test_what_overflows_from_a_negative_offset_shows_its_end(make_stage: M
         await person.until(lambda: talk.scroll_y == talk.max_scroll_y)
         await pilot.pause()
         assert talk.scroll_y == talk.max_scroll_y
+
+
+async def test_an_answer_that_takes_fewer_rows_than_held_begins_at_the_top(
+    make_stage: MakeStage,
+) -> None:
+    """The anchor of a view that was full sets a negative offset, and no watcher hears of it."""
+    stage = make_stage(pieces=["word"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        talk = stage.app.chat_screen.query_one(Conversation)
+        assert talk.max_scroll_y == 0
+        talk.anchor()
+        talk.refresh(layout=True)
+        await person.until(lambda: not talk.is_anchored)
+        assert talk.scroll_y == 0

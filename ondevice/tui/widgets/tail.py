@@ -13,6 +13,10 @@ class Tail(VerticalScroll):
         self._follow = False
         """The end is to be kept in view as soon as there is more than the view has room for."""
 
+    def on_mount(self) -> None:
+        # Not by watching sizes and offsets: an anchor changes the offset past all watchers.
+        self.screen.screen_layout_refresh_signal.subscribe(self, lambda _screen: self.follow())
+
     def keep_end(self) -> None:
         """Go to the end, and stay there until somebody scrolls up."""
         self._follow = True
@@ -25,7 +29,8 @@ class Tail(VerticalScroll):
     def follow(self) -> None:
         """Anchor once a turn: scrolling up releases it, and must not be undone.
 
-        An anchor in a view that is not full scrolls it to a negative offset (Textual 8.2).
+        An anchor in a view that is not full scrolls it to a negative offset (Textual 8.2), such as
+        when the last words of an answer take fewer rows than were held for them.
         """
         if self.scroll_y < 0:
             self.anchor(False)
@@ -34,17 +39,3 @@ class Tail(VerticalScroll):
         if self._follow and self.max_scroll_y > 0:
             self.anchor()
             self._follow = False
-
-    def watch_virtual_size(self) -> None:
-        """The last words of an answer may be the first that overflow."""
-        if self._follow:
-            self.call_after_refresh(self.follow)
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if new_value < 0:  # the last words of an answer took fewer rows than were held for them
-            self.call_after_refresh(self.follow)
-
-    def on_resize(self) -> None:
-        """What was full before may not be any more."""
-        self.call_after_refresh(self.follow)
