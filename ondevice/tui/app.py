@@ -187,8 +187,9 @@ class OnDeviceApp(App[int]):
         self._leave(event.code)
 
     async def action_quit(self) -> None:
-        """Leave."""
-        self._leave(0)
+        """Leave; what is written and not sent is told of first."""
+        if self._leaving or not self.chat_screen.send_first():
+            self._leave(0)
 
     def _leave(self, code: int) -> None:
         if self._leaving:

@@ -145,6 +145,12 @@ class Terminal:
         fcntl.ioctl(self._app.child_fd, termios.FIONREAD, count)
         return count[0]
 
+    def leave(self) -> int:
+        """Press F10, twice where something is written and not sent; the exit code."""
+        self.write("f10")
+        self.write("f10")
+        return self.exit_code()
+
     def exit_code(self) -> int:
         """Read to the end and wait; a death by signal n is -n."""
         with contextlib.suppress(pexpect.EOF, OSError, ValueError):  # it may be closed

@@ -231,6 +231,21 @@ async def test_f10_leaves_from_a_dialog_too(make_stage: MakeStage) -> None:
     assert stage.app.return_value == 0
 
 
+async def test_leaving_tells_once_of_what_is_written_and_not_sent(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.write("half a question")
+        await person.press("f2", "f10")
+        assert person.notices() == ["What you wrote is not sent. F10 again leaves it."]
+        await person.press("escape", "x", "f10")  # another text
+        assert len(person.notices()) == 2
+        assert stage.app.return_value is None
+        await person.press("f10")
+        await pilot.pause()
+    assert stage.app.return_value == 0
+
+
 def test_each_definition_is_one_line_of_words() -> None:
     found = dict(definitions())
     assert found["TTFT"].startswith("seconds from the request")

@@ -33,6 +33,8 @@ class ComposingScreen(ServingScreen):
         self._waiting, self._leaving = Waiting(), False
         self._composer: Composer | None = None
         """The one on the screen, also once that is gone."""
+        self._told_of = ""
+        """What was written and not sent when leaving was asked for."""
         self._room, self._meanwhile = RoomActs(self, chat), Meanwhile(self, chat)
         self._schema = ""
         """The file of the schema that answers keep to."""
@@ -48,6 +50,15 @@ class ComposingScreen(ServingScreen):
             stops = f"{key_of(self, 'chat.stop')} stops the answer first."
             self._say("What came before is not done yet." if self._finishes else stops)
         return self.busy
+
+    def send_first(self) -> bool:
+        """Whether something written is not sent, and so kept nowhere; of each text said once."""
+        draft = self._composer.text.strip() if self._composer else ""
+        told, self._told_of = self._told_of, draft
+        unsent = draft not in ("", told)
+        if unsent:
+            self._say(f"What you wrote is not sent. {key_of(self, 'app.quit')} again leaves it.")
+        return unsent
 
     def begin_no_more(self) -> None:
         """The app is being left: what is sent from now on is only kept."""
