@@ -24,7 +24,7 @@ from ondevice.domain.model import FileSpec, ModelSpec, Quality, Shape
 from ondevice.domain.text import clean, clean_line
 from ondevice.errors import CatalogInvalid, UnknownModel
 
-STARTER = "smollm2-135m-instruct"
+STARTER, STARTER_ALIAS = "smollm2-135m-instruct", "starter"
 """The model of the first run: a Python package carries it, so it needs no hub."""
 
 BUILT_IN = "built-in models.toml"
@@ -64,7 +64,7 @@ class Catalog:
     def get(self, name: str) -> ModelSpec | None:
         """The model called `name`; capitals do not matter, and `starter` is the first run's."""
         wanted = name.strip().lower()
-        wanted = STARTER if wanted == "starter" else wanted
+        wanted = STARTER if wanted == STARTER_ALIAS else wanted
         return next((spec for spec in self.models if spec.name == wanted), None)
 
     def find(self, name: str) -> ModelSpec:
@@ -86,7 +86,8 @@ class Catalog:
     def _nearest(self, name: str) -> str:
         from difflib import get_close_matches  # deferred: only a mistyped name needs it
 
-        known, wanted = [spec.name for spec in self.models], clean_line(name, 80).lower()
+        known = [STARTER_ALIAS, *(spec.name for spec in self.models)]
+        wanted = clean_line(name, 80).lower()
         begun = [each for each in known if wanted and each.startswith(wanted)]
         alike = get_close_matches(wanted, known, n=3, cutoff=0.4)
         near = list(dict.fromkeys([*begun, *alike]))[:3]
@@ -239,12 +240,8 @@ def _check_shape(shape: Shape | None) -> None:
             _require_range(value, least, _MAX_DIMENSION, f"shape.{key}")
     if shape.n_kv_heads is not None:
         _require(shape.n_kv_heads <= (shape.n_heads or 0), "shape.n_kv_heads exceeds n_heads")
-    if shape.n_attention_layers is not None:
-        fits = shape.n_attention_layers <= shape.n_layers
-        _require(fits, "shape.n_attention_layers exceeds n_layers")
-    if shape.n_recurrent_layers is not None:
-        fits = shape.n_recurrent_layers <= shape.n_layers
-        _require(fits, "shape.n_recurrent_layers exceeds n_layers")
+    for key in ("n_attention_layers", "n_recurrent_layers"):
+        _require((getattr(shape, key) or 0) <= shape.n_layers, f"shape.{key} exceeds n_layers")
 
 
 def _check_file(file: FileSpec, where: str) -> None:
