@@ -36,7 +36,7 @@ def settings(context: click.Context, as_json: bool) -> None:
         return
     file = _file()
     reading = file.read()
-    _say_troubles(file, reading)
+    _say_troubles(reading)
     if as_json:
         click.echo(json.dumps(_document(file, reading), indent=2, default=_plain))
         return
@@ -69,7 +69,7 @@ def set_value(name: str, value: str) -> None:
     file = _file()
     _look_closer(file, name, checked)
     reading = file.set(name, checked)
-    _say_troubles(file, reading)
+    _say_others(name, file, reading)
     if name in KEPT:
         _shrink_states(reading)
 
@@ -80,7 +80,7 @@ def unset(name: str) -> None:
     """Go back to the default of NAME."""
     file = _file()
     reading = file.unset(name)
-    _say_troubles(file, reading)
+    _say_others(name, file, reading)
     if name in KEPT:
         _shrink_states(reading)
 
@@ -98,7 +98,7 @@ def edit() -> None:
     file.create()
     click.edit(filename=str(file.path))
     reading = file.read()
-    _say_troubles(file, reading)
+    _say_troubles(reading)
     if reading.troubles:
         raise click.exceptions.Exit(Exit.USAGE)
     _shrink_states(reading)
@@ -108,10 +108,17 @@ def _file() -> SettingsFile:
     return SettingsFile(user_paths().settings)
 
 
-def _say_troubles(file: SettingsFile, reading: Reading) -> None:
+def _say_troubles(reading: Reading) -> None:
     for trouble in reading.troubles:
         click.echo(f"ondevice: {clean_line(trouble.message, 500)}", err=True)
         click.echo(f"  {clean_line(trouble.hint, 500)}", err=True)
+
+
+def _say_others(name: str, file: SettingsFile, reading: Reading) -> None:
+    """What is wrong with the file now that `name` is written, so with other lines of it."""
+    if reading.troubles:
+        click.echo(f"ondevice: {clean_line(name, 60)} is written; {file.label} also says", err=True)
+        _say_troubles(reading)
 
 
 def _look_closer(file: SettingsFile, name: str, value: Any) -> None:

@@ -175,6 +175,15 @@ def test_a_fault_in_the_file_is_said_and_the_rest_listed(cli: Cli, path: Path) -
     assert document["troubles"] == [{"message": "no setting is called thread", "hint": hint}]
 
 
+def test_another_fault_of_the_file_is_not_taken_for_a_failure(cli: Cli, path: Path) -> None:
+    path.write_text("thread = 2\n")
+    outcome = cli("settings", "set", "watts", "7")
+    assert (outcome.code, path.read_text().split("\n")[-2]) == (0, "watts = 7")
+    first, second, _ = outcome.err.splitlines()
+    assert first.startswith("ondevice: watts is written; ")
+    assert "no setting is called thread" in second
+
+
 def test_a_file_that_is_no_toml_is_left_alone(cli: Cli, path: Path) -> None:
     path.write_text("threads = [")
     outcome = cli("settings", "set", "threads", "2")
