@@ -52,7 +52,7 @@ BASELINES = (
     Baseline(
         "ministral-3b",
         "Ministral 3 3B",
-        "about the size of what runs here",
+        "a small one, and its size is published: 3.4B",
         "mistral/ministral-3b-2512",
     ),
     # Of the frontier models the one whose maker puts it near its flagship at a fifth of the price,

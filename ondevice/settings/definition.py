@@ -128,7 +128,7 @@ class Settings:
     baseline: str = _setting(
         Text(), "", "Costs", AT_ONCE,
         "The cloud model that costs are compared with, such as gpt-4-turbo or provider/model.",
-        "one about the size of what runs here")
+        "ministral-3b, a small one")
     tariff_usd_per_kwh: Decimal | None = _setting(
         Amount(1000, "0.30"), None, "Costs", NEXT_ANSWER,
         "What electricity costs here, in US dollars per kWh, as the cloud prices are in dollars.",
