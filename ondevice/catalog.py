@@ -93,7 +93,7 @@ class Catalog:
         near = list(dict.fromkeys([*begun, *alike]))[:3]
         if near:
             return f"Did you mean {', '.join(near)}? All of them: ondevice list"
-        return f"None of the {len(known)} in the catalogue has a name like it: ondevice list"
+        return f"None of the {len(self.models)} in the catalogue has a name like it: ondevice list"
 
 
 def load(user_file: Path | None = None) -> Catalog:

@@ -46,9 +46,10 @@ class Baseline:
 
 
 BASELINES = (
-    # Like for like: a 3.4B language model (with a 0.4B vision encoder) by Mistral's own model card,
-    # so of the size that runs here. Its weights are open and its maker serves it itself. The nano
-    # and flash models of other providers publish no size, so nobody can call them alike.
+    # A 3.4B language model (with a 0.4B vision encoder) by Mistral's own model card, so of the size
+    # of Phi-3-mini, and 25 times that of the starter. Its weights are open and its maker serves it
+    # itself. The nano and flash models of other providers publish no size, so nobody can call them
+    # alike.
     Baseline(
         "ministral-3b",
         "Ministral 3 3B",

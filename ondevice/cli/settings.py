@@ -69,7 +69,7 @@ def set_value(name: str, value: str) -> None:
     file = _file()
     _look_closer(file, name, checked)
     reading = file.set(name, checked)
-    _say_others(name, file, reading)
+    _say_others(f"{name} is set", file, reading)
     if name in KEPT:
         _shrink_states(reading)
 
@@ -80,7 +80,7 @@ def unset(name: str) -> None:
     """Go back to the default of NAME."""
     file = _file()
     reading = file.unset(name)
-    _say_others(name, file, reading)
+    _say_others(f"{name} is at its default", file, reading)
     if name in KEPT:
         _shrink_states(reading)
 
@@ -114,10 +114,10 @@ def _say_troubles(reading: Reading) -> None:
         click.echo(f"  {clean_line(trouble.hint, 500)}", err=True)
 
 
-def _say_others(name: str, file: SettingsFile, reading: Reading) -> None:
-    """What is wrong with the file now that `name` is written, so with other lines of it."""
+def _say_others(done: str, file: SettingsFile, reading: Reading) -> None:
+    """What is wrong with other lines of the file, which did not keep this from being `done`."""
     if reading.troubles:
-        click.echo(f"ondevice: {clean_line(name, 60)} is written; {file.label} also says", err=True)
+        click.echo(f"ondevice: {clean_line(done, 80)}; still wrong in {file.label}:", err=True)
         _say_troubles(reading)
 
 

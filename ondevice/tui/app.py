@@ -187,7 +187,10 @@ class OnDeviceApp(App[int]):
         self._leave(event.code)
 
     async def action_quit(self) -> None:
-        """Leave; what is written and not sent is told of first."""
+        """Leave; a question that is written and not sent is told of first."""
+        self.chat_screen.after_keys(self._leave_if_sent)
+
+    def _leave_if_sent(self) -> None:
         if self._leaving or not self.chat_screen.send_first():
             self._leave(0)
 

@@ -180,8 +180,9 @@ def test_another_fault_of_the_file_is_not_taken_for_a_failure(cli: Cli, path: Pa
     outcome = cli("settings", "set", "watts", "7")
     assert (outcome.code, path.read_text().split("\n")[-2]) == (0, "watts = 7")
     first, second, _ = outcome.err.splitlines()
-    assert first.startswith("ondevice: watts is written; ")
+    assert first.startswith("ondevice: watts is set; still wrong in ")
     assert "no setting is called thread" in second
+    assert cli("settings", "unset", "watts").err.startswith("ondevice: watts is at its default; ")
 
 
 def test_a_file_that_is_no_toml_is_left_alone(cli: Cli, path: Path) -> None:

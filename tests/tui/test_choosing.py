@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from stage import Person, Stage
+from textual import events
 from textual.binding import Binding
 from textual.widgets import DataTable, OptionList, Static
 
@@ -241,6 +242,32 @@ async def test_leaving_tells_once_of_what_is_written_and_not_sent(make_stage: Ma
         await person.press("escape", "x", "f10")  # another text
         assert len(person.notices()) == 2
         assert stage.app.return_value is None
+        await person.press("f10")
+        await pilot.pause()
+    assert stage.app.return_value == 0
+
+
+async def test_leaving_counts_the_keys_pressed_before_it(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        for key in ("a", "f10"):  # without a pause between them
+            stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await person.until(person.notices)
+        assert person.notices() == ["What you wrote is not sent. F10 again leaves it."]
+        for key in ("enter", "f10"):
+            stage.app.post_message(events.Key(key, None))
+        await person.until(lambda: stage.app.return_value == 0)
+        assert len(person.notices()) == 1
+
+
+async def test_a_recalled_question_is_not_taken_for_a_new_one(make_stage: MakeStage) -> None:
+    stage = make_stage(pieces=["yes"])
+    async with stage.app.run_test() as pilot:
+        person = await Person(stage, pilot).ready()
+        await person.ask("question")
+        await person.press("up")
+        assert person.composer.text == "question"
         await person.press("f10")
         await pilot.pause()
     assert stage.app.return_value == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import on
 from textual.content import Content
 from textual.widgets import TextArea
@@ -51,9 +53,14 @@ class ComposingScreen(ServingScreen):
             self._say("What came before is not done yet." if self._finishes else stops)
         return self.busy
 
+    def after_keys(self, act: Callable[[], None]) -> None:
+        """Do it when the composer has taken the keys that were pressed until now."""
+        if self._composer is None or not self._composer.call_later(act):
+            act()
+
     def send_first(self) -> bool:
         """Whether something written is not sent, and so kept nowhere; of each text said once."""
-        draft = self._composer.text.strip() if self._composer else ""
+        draft = self._composer.draft if self._composer else ""
         told, self._told_of = self._told_of, draft
         unsent = draft not in ("", told)
         if unsent:

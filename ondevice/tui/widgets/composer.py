@@ -86,6 +86,12 @@ class Composer(TextField):
         # as Content: a string would be read as markup, which a key may be
         self.placeholder = Content(f"Ask anything. {sends} sends, {breaks} breaks the line.")
 
+    @property
+    def draft(self) -> str:
+        """What is written here, and was not recalled just as it is; without spaces around it."""
+        recalled = self._recalled is not None and self.text == self._history[self._recalled]
+        return "" if recalled else self.text.strip()
+
     def action_send(self) -> None:
         """Hand the text over at once, so that what is typed next begins a new one."""
         if self.text.strip():
