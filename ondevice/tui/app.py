@@ -188,11 +188,7 @@ class OnDeviceApp(App[int]):
 
     async def action_quit(self) -> None:
         """Leave; a question that is written and not sent is told of first."""
-        self.chat_screen.after_keys(self._leave_if_sent)
-
-    def _leave_if_sent(self) -> None:
-        if self._leaving or not self.chat_screen.send_first():
-            self._leave(0)
+        self.chat_screen.leave_if_sent(lambda: self._leave(0))
 
     def _leave(self, code: int) -> None:
         if self._leaving:

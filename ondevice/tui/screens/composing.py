@@ -53,19 +53,19 @@ class ComposingScreen(ServingScreen):
             self._say("What came before is not done yet." if self._finishes else stops)
         return self.busy
 
-    def after_keys(self, act: Callable[[], None]) -> None:
-        """Do it when the composer has taken the keys that were pressed until now."""
-        if self._composer is None or not self._composer.call_later(act):
-            act()
+    def leave_if_sent(self, leave: Callable[[], None]) -> None:
+        """Leave, unless something is written and not sent, and so kept nowhere: of each text that
+        is said once. The composer has first taken the keys that were pressed until now."""
+        if self._composer is None or not self._composer.call_later(self._tell_or_leave, leave):
+            leave()
 
-    def send_first(self) -> bool:
-        """Whether something written is not sent, and so kept nowhere; of each text said once."""
+    def _tell_or_leave(self, leave: Callable[[], None]) -> None:
         draft = self._composer.draft if self._composer else ""
         told, self._told_of = self._told_of, draft
-        unsent = draft not in ("", told)
-        if unsent:
+        if self._leaving or draft in ("", told):
+            leave()
+        else:
             self._say(f"What you wrote is not sent. {key_of(self, 'app.quit')} again leaves it.")
-        return unsent
 
     def begin_no_more(self) -> None:
         """The app is being left: what is sent from now on is only kept."""
